@@ -1,0 +1,3 @@
+//! Replication: capture, mirror, journal, replica, verify, history. See `ARCHITECTURE.md`.
+
+pub mod volume;

@@ -1,0 +1,2 @@
+//! Standin.
+fn main() {}
