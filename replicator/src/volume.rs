@@ -3,12 +3,16 @@
 //! Two implementations: the real one of the platform ([`crate::os`]) and the simulated one ([`crate::sim`]), which forgets
 //! what was not synced when it crashes.
 
+mod names;
+
 use std::fmt;
 use std::io;
 
 use serde::{Deserialize, Serialize};
 use standin_common::entry::{Attrs, Time};
 use standin_common::path::RelPath;
+
+pub use names::{Names, TooManyNames};
 
 /// An object outside the tree but on the same file system: staged to be put in, or parked when taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -98,9 +102,6 @@ pub struct Stretch {
     /// Whether it is a hole, which reads as zeros and takes no room.
     pub hole: bool,
 }
-
-/// The sorted names of one directory.
-pub type Names = Vec<Vec<u8>>;
 
 /// One directory, held open while it is walked.
 pub trait Directory {
