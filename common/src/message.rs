@@ -1,1 +1,416 @@
-//! Being written.
+//! What two nodes say to each other.
+//!
+//! Participants: the *source* of a set dials, the *standby* accepts; both know each other's key before the first byte (see
+//! [`crate::link`]). Goals: one version for all streams, refused by name when it does not fit; every list bounded by the frame;
+//! the standby decides what it needs. Non-goals: negotiation of features, relaying.
+//!
+//! Every stream that the dialler opens begins with one [`Opening`]. All are `postcard` in the header of a frame; bulk data is the payload.
+
+use serde::{Deserialize, Serialize};
+
+use crate::entry::{Attrs, Entry, Time};
+use crate::id::{Generation, MirrorId, NodeName, PointNumber, RootIndex, SetName};
+use crate::path::RelPath;
+use crate::tree::{Root, ShortValue};
+
+/// The version of everything in this module. A peer with another one is refused, both versions named.
+pub const PROTOCOL: u16 = 1;
+
+/// The first frame of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Opening {
+    /// The first stream of a connection; answered by [`HelloAnswer`].
+    Hello(Hello),
+    /// Asks for what the peer knows of a set; answered by [`SetAnswer`].
+    Set(SetName),
+    /// Opens one pass of a mirror; answered by [`MirrorAnswer`], then [`FromSource`] one way and [`FromStandby`] the other.
+    Mirror(MirrorOpening),
+    /// One of the mirror's data streams: [`LaneDown`] one way, [`LaneUp`] the other.
+    Lane {
+        /// Which mirror.
+        mirror: MirrorId,
+    },
+}
+
+/// Who speaks, in which version.
+///
+/// The version is the first field for ever, so that any version can read any other's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL`] of the speaker.
+    pub protocol: u16,
+    /// Version of the program, for people.
+    pub program: String,
+    /// The speaker's name.
+    pub node: NodeName,
+}
+
+/// The answer to [`Hello`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HelloAnswer {
+    /// Go on.
+    Welcome(Hello),
+    /// The versions differ; this is the answering side's.
+    OtherVersion(u16),
+    /// The name is not the one that the key was paired under.
+    OtherName {
+        /// The name that this key has here.
+        known_as: NodeName,
+    },
+}
+
+/// What the peer knows of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SetAnswer {
+    /// The set is not in its settings, or the asker has no part in it.
+    Unknown,
+    /// It is.
+    Known {
+        /// The set as in its settings, JSON.
+        definition: String,
+        /// Its status report, JSON.
+        status: String,
+    },
+}
+
+/// How files that exist on both sides are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Comparison {
+    /// By size, times, owner, mode and extended attributes; block trees only of those that differ.
+    Difference,
+    /// By the block trees of all files.
+    Checksum,
+    /// Not at all: everything is sent.
+    Full,
+}
+
+/// What happens to orphans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OrphanPolicy {
+    /// Taken out of the replica.
+    Remove,
+    /// Left and listed.
+    Report,
+    /// Left.
+    Keep,
+}
+
+/// How many orphans may be removed without asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OrphanLimit {
+    /// That many.
+    Count(u64),
+    /// That share of the objects on the standby, in percent.
+    Percent(u8),
+}
+
+impl OrphanLimit {
+    /// Whether `orphans` of `objects` on the standby are too many. A handful never is by share alone.
+    pub fn exceeded(self, orphans: u64, objects: u64) -> bool {
+        const HANDFUL: u64 = 10;
+        match self {
+            Self::Count(limit) => orphans > limit,
+            Self::Percent(share) => orphans > HANDFUL && orphans * 100 > objects * u64::from(share),
+        }
+    }
+}
+
+/// What a pass is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// To make the replica equal to the source.
+    Mirror,
+    /// To see what a mirror would do.
+    DryRun,
+    /// To re-read both sides and compare.
+    Verify,
+}
+
+/// Opens a pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirrorOpening {
+    /// The set.
+    pub set: SetName,
+    /// The generation in which the source is the source.
+    pub generation: Generation,
+    /// The mirror; the same one again after a cut.
+    pub mirror: MirrorId,
+    /// Digest of what both sides must agree on: roots and rules.
+    pub definition: [u8; 32],
+    /// What for.
+    pub purpose: Purpose,
+    /// How to compare.
+    pub comparison: Comparison,
+    /// What happens to orphans.
+    pub orphans: OrphanPolicy,
+    /// How many may go.
+    pub orphan_limit: OrphanLimit,
+}
+
+/// A place in the walk over all roots of a set.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Position {
+    /// The root.
+    pub root: RootIndex,
+    /// The path in it.
+    pub path: RelPath,
+}
+
+/// Why the standby will not take a mirror, or stops one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// No such set here, or this peer is not its source.
+    NotYourSet,
+    /// The roots or rules differ.
+    OtherDefinition,
+    /// The standby has a higher generation.
+    OldGeneration {
+        /// The standby's.
+        here: Generation,
+    },
+    /// The replica was promoted: it is written by its own applications now.
+    Promoted,
+    /// Another mirror of the set is running.
+    Busy,
+    /// More orphans than the limit.
+    TooManyOrphans {
+        /// Found so far.
+        orphans: u64,
+        /// Objects on the standby.
+        objects: u64,
+    },
+    /// The replica is in a bad state, which the text names.
+    Bad(String),
+    /// The standby could not go on: what failed, where, and what follows.
+    Failed(String),
+    /// The peer broke the protocol.
+    Protocol(String),
+}
+
+/// The answer to [`MirrorOpening`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MirrorAnswer {
+    /// Go on.
+    Ready {
+        /// Where the walk goes on: everything up to here is durable on the standby.
+        after: Option<Position>,
+        /// Whether this is the first mirror, in which everything already there is proven by its hash.
+        first: bool,
+        /// Whether the standby can set owners; otherwise they are not compared.
+        owners: bool,
+        /// Objects in the replica at its point, 0 if it has none.
+        objects: u64,
+    },
+    /// No.
+    Refused(Refusal),
+}
+
+/// From the source during a pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromSource {
+    /// Entries of one root, in the order of the walk.
+    Entries {
+        /// The root.
+        root: RootIndex,
+        /// Its entries.
+        entries: Vec<Entry>,
+    },
+    /// The walk is over. Orphans are removed only if it was complete.
+    WalkEnd {
+        /// Whether every directory and object could be read.
+        complete: bool,
+    },
+    /// Everything asked for was sent: make it a recovery point.
+    Commit {
+        /// Time at the source, of which the point is the state.
+        at: Time,
+        /// Whether nothing of the set changed while it was read.
+        consistent: bool,
+        /// How many objects the set has.
+        objects: u64,
+        /// How many bytes its files have.
+        bytes: u64,
+    },
+}
+
+/// A file that the standby asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Want {
+    /// The standby's number for it in this pass.
+    pub file: u64,
+    /// Where.
+    pub at: Position,
+    /// Whether to send it whole; else the source sends values and the standby says where they differ.
+    pub whole: bool,
+}
+
+/// What the standby found in a pass.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinSummary {
+    /// Objects on the standby.
+    pub standby_objects: u64,
+    /// Objects that the source does not have.
+    pub orphans: u64,
+    /// Files asked for.
+    pub wanted_files: u64,
+    /// Bytes of those.
+    pub wanted_bytes: u64,
+    /// Objects that were made, replaced or given other attributes, besides those.
+    pub changed_objects: u64,
+}
+
+/// From the standby during a pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromStandby {
+    /// Files to send.
+    Wants(Vec<Want>),
+    /// Everything up to here is durable.
+    Durable(Option<Position>),
+    /// An object that cannot be made like the source's, and why.
+    Problem {
+        /// Where.
+        at: Position,
+        /// Why and what to do.
+        text: String,
+    },
+    /// Orphans, where they are to be listed.
+    Orphans(Vec<Position>),
+    /// The walk was joined to its end.
+    Joined(JoinSummary),
+    /// It is a recovery point now, durable.
+    Committed(PointNumber),
+    /// The standby ends the pass.
+    Stopped(Refusal),
+}
+
+/// How a payload is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Encoding {
+    /// As it is.
+    Plain,
+    /// One zstd frame (RFC 8878).
+    Zstd,
+}
+
+/// From the source on a lane. Payloads are the data named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LaneDown {
+    /// A whole small file; payload: all of its `size` bytes.
+    Small {
+        /// [`Want::file`].
+        file: u64,
+        /// Bytes before encoding.
+        size: u32,
+        /// How the payload is encoded.
+        encoding: Encoding,
+        /// How the file ends.
+        end: FileEnd,
+    },
+    /// A file begins, or begins again because it changed while it was read.
+    Begin {
+        /// [`Want::file`].
+        file: u64,
+        /// Its size as the reading began, in bytes.
+        size: u64,
+    },
+    /// A piece of a whole file; payload: its bytes. Pieces follow each other without a gap.
+    Data {
+        /// [`Want::file`].
+        file: u64,
+        /// Bytes before encoding.
+        len: u32,
+        /// How the payload is encoded.
+        encoding: Encoding,
+    },
+    /// A hole of a whole file, in the place of pieces.
+    Hole {
+        /// [`Want::file`].
+        file: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// Values of the next groups of a compared file.
+    Groups {
+        /// [`Want::file`].
+        file: u64,
+        /// Their values.
+        values: Vec<ShortValue>,
+    },
+    /// What differs in one group of a compared file; payload: the leaves of the mask, one after the other, none if they are a hole.
+    Leaves {
+        /// [`Want::file`].
+        file: u64,
+        /// The group.
+        group: u64,
+        /// Bit n for leaf n.
+        mask: u16,
+        /// Whether these leaves are a hole of the source.
+        hole: bool,
+        /// Bytes before encoding.
+        len: u32,
+        /// How the payload is encoded.
+        encoding: Encoding,
+    },
+    /// A file ends.
+    End {
+        /// [`Want::file`].
+        file: u64,
+        /// How.
+        end: FileEnd,
+    },
+    /// The file is gone or cannot be read; nothing more comes of it.
+    Gone {
+        /// [`Want::file`].
+        file: u64,
+        /// Why, `None` if it was removed.
+        why: Option<String>,
+    },
+}
+
+/// What a file was when its reading ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEnd {
+    /// Its size in bytes.
+    pub size: u64,
+    /// The root of what was read.
+    pub root: Root,
+    /// Its attributes.
+    pub attrs: Attrs,
+}
+
+/// One group that differs, with what the standby has of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Differing {
+    /// The group.
+    pub group: u64,
+    /// Values of its leaves on the standby; fewer or none where the standby's file is shorter.
+    pub leaves: Vec<ShortValue>,
+}
+
+/// From the standby on a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LaneUp {
+    /// The answer to one [`LaneDown::Groups`].
+    Compared {
+        /// [`Want::file`].
+        file: u64,
+        /// How many groups this answers.
+        groups: u32,
+        /// Those of them that differ.
+        differing: Vec<Differing>,
+    },
+    /// The file is written and proven.
+    Done {
+        /// [`Want::file`].
+        file: u64,
+    },
+    /// What was written does not have the root that the source said: send it again, by compare.
+    Again {
+        /// [`Want::file`].
+        file: u64,
+    },
+}
