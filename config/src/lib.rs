@@ -1,1 +1,27 @@
-//! Placeholder while the house is laid out.
+//! Settings: read from TOML, checked as a whole, and handed on as they are meant.
+//!
+//! Two stages: `raw` is the file as written (types, key names, places), `resolve` makes [`Settings`] of it, in which nothing is optional
+//! by accident. No stage stops at the first fault; every [`Problem`] names the line, the key, what is wrong and what to write instead.
+
+mod address;
+mod difference;
+mod load;
+mod model;
+mod overlap;
+mod pattern;
+mod place;
+mod problem;
+mod raw;
+mod read;
+mod resolve;
+mod syntax;
+mod template;
+pub mod units;
+
+pub use address::{Address, AddressError, DEFAULT_PORT};
+pub use difference::Difference;
+pub use load::{LoadError, MAX_FILE_BYTES};
+pub use model::{Compression, Effect, MaxOrphans, Node, Orphans, Peer, Role, Root, Rule, Set, Settings, WordError};
+pub use pattern::compile_pattern;
+pub use problem::Problem;
+pub use template::template;

@@ -1,0 +1,289 @@
+//! Settings as meant: checked, with every default filled in.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use standin_common::id::{NodeName, SetName};
+
+use crate::address::Address;
+use crate::problem::nearest;
+use crate::units::{UnitError, parse_percentage};
+
+/// Everything a node is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// This machine.
+    pub node: Node,
+    /// The machines it talks to, and where they are; who they are (their fingerprints) is in the state directory.
+    pub peers: BTreeMap<NodeName, Peer>,
+    /// What is replicated.
+    pub sets: BTreeMap<SetName, Set>,
+}
+
+/// `[node]`: this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its name; peers know it by this.
+    pub name: NodeName,
+    /// Where it listens for peers; none means it only dials.
+    pub listen: Vec<Address>,
+    /// Where it keeps its identity, journals and states; absolute.
+    pub state_dir: PathBuf,
+}
+
+/// `[peers.NAME]`: another node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Where it listens, in the order to be tried; never empty.
+    pub addresses: Vec<Address>,
+}
+
+/// `[sets.NAME]`: what is replicated from one node to another, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Set {
+    /// Its name, the same on both nodes.
+    pub name: SetName,
+    /// The node whose files are replicated at generation 0.
+    pub source: NodeName,
+    /// The node that holds the replica at generation 0.
+    pub standby: NodeName,
+    /// What becomes of orphans.
+    pub orphans: Orphans,
+    /// More orphans than this stop the mirror and ask.
+    pub max_orphans: MaxOrphans,
+    /// Recovery points kept beside the newest one.
+    pub history_points: u16,
+    /// Largest journal and history of the set on the standby, in bytes.
+    pub journal_limit_bytes: u64,
+    /// Largest rate at which the source sends, in bytes per second; `None` for as fast as it goes.
+    pub limit_bytes_per_second: Option<u64>,
+    /// When what is sent is compressed.
+    pub compression: Compression,
+    /// Files sent at the same time, 1 to 16.
+    pub lanes: u8,
+    /// How often a mirror goes over the roots again to find a moment in which nothing changed, 1 to 10.
+    pub passes: u8,
+    /// The trees and devices replicated; never empty.
+    pub roots: Vec<Root>,
+}
+
+/// `[[sets.NAME.roots]]`: one tree, device or image file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// Where it is on the source; absolute there.
+    pub path: PathBuf,
+    /// Where it goes on the standby; absolute there.
+    pub target: PathBuf,
+    /// What is left out or taken in again.
+    pub rules: Vec<Rule>,
+}
+
+/// One include or exclude.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// What happens to what matches.
+    pub effect: Effect,
+    /// A glob over paths beneath the root; see [`crate::compile_pattern`].
+    pub pattern: String,
+    /// Whether it also holds for everything beneath what matches.
+    pub recurse: bool,
+}
+
+/// A text that is none of a fixed list of words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} is not one of {known}", crate::problem::quote(.written))]
+pub struct WordError {
+    /// As written.
+    pub written: String,
+    /// The words, comma-separated.
+    pub known: String,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $name {
+            /// Every word, as written in settings and commands.
+            pub const WORDS: &[&str] = &[$($word),*];
+
+            /// The word, as written in settings and commands.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = WordError;
+            fn from_str(text: &str) -> Result<Self, WordError> {
+                match text {
+                    $($word => Ok(Self::$variant),)*
+                    _ => Err(WordError { written: text.to_owned(), known: Self::WORDS.join(", ") }),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// What becomes of objects that only the standby has.
+    Orphans {
+        /// They are removed, so that the replica equals the source.
+        Remove = "remove",
+        /// They are reported and kept.
+        Report = "report",
+        /// They are kept.
+        Keep = "keep",
+    }
+}
+words! {
+    /// When what is sent is compressed.
+    Compression {
+        /// Where a sample shrinks.
+        Auto = "auto",
+        /// Never.
+        Off = "off",
+        /// Always.
+        Always = "always",
+    }
+}
+words! {
+    /// What a rule does with what it matches.
+    Effect {
+        /// It is replicated.
+        Include = "include",
+        /// It is left out.
+        Exclude = "exclude",
+    }
+}
+words! {
+    /// A node's part in a set.
+    Role {
+        /// Its files are replicated.
+        Source = "source",
+        /// It holds the replica.
+        Standby = "standby",
+    }
+}
+
+/// How many orphans a mirror may remove without asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MaxOrphans {
+    /// A share of the objects on the standby, in percent, 0 to 100.
+    Share(u8),
+    /// A number of objects.
+    Count(u64),
+}
+
+impl MaxOrphans {
+    /// How many of `objects` may go; a share is rounded down.
+    pub fn allowed(self, objects: u64) -> u64 {
+        match self {
+            // A share is at most 100 %, so the result fits; a peer's larger one counts as 100 %.
+            Self::Share(percent) => (u128::from(objects) * u128::from(percent.min(100)) / 100) as u64,
+            Self::Count(count) => count,
+        }
+    }
+}
+
+impl FromStr for MaxOrphans {
+    type Err = UnitError;
+
+    /// `25%` or `1000`.
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        match text.trim().parse() {
+            Ok(count) => Ok(Self::Count(count)),
+            Err(_) => parse_percentage(text).map(Self::Share),
+        }
+    }
+}
+
+impl fmt::Display for MaxOrphans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Share(percent) => write!(f, "{percent}%"),
+            Self::Count(count) => write!(f, "{count}"),
+        }
+    }
+}
+
+impl Set {
+    /// The part that `node` has in this set at generation 0, `None` if it has none.
+    pub fn role(&self, node: &NodeName) -> Option<Role> {
+        match node {
+            node if *node == self.source => Some(Role::Source),
+            node if *node == self.standby => Some(Role::Standby),
+            _ => None,
+        }
+    }
+
+    /// The other node, seen from `node`; `None` if `node` has no part in this set.
+    pub fn peer_of(&self, node: &NodeName) -> Option<&NodeName> {
+        self.role(node).map(|role| match role {
+            Role::Source => &self.standby,
+            Role::Standby => &self.source,
+        })
+    }
+}
+
+impl Settings {
+    /// What is allowed but perhaps not meant, for people to read: sets in which this node has no part.
+    pub fn notes(&self) -> Vec<String> {
+        let unused = self.sets.values().filter(|set| set.role(&self.node.name).is_none());
+        unused.map(|set| self.note_unused(set)).collect()
+    }
+
+    fn note_unused(&self, set: &Set) -> String {
+        let (here, ends) = (&self.node.name, [set.source.as_str(), set.standby.as_str()]);
+        let slip = nearest(here.as_str(), ends).map(|end| format!(" (is {end} a slip of {here}?)")).unwrap_or_default();
+        format!("sets.{} runs from {} to {}, so this node, {here}, has no part in it{slip}", set.name, set.source, set.standby)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_never_overflows_and_rounds_down() {
+        assert_eq!(MaxOrphans::Share(25).allowed(7), 1);
+        assert_eq!(MaxOrphans::Share(100).allowed(u64::MAX), u64::MAX);
+        assert_eq!(MaxOrphans::Share(255).allowed(10), 10);
+        assert_eq!(MaxOrphans::Count(3).allowed(0), 3);
+    }
+
+    #[test]
+    fn max_orphans_is_read_as_printed() {
+        for written in ["25%", "0%", "100%", "0", "1000"] {
+            assert_eq!(written.parse::<MaxOrphans>().unwrap().to_string(), written);
+        }
+        assert!("101%".parse::<MaxOrphans>().is_err());
+        assert!("-1".parse::<MaxOrphans>().is_err());
+    }
+
+    #[test]
+    fn words_are_read_as_printed() {
+        for word in Orphans::WORDS {
+            assert_eq!(word.parse::<Orphans>().unwrap().as_str(), *word);
+        }
+        let error = "delete".parse::<Orphans>().unwrap_err();
+        assert_eq!(error.to_string(), r#""delete" is not one of remove, report, keep"#);
+    }
+}

@@ -1,0 +1,191 @@
+//! Settings as written: types and key names are checked here, meaning is not.
+
+use toml::de::DeTable;
+
+use crate::problem::Problems;
+use crate::read::{Placed, Reader, Scalar, Shape};
+
+/// The whole file.
+pub(crate) struct RawSettings {
+    pub(crate) node: RawNode,
+    /// `None` if there is something else under that key.
+    pub(crate) peers: Option<Vec<RawPeer>>,
+    pub(crate) sets: Vec<RawSet>,
+}
+
+/// `[node]`.
+#[derive(Default)]
+pub(crate) struct RawNode {
+    pub(crate) name: Option<Placed<String>>,
+    pub(crate) listen: Option<Placed<Vec<Placed<String>>>>,
+    pub(crate) state_dir: Option<Placed<String>>,
+}
+
+/// `[peers.NAME]`.
+pub(crate) struct RawPeer {
+    pub(crate) name: Placed<String>,
+    pub(crate) addresses: Option<Placed<Vec<Placed<String>>>>,
+}
+
+/// `[sets.NAME]`.
+pub(crate) struct RawSet {
+    pub(crate) name: Placed<String>,
+    pub(crate) source: Option<Placed<String>>,
+    pub(crate) standby: Option<Placed<String>>,
+    pub(crate) orphans: Option<Placed<String>>,
+    pub(crate) max_orphans: Option<Placed<Scalar>>,
+    pub(crate) history_points: Option<Placed<i64>>,
+    pub(crate) journal_limit: Option<Placed<String>>,
+    pub(crate) limit: Option<Placed<String>>,
+    pub(crate) compression: Option<Placed<String>>,
+    pub(crate) lanes: Option<Placed<i64>>,
+    pub(crate) passes: Option<Placed<i64>>,
+    pub(crate) roots: Option<Placed<Vec<RawRoot>>>,
+}
+
+/// `[[sets.NAME.roots]]`.
+pub(crate) struct RawRoot {
+    pub(crate) path: Option<Placed<String>>,
+    pub(crate) target: Option<Placed<String>>,
+    pub(crate) rules: Vec<RawRule>,
+}
+
+/// One of `rules`.
+pub(crate) struct RawRule {
+    /// Where the rule stands.
+    pub(crate) place: Placed<()>,
+    pub(crate) include: Option<Placed<String>>,
+    pub(crate) exclude: Option<Placed<String>>,
+    pub(crate) recurse: bool,
+    /// Whether it has a key `include` or `exclude`, or one that may be meant for it and is a problem already.
+    pub(crate) has_pattern: bool,
+}
+
+static TOP: Shape = Shape {
+    header: "",
+    keys: &[("node", "a table: [node]"), ("peers", "tables by name: [peers.beta]"), ("sets", "tables by name: [sets.mail]")],
+};
+
+static NODE: Shape = Shape {
+    header: "[node]",
+    keys: &[
+        ("name", "name = \"alpha\""),
+        ("listen", "listen = [\"0.0.0.0:7420\"]"),
+        ("state_dir", "state_dir = \"/var/lib/standin\""),
+    ],
+};
+
+static PEER: Shape = Shape { header: "[peers.NAME]", keys: &[("addresses", "addresses = [\"10.0.0.2:7420\"]")] };
+
+/// Keys and examples of a set; its messages show them.
+pub(crate) static SET: Shape = Shape {
+    header: "[sets.NAME]",
+    keys: &[
+        ("source", "source = \"alpha\""),
+        ("standby", "standby = \"beta\""),
+        ("orphans", "orphans = \"remove\""),
+        ("max_orphans", "max_orphans = \"25%\" or max_orphans = 1000"),
+        ("history_points", "history_points = 3"),
+        ("journal_limit", "journal_limit = \"16 GiB\""),
+        ("limit", "limit = \"50 MB/s\""),
+        ("compression", "compression = \"auto\""),
+        ("lanes", "lanes = 4"),
+        ("passes", "passes = 3"),
+        ("roots", "tables: [[sets.NAME.roots]] with path and target"),
+    ],
+};
+
+static ROOT: Shape = Shape {
+    header: "[[sets.NAME.roots]]",
+    keys: &[
+        ("path", "path = \"/srv/mail\", where it is on the source"),
+        ("target", "target = \"/srv/standby/mail\", where it goes on the standby"),
+        ("rules", "rules = [ { exclude = \"*.tmp\" } ]"),
+    ],
+};
+
+static RULE: Shape = Shape {
+    header: "a rule",
+    keys: &[("include", "include = \"*.eml\""), ("exclude", "exclude = \"*.tmp\""), ("recurse", "recurse = true")],
+};
+
+/// Every kind of table, to tell where a misplaced key belongs.
+pub(crate) static SHAPES: [&Shape; 6] = [&TOP, &NODE, &PEER, &SET, &ROOT, &RULE];
+
+/// Reads the whole file.
+pub(crate) fn read(problems: &Problems<'_>, document: &DeTable<'_>) -> RawSettings {
+    let mut top = Reader::new(problems, &TOP, Placed { value: document, key: String::new(), at: 0 });
+    top.require("node");
+    let node = top.table("node").map(|table| read_node(problems, table)).unwrap_or_default();
+    let peers = top.named_tables("peers");
+    let peers = peers.map(|tables| tables.into_iter().map(|(name, table)| read_peer(problems, name, table)).collect());
+    let sets = top.named_tables("sets").unwrap_or_default();
+    let sets = sets.into_iter().map(|(name, table)| read_set(problems, name, table)).collect();
+    top.finish();
+    RawSettings { node, peers, sets }
+}
+
+fn read_node(problems: &Problems<'_>, table: Placed<&DeTable<'_>>) -> RawNode {
+    let mut reader = Reader::new(problems, &NODE, table);
+    reader.require("name");
+    reader.require("state_dir");
+    let node = RawNode { name: reader.text("name"), listen: reader.texts("listen"), state_dir: reader.text("state_dir") };
+    reader.finish();
+    node
+}
+
+fn read_peer(problems: &Problems<'_>, name: Placed<String>, table: Placed<&DeTable<'_>>) -> RawPeer {
+    let mut reader = Reader::new(problems, &PEER, table);
+    reader.require("addresses");
+    let peer = RawPeer { name, addresses: reader.texts("addresses") };
+    reader.finish();
+    peer
+}
+
+fn read_set(problems: &Problems<'_>, name: Placed<String>, table: Placed<&DeTable<'_>>) -> RawSet {
+    let mut reader = Reader::new(problems, &SET, table);
+    reader.require("source");
+    reader.require("standby");
+    reader.require("roots");
+    let roots = reader.tables("roots").map(|list| {
+        let roots = list.value.iter().map(|table| read_root(problems, table.clone())).collect();
+        list.with(roots)
+    });
+    let set = RawSet {
+        name,
+        source: reader.text("source"),
+        standby: reader.text("standby"),
+        orphans: reader.text("orphans"),
+        max_orphans: reader.scalar("max_orphans"),
+        history_points: reader.number("history_points"),
+        journal_limit: reader.text("journal_limit"),
+        limit: reader.text("limit"),
+        compression: reader.text("compression"),
+        lanes: reader.number("lanes"),
+        passes: reader.number("passes"),
+        roots,
+    };
+    reader.finish();
+    set
+}
+
+fn read_root(problems: &Problems<'_>, table: Placed<&DeTable<'_>>) -> RawRoot {
+    let mut reader = Reader::new(problems, &ROOT, table);
+    reader.require("path");
+    reader.require("target");
+    let rules = reader.tables("rules").map(|list| list.value).unwrap_or_default();
+    let rules = rules.into_iter().map(|table| read_rule(problems, table)).collect();
+    let root = RawRoot { path: reader.text("path"), target: reader.text("target"), rules };
+    reader.finish();
+    root
+}
+
+fn read_rule(problems: &Problems<'_>, table: Placed<&DeTable<'_>>) -> RawRule {
+    let place = table.with(());
+    let has_pattern = table.value.keys().any(|key| key.get_ref() != "recurse");
+    let reader = Reader::new(problems, &RULE, table);
+    let recurse = reader.boolean("recurse").is_some_and(|recurse| recurse.value);
+    let rule = RawRule { place, include: reader.text("include"), exclude: reader.text("exclude"), recurse, has_pattern };
+    reader.finish();
+    rule
+}

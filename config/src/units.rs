@@ -1,0 +1,252 @@
+//! Sizes, rates and percentages as people write them.
+//!
+//! Units are matched exactly, since `Mb` and `MB` differ by eight; a unit that differs in case only is named in the message.
+//! `k`, `M`, `G`, `T` are powers of 1000, `Ki`, `Mi`, `Gi`, `Ti` powers of 1024 (IEC 80000-13).
+
+use std::fmt;
+
+use crate::problem::quote;
+
+/// Why a text is not a size, a rate or a percentage. Shown with what to write instead, where that can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnitError {
+    /// No number at the start.
+    NoNumber(String),
+    /// A number without a unit.
+    NoUnit {
+        /// As written.
+        written: String,
+        /// The same number with a likely unit.
+        instead: String,
+    },
+    /// A unit nobody knows here.
+    UnknownUnit {
+        /// The unit as written.
+        unit: String,
+        /// All units, comma-separated.
+        known: String,
+        /// What was probably meant, if that can be told.
+        instead: Option<String>,
+    },
+    /// More than 64 bits of bytes, or decimals that are not up to nine digits.
+    TooLarge(String),
+    /// Not a whole percentage, or above 100 %.
+    Percentage(String),
+}
+
+impl UnitError {
+    /// What to write, if that can be told.
+    pub fn instead(&self) -> Option<&str> {
+        match self {
+            Self::NoUnit { instead, .. } => Some(instead),
+            Self::UnknownUnit { instead, .. } => instead.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// What is wrong, without what to write instead.
+    pub fn wrong(&self) -> String {
+        match self {
+            Self::NoNumber(written) => format!("{} does not start with a number", quote(written)),
+            Self::NoUnit { written, .. } => format!("{} has no unit", quote(written)),
+            Self::UnknownUnit { unit, known, .. } => format!("{} is not one of the units {known}", quote(unit)),
+            Self::TooLarge(written) => format!("{} is too large or has too many digits", quote(written)),
+            Self::Percentage(written) => format!("{} is not a whole percentage from 0% to 100%", quote(written)),
+        }
+    }
+}
+
+impl fmt::Display for UnitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.wrong())?;
+        self.instead().map_or(Ok(()), |instead| write!(f, "; write {instead:?}"))
+    }
+}
+
+impl std::error::Error for UnitError {}
+
+/// A unit: its name and how many of the smallest unit it holds.
+type Unit = (&'static str, u64);
+
+const SIZE_UNITS: [Unit; 9] = [
+    ("B", 1),
+    ("kB", 1000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
+
+/// In bits per second.
+const RATE_UNITS: [Unit; 13] = [
+    ("B/s", 8),
+    ("kB/s", 8 * 1000),
+    ("MB/s", 8 * 1_000_000),
+    ("GB/s", 8 * 1_000_000_000),
+    ("TB/s", 8 * 1_000_000_000_000),
+    ("KiB/s", 8 << 10),
+    ("MiB/s", 8 << 20),
+    ("GiB/s", 8 << 30),
+    ("TiB/s", 8 << 40),
+    ("kbit/s", 1000),
+    ("Mbit/s", 1_000_000),
+    ("Gbit/s", 1_000_000_000),
+    ("bit/s", 1),
+];
+
+/// How many of [`RATE_UNITS`] are bytes, the ones printed.
+const BYTE_RATE_UNITS: usize = 9;
+
+/// Digits taken after the decimal point.
+const MAX_DECIMALS: usize = 9;
+
+/// Reads a size such as `16 GiB`, `500 MB` or `1.5GiB`, in bytes; parts of a byte are dropped.
+pub fn parse_size(text: &str) -> Result<u64, UnitError> {
+    parse(text, &SIZE_UNITS, "GiB", 1)
+}
+
+/// Reads a rate such as `50 MB/s` or `100 Mbit/s`, in bytes per second; parts of a byte are dropped.
+pub fn parse_rate(text: &str) -> Result<u64, UnitError> {
+    parse(text, &RATE_UNITS, "MB/s", 8)
+}
+
+/// Reads a whole percentage such as `25%`, at most 100.
+pub fn parse_percentage(text: &str) -> Result<u8, UnitError> {
+    let number = text.trim().strip_suffix('%').map(str::trim_end);
+    let all_digits = number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    let percentage = number.filter(|_| all_digits).and_then(|n| n.parse().ok()).filter(|p| *p <= 100);
+    percentage.ok_or_else(|| UnitError::Percentage(text.to_owned()))
+}
+
+/// `bytes` exactly, in the unit that gives the shortest number: `16 GiB`, `500 MB`, `1537 B`.
+pub fn print_size(bytes: u64) -> String {
+    print(u128::from(bytes), &SIZE_UNITS)
+}
+
+/// `bytes_per_second` exactly, in the unit that gives the shortest number: `50 MB/s`.
+pub fn print_rate(bytes_per_second: u64) -> String {
+    print(u128::from(bytes_per_second) * 8, &RATE_UNITS[..BYTE_RATE_UNITS])
+}
+
+fn parse(text: &str, units: &[Unit], usual: &str, divisor: u128) -> Result<u64, UnitError> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = (&text[..end], text[end..].trim_start());
+    if !number.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(UnitError::NoNumber(text.to_owned()));
+    }
+    if unit.is_empty() {
+        return Err(UnitError::NoUnit { written: text.to_owned(), instead: format!("{number} {usual}") });
+    }
+    let known = units.iter().find(|(name, _)| *name == unit).ok_or_else(|| unknown_unit(number, unit, units))?;
+    let small = scaled(number, known.1).ok_or_else(|| UnitError::TooLarge(text.to_owned()))?;
+    u64::try_from(small / divisor).map_err(|_| UnitError::TooLarge(text.to_owned()))
+}
+
+/// `number`, perhaps with decimals, times `unit`.
+fn scaled(number: &str, unit: u64) -> Option<u128> {
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+    if decimals.is_empty() || decimals.len() > MAX_DECIMALS || !decimals.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let unit = u128::from(unit);
+    let whole = u128::from(whole.parse::<u64>().ok()?) * unit;
+    let part = u128::from(decimals.parse::<u64>().ok()?) * unit / 10_u128.pow(decimals.len() as u32);
+    Some(whole + part)
+}
+
+/// A unit that differs in case only, or lacks its `B`, leads to the one meant; where two could be meant (`mb/s`), to none.
+fn unknown_unit(number: &str, unit: &str, units: &[Unit]) -> UnitError {
+    let letters = |name: &str| name.to_ascii_lowercase().replace("bit/s", "b/s");
+    let close = |(name, _): &&Unit| letters(name) == letters(unit) || name.strip_suffix('B') == Some(unit);
+    let mut candidates = units.iter().filter(close);
+    let instead = match (candidates.next(), candidates.next()) {
+        (Some((name, _)), None) => Some(format!("{number} {name}")),
+        _ => None,
+    };
+    let known: Vec<_> = units.iter().map(|(name, _)| *name).collect();
+    UnitError::UnknownUnit { unit: unit.to_owned(), known: known.join(", "), instead }
+}
+
+fn print(amount: u128, units: &[Unit]) -> String {
+    let exact = units.iter().filter(|(_, size)| amount.is_multiple_of(u128::from(*size)));
+    let best = exact.min_by_key(|(_, size)| amount / u128::from(*size));
+    match best {
+        Some((name, size)) if amount > 0 => format!("{} {name}", amount / u128::from(*size)),
+        // Nought is nought of the smallest unit.
+        _ => format!("0 {}", units.first().map_or("", |(name, _)| name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sizes_as_people_write_them() {
+        for (text, bytes) in [
+            ("16 GiB", 16 << 30),
+            ("500 MB", 500_000_000),
+            ("1.5GiB", 3 << 29),
+            (" 0 B ", 0),
+            ("2 TB", 2_000_000_000_000),
+            ("0.0001 kB", 0),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "GiB", "-1 B", "1.2.3 MB", "1. MB", "16", "16 gib", "99999999999 TB", "1e3 MB", "1,5 GB"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_in_bytes_and_bits() {
+        assert_eq!(parse_rate("50 MB/s"), Ok(50_000_000));
+        assert_eq!(parse_rate("100 Mbit/s"), Ok(12_500_000));
+        assert_eq!(parse_rate("1MiB/s"), Ok(1 << 20));
+        assert!(parse_rate("50 MB").is_err());
+        assert_eq!(print_rate(12_500_000), "12500 kB/s");
+    }
+
+    #[test]
+    fn messages_say_what_to_write() {
+        let message = |text: &str| parse_size(text).unwrap_err().to_string();
+        assert_eq!(message("16"), r#""16" has no unit; write "16 GiB""#);
+        assert!(message("16 gib").ends_with(r#"; write "16 GiB""#));
+        assert!(message("16 G").ends_with(r#"; write "16 GB""#));
+        assert!(message("16 apples").ends_with("KiB, MiB, GiB, TiB"));
+    }
+
+    #[test]
+    fn percentages() {
+        assert_eq!(parse_percentage("25%"), Ok(25));
+        assert_eq!(parse_percentage("100 %"), Ok(100));
+        for bad in ["101%", "25", "%", "-1%", "+5%", "2.5%"] {
+            assert!(parse_percentage(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back(bytes in any::<u64>(), shift in 0..64_u32) {
+            let bytes = bytes >> shift;
+            prop_assert_eq!(parse_size(&print_size(bytes)), Ok(bytes));
+            prop_assert_eq!(parse_rate(&print_rate(bytes)), Ok(bytes));
+        }
+
+        #[test]
+        fn whole_units_are_read_back(number in 0..10_000_u64, unit in 0..SIZE_UNITS.len()) {
+            let bytes = number * SIZE_UNITS[unit].1;
+            prop_assert_eq!(parse_size(&print_size(bytes)), Ok(bytes));
+        }
+
+        #[test]
+        fn no_text_panics(text in any::<String>()) {
+            let _ = (parse_size(&text), parse_rate(&text), parse_percentage(&text));
+        }
+    }
+}
