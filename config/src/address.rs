@@ -162,6 +162,9 @@ pub(crate) fn advice(text: &str, error: &AddressError) -> String {
             format!("write \"[{}]:{DEFAULT_PORT}\"", text.trim())
         }
         AddressError::Brackets(_) | AddressError::Ipv6(_) => format!("write it as \"[2001:db8::1]:{DEFAULT_PORT}\""),
+        AddressError::Port(_) if text.rsplit_once(':').is_some_and(|(host, _)| host.parse::<Address>().is_ok()) => {
+            format!("write \"{}:{DEFAULT_PORT}\"", text.rsplit_once(':').map_or("", |(host, _)| host.trim()))
+        }
         _ => format!("write it as \"10.0.0.2:{DEFAULT_PORT}\" or \"mail2.example.org:{DEFAULT_PORT}\""),
     }
 }

@@ -48,14 +48,14 @@ fn collide(a: &Claim, b: &Claim) -> Option<Overlap> {
 }
 
 fn report(problems: &Problems<'_>, later: &Claim, earlier: &Claim, overlap: Overlap) {
-    let relation = match overlap {
-        Overlap::Same => "is the same place as",
-        Overlap::Beneath => "lies beneath",
-        Overlap::Above => "holds",
-    };
     let (line, _) = position(problems.text(), earlier.at);
     let (path, other) = (quote(later.place.text()), quote(earlier.place.text()));
-    let wrong = format!("{path} {relation} {other}, {} (line {line}), on node {}", earlier.key, later.node);
+    let (key, node) = (&earlier.key, &later.node);
+    let wrong = match overlap {
+        Overlap::Same => format!("{path} on node {node} is {key}, too (line {line})"),
+        Overlap::Beneath => format!("{path} on node {node} lies beneath {other}, {key} (line {line})"),
+        Overlap::Above => format!("{path} on node {node} holds {other}, {key} (line {line})"),
+    };
     problems.add(later.at, &later.key, wrong, advice(&later.used, &earlier.used));
 }
 
@@ -64,6 +64,6 @@ fn advice(later: &Use, earlier: &Use) -> &'static str {
         (Use::StateDir, _) | (_, Use::StateDir) => "keep the state directory apart from every root and target",
         (Use::Source(_), Use::Source(_)) => "keep one of the two, or name roots that do not hold each other",
         (Use::Target, Use::Target) => "give each root a target of its own",
-        _ => "a replica cannot be the source of a set, too; choose paths that do not hold each other",
+        _ => "choose paths that do not hold each other, since a replica cannot be the source of a set",
     }
 }

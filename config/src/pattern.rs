@@ -37,8 +37,9 @@ pub(crate) fn check(pattern: &str) -> Result<(), (String, String)> {
     }
     let compiled = compile_pattern(pattern);
     compiled.map(drop).map_err(|error| {
-        let wrong = format!("{} is not a glob: {}", crate::problem::quote(pattern), error.kind());
-        (wrong, "write a backslash before a special character that is meant as such, in single quotes: '\\['".into())
+        let why = error.kind().to_string().replace("; ", ", ");
+        let wrong = format!("{} is not a glob: {why}", crate::problem::quote(pattern));
+        (wrong, "correct it, or put a backslash before a special character that is meant as such, in single quotes: '\\['".into())
     })
 }
 

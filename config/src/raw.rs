@@ -63,7 +63,11 @@ pub(crate) struct RawRule {
 
 static TOP: Shape = Shape {
     header: "",
-    keys: &[("node", "a table: [node]"), ("peers", "tables by name: [peers.beta]"), ("sets", "tables by name: [sets.mail]")],
+    keys: &[
+        ("node", "a table [node]"),
+        ("peers", "a table for each peer, such as [peers.beta]"),
+        ("sets", "a table for each set, such as [sets.mail]"),
+    ],
 };
 
 static NODE: Shape = Shape {
@@ -91,7 +95,7 @@ pub(crate) static SET: Shape = Shape {
         ("compression", "compression = \"auto\""),
         ("lanes", "lanes = 4"),
         ("passes", "passes = 3"),
-        ("roots", "tables: [[sets.NAME.roots]] with path and target"),
+        ("roots", "a table [[sets.NAME.roots]] with path and target"),
     ],
 };
 

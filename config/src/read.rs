@@ -173,12 +173,17 @@ impl<'a, 'i> Reader<'a, 'i> {
             let advice = self.advise_unknown(key.get_ref());
             let wrong = match self.shape.header {
                 "" => "there is no such key at the top of the file".to_owned(),
-                header => format!("there is no such key in {header}"),
+                header => format!("there is no such key in {}", self.with_name(header)),
             };
             self.problems.add(key.span().start, &join(&self.key, key.get_ref()), wrong, advice);
         }
         for key in &self.missing {
-            self.problems.add(self.at, &join(&self.key, key), "is missing", format!("add {}", self.shape.example(key)));
+            self.problems.add(
+                self.at,
+                &join(&self.key, key),
+                "it is missing",
+                format!("add {}", self.with_name(self.shape.example(key))),
+            );
         }
     }
 
@@ -191,11 +196,22 @@ impl<'a, 'i> Reader<'a, 'i> {
         }
         let home = SHAPES.iter().find(|shape| shape.names().any(|name| name == key));
         match (home, nearest(key, self.shape.names())) {
-            (Some(home), _) if !home.header.is_empty() => format!("{key} belongs in {}", home.header),
+            (Some(home), _) if !home.header.is_empty() => format!("{key} belongs in {}", self.with_name(home.header)),
             (Some(_), _) => format!("[{key}] belongs at the top of the file"),
             (None, Some(meant)) => format!("did you mean {meant}, which is also there?"),
-            (None, None) => format!("remove it; the keys are {}", self.shape.names().collect::<Vec<_>>().join(", ")),
+            (None, None) => format!("remove it, or use one of {}", self.shape.names().collect::<Vec<_>>().join(", ")),
         }
+    }
+
+    /// `text` with the name of the set or peer that is being read in the place of `NAME`.
+    fn with_name(&self, text: &str) -> String {
+        for kind in ["sets.", "peers."] {
+            if let Some(rest) = self.key.strip_prefix(kind) {
+                let name = rest.split_once(".roots[").map_or(rest, |(name, _)| name);
+                return text.replace(&format!("{kind}NAME"), &format!("{kind}{name}"));
+            }
+        }
+        text.to_owned()
     }
 
     fn value(&self, key: &str) -> Option<Placed<&'a DeValue<'i>>> {
@@ -213,13 +229,13 @@ impl<'a, 'i> Reader<'a, 'i> {
 
     fn wrong_type<T>(&self, value: &Placed<&DeValue<'_>>, wanted: &str, key: &str) -> Option<T> {
         let wrong = format!("{} is not {wanted}", describe(value.value));
-        self.problems.add(value.at, &value.key, wrong, format!("write {}", self.shape.example(key)));
+        self.problems.add(value.at, &value.key, wrong, format!("write {}", self.with_name(self.shape.example(key))));
         None
     }
 
     fn too_large<T>(&self, value: &Placed<&DeValue<'_>>, digits: &str, key: &str) -> Option<T> {
         let wrong = format!("the number {} has too many digits", quote(digits));
-        self.problems.add(value.at, &value.key, wrong, format!("write {}", self.shape.example(key)));
+        self.problems.add(value.at, &value.key, wrong, format!("write {}", self.with_name(self.shape.example(key))));
         None
     }
 }

@@ -276,8 +276,8 @@ impl Resolver<'_> {
             }
             Ok(place) => return Some(place),
             Err(error @ PlaceError::Relative) => {
-                let slashed = format!("/{}", text.trim_start_matches("~/").trim_start_matches("./"));
-                let likely = Place::new(&slashed).ok().filter(|place| !place.is_whole_machine());
+                let slashed = format!("/{}", text.trim_start_matches("./"));
+                let likely = Place::new(&slashed).ok().filter(|place| !place.is_whole_machine() && !text.starts_with('~'));
                 let example = likely.map_or("/srv/mail".to_owned(), |place| place.text().to_owned());
                 (format!("{} {error}", quote(text)), format!("write it from the root on, such as {}", quote(&example)))
             }
@@ -341,8 +341,9 @@ impl Resolver<'_> {
                 (format!("{} is less than {least}", quote(&written.value)), format!("write {key} = \"{least}\" or more"))
             }
             Err(error) => {
-                let meant = error.instead().map(|meant| format!("write {key} = {meant:?}"));
-                (error.wrong(), meant.unwrap_or_else(|| format!("write {}", SET.example(key))))
+                let meant: Vec<_> = error.instead().iter().map(|meant| format!("{key} = {meant:?}")).collect();
+                let instead = if meant.is_empty() { SET.example(key).to_owned() } else { meant.join(" or ") };
+                (error.wrong(), format!("write {instead}"))
             }
         };
         self.problems.add(written.at, &written.key, wrong, instead);

@@ -17,7 +17,7 @@ pub enum UnitError {
         /// As written.
         written: String,
         /// The same number with a likely unit.
-        instead: String,
+        instead: Vec<String>,
     },
     /// A unit nobody knows here.
     UnknownUnit {
@@ -26,7 +26,7 @@ pub enum UnitError {
         /// All units, comma-separated.
         known: String,
         /// What was probably meant, if that can be told.
-        instead: Option<String>,
+        instead: Vec<String>,
     },
     /// More than 64 bits of bytes, or decimals that are not up to nine digits.
     TooLarge(String),
@@ -35,12 +35,11 @@ pub enum UnitError {
 }
 
 impl UnitError {
-    /// What to write, if that can be told.
-    pub fn instead(&self) -> Option<&str> {
+    /// What to write, each a way to mean something else; empty if that cannot be told.
+    pub fn instead(&self) -> &[String] {
         match self {
-            Self::NoUnit { instead, .. } => Some(instead),
-            Self::UnknownUnit { instead, .. } => instead.as_deref(),
-            _ => None,
+            Self::NoUnit { instead, .. } | Self::UnknownUnit { instead, .. } => instead,
+            _ => &[],
         }
     }
 
@@ -49,6 +48,7 @@ impl UnitError {
         match self {
             Self::NoNumber(written) => format!("{} does not start with a number", quote(written)),
             Self::NoUnit { written, .. } => format!("{} has no unit", quote(written)),
+            Self::UnknownUnit { unit, instead, .. } if !instead.is_empty() => format!("{} is not a unit here", quote(unit)),
             Self::UnknownUnit { unit, known, .. } => format!("{} is not one of the units {known}", quote(unit)),
             Self::TooLarge(written) => format!("{} is too large or has too many digits", quote(written)),
             Self::Percentage(written) => format!("{} is not a whole percentage from 0% to 100%", quote(written)),
@@ -59,7 +59,8 @@ impl UnitError {
 impl fmt::Display for UnitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.wrong())?;
-        self.instead().map_or(Ok(()), |instead| write!(f, "; write {instead:?}"))
+        let instead: Vec<_> = self.instead().iter().map(|instead| format!("{instead:?}")).collect();
+        if instead.is_empty() { Ok(()) } else { write!(f, "; write {}", instead.join(" or ")) }
     }
 }
 
@@ -139,7 +140,7 @@ fn parse(text: &str, units: &[Unit], usual: &str, divisor: u128) -> Result<u64, 
         return Err(UnitError::NoNumber(text.to_owned()));
     }
     if unit.is_empty() {
-        return Err(UnitError::NoUnit { written: text.to_owned(), instead: format!("{number} {usual}") });
+        return Err(UnitError::NoUnit { written: text.to_owned(), instead: vec![format!("{number} {usual}")] });
     }
     let known = units.iter().find(|(name, _)| *name == unit).ok_or_else(|| unknown_unit(number, unit, units))?;
     let small = scaled(number, known.1).ok_or_else(|| UnitError::TooLarge(text.to_owned()))?;
@@ -158,14 +159,22 @@ fn scaled(number: &str, unit: u64) -> Option<u128> {
     Some(whole + part)
 }
 
-/// A unit that differs in case only, or lacks its `B`, leads to the one meant; where two could be meant (`mb/s`), to none.
+/// A unit in another case, or without its `B`, `iB` or `/s`, leads to those that can be meant: `mb/s` to `MB/s` and `Mbit/s`.
 fn unknown_unit(number: &str, unit: &str, units: &[Unit]) -> UnitError {
-    let letters = |name: &str| name.to_ascii_lowercase().replace("bit/s", "b/s");
-    let close = |(name, _): &&Unit| letters(name) == letters(unit) || name.strip_suffix('B') == Some(unit);
-    let mut candidates = units.iter().filter(close);
-    let instead = match (candidates.next(), candidates.next()) {
-        (Some((name, _)), None) => Some(format!("{number} {name}")),
-        _ => None,
+    let bits = units.iter().any(|(name, _)| name.contains("bit"));
+    let letters = |name: &str| {
+        let name = name.to_lowercase().replace("/sec", "/s").replace("ps", "/s");
+        if bits { name.replace("bit", "b") } else { name }
+    };
+    let wanted = letters(unit);
+    let close = |name: &str| {
+        let name = letters(name);
+        let endings = ["", "/s", "b", "ib", "b/s", "ib/s"];
+        endings.iter().any(|ending| name.strip_suffix(ending) == Some(&wanted))
+    };
+    let instead = match wanted.as_str() {
+        "" | "/s" => Vec::new(),
+        _ => units.iter().filter(|(name, _)| close(name)).map(|(name, _)| format!("{number} {name}")).collect(),
     };
     let known: Vec<_> = units.iter().map(|(name, _)| *name).collect();
     UnitError::UnknownUnit { unit: unit.to_owned(), known: known.join(", "), instead }
@@ -216,8 +225,12 @@ mod tests {
     fn messages_say_what_to_write() {
         let message = |text: &str| parse_size(text).unwrap_err().to_string();
         assert_eq!(message("16"), r#""16" has no unit; write "16 GiB""#);
-        assert!(message("16 gib").ends_with(r#"; write "16 GiB""#));
-        assert!(message("16 G").ends_with(r#"; write "16 GB""#));
+        assert_eq!(message("16 gib"), r#""gib" is not a unit here; write "16 GiB""#);
+        assert_eq!(message("16 G"), r#""G" is not a unit here; write "16 GB" or "16 GiB""#);
+        let message = |text: &str| parse_rate(text).unwrap_err().to_string();
+        assert_eq!(message("5 mbps"), r#""mbps" is not a unit here; write "5 MB/s" or "5 Mbit/s""#);
+        assert_eq!(message("5 MiB"), r#""MiB" is not a unit here; write "5 MiB/s""#);
+        let message = |text: &str| parse_size(text).unwrap_err().to_string();
         assert!(message("16 apples").ends_with("KiB, MiB, GiB, TiB"));
     }
 

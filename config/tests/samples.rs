@@ -1,0 +1,204 @@
+//! The samples load; the invalid ones fail with exactly the messages beside them (`UPDATE_SNAPSHOTS=1` rewrites those).
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use standin_common::id::NodeName;
+use standin_config::{LoadError, MaxOrphans, Role, Settings, template};
+
+fn samples(directory: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(directory);
+    let mut files: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    files
+}
+
+fn parse(path: &Path) -> Result<Settings, Vec<String>> {
+    let text = fs::read_to_string(path).unwrap();
+    let problems = Settings::parse(&text, "standin.toml");
+    problems.map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+fn sample(name: &str) -> Settings {
+    parse(&Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(name)).unwrap()
+}
+
+#[test]
+fn every_sample_loads() {
+    let files = samples("");
+    assert!(files.len() >= 5);
+    for file in files {
+        let settings = parse(&file).unwrap_or_else(|problems| panic!("{}: {problems:#?}", file.display()));
+        assert_eq!(settings.notes(), Vec::<String>::new(), "{}", file.display());
+    }
+}
+
+#[test]
+fn every_invalid_sample_gives_its_messages() {
+    let update = std::env::var_os("UPDATE_SNAPSHOTS").is_some();
+    assert!(!(update && std::env::var_os("CI").is_some()), "UPDATE_SNAPSHOTS must not be set in CI");
+    let files = samples("invalid");
+    assert!(files.len() >= 20);
+    let mut wrong = Vec::new();
+    for file in files {
+        let messages = parse(&file).expect_err(&file.display().to_string()).join("\n") + "\n";
+        let beside = file.with_extension("txt");
+        if update {
+            fs::write(&beside, &messages).unwrap();
+        }
+        let expected = fs::read_to_string(&beside).unwrap_or_default();
+        if messages != expected {
+            wrong.push(format!("{}\nexpected:\n{expected}got:\n{messages}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_invalid_sample_has_one_fault_unless_it_is_named_many() {
+    for file in samples("invalid") {
+        let many = file.file_stem().unwrap().to_str().unwrap().contains("many");
+        let problems = parse(&file).unwrap_err();
+        assert_eq!(problems.len() > 1, many, "{}: {problems:#?}", file.display());
+    }
+}
+
+#[test]
+fn defaults_are_filled_in() {
+    let settings = sample("pair.toml");
+    let set = settings.sets.values().next().unwrap();
+    assert_eq!((set.orphans.as_str(), set.compression.as_str()), ("remove", "auto"));
+    assert_eq!((set.max_orphans, set.history_points, set.lanes, set.passes), (MaxOrphans::Share(25), 3, 4, 3));
+    assert_eq!((set.journal_limit_bytes, set.limit_bytes_per_second), (16 << 30, None));
+    let node = |name: &str| name.parse::<NodeName>().unwrap();
+    assert_eq!(set.role(&node("alpha")), Some(Role::Source));
+    assert_eq!(set.role(&node("beta")), Some(Role::Standby));
+    assert_eq!(set.role(&node("gamma")), None);
+    assert_eq!(set.peer_of(&node("beta")), Some(&node("alpha")));
+    let beta = settings.peers.values().next().unwrap();
+    assert_eq!(beta.addresses[1].to_string(), "192.168.7.2:7420");
+}
+
+#[test]
+fn a_set_for_other_nodes_is_a_note_not_a_problem() {
+    let text = fs::read_to_string(samples("").into_iter().find(|path| path.ends_with("pair.toml")).unwrap()).unwrap();
+    let settings = Settings::parse(&text.replace("name = \"alpha\"", "name = \"alhpa\""), "standin.toml").unwrap();
+    assert_eq!(
+        settings.notes(),
+        ["sets.mail runs from alpha to beta, so this node, alhpa, has no part in it (is alpha a slip of alhpa?)"]
+    );
+}
+
+#[test]
+fn differences_name_each_setting_that_differs() {
+    let settings = sample("postfix-dovecot.toml");
+    let here = settings.sets.values().next().unwrap();
+    assert_eq!(here.differences(here), []);
+    let mut there = here.clone();
+    there.limit_bytes_per_second = None;
+    there.journal_limit_bytes = 1 << 30;
+    there.roots[0].rules[1].recurse = false;
+    there.roots.truncate(1);
+    let rows: Vec<_> = here.differences(&there).into_iter().map(|d| format!("{}: {} | {}", d.key, d.here, d.there)).collect();
+    assert_eq!(
+        rows,
+        [
+            "journal_limit: 16 GiB | 1 GiB",
+            "limit: 80 MB/s | (none)",
+            "roots[0].rules[1]: { exclude = \"**/tmp\", recurse = true } | { exclude = \"**/tmp\" }",
+            "roots[1].path: /var/spool/postfix | (none)",
+            "roots[1].target: /var/spool/postfix | (none)",
+            "roots[1].rules[0]: { exclude = \"{pid,private,public,dev}\", recurse = true } | (none)",
+        ]
+    );
+    assert_eq!(there.differences(here).len(), rows.len());
+}
+
+#[test]
+fn settings_survive_json() {
+    for file in samples("") {
+        let settings = parse(&file).unwrap();
+        let json = serde_json::to_string(&settings).unwrap();
+        assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), settings);
+    }
+}
+
+#[test]
+fn loading_names_the_file_and_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("standin.toml");
+    let message = |path: &Path| Settings::load(path).unwrap_err().to_string();
+    assert!(message(&path).ends_with("make one with 'standin init', or name another with --config"));
+    assert!(matches!(Settings::load(directory.path()), Err(LoadError::Unreadable { .. })));
+
+    fs::write(&path, b"[node]\nname = \"\xff\"\n").unwrap();
+    assert!(message(&path).ends_with("standin.toml:2: column 9: the byte 0xff is not UTF-8; save the file as UTF-8"));
+
+    fs::write(&path, vec![b'#'; standin_config::MAX_FILE_BYTES as usize + 1]).unwrap();
+    assert!(matches!(Settings::load(&path), Err(LoadError::TooLarge { .. })));
+}
+
+#[test]
+fn what_init_writes_is_loaded() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("standin.toml");
+    let name: NodeName = "alpha".parse().unwrap();
+    let listen = ["127.0.0.1:0".parse().unwrap()];
+    fs::write(&path, template(&name, &listen, directory.path().to_str().unwrap())).unwrap();
+    let settings = Settings::load(&path).unwrap();
+    assert_eq!((&settings.node.name, settings.node.listen.as_slice()), (&name, &listen[..]));
+    assert_eq!(settings.node.state_dir, directory.path());
+}
+
+#[test]
+fn loading_takes_paths_of_this_platform_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("standin.toml");
+    let foreign = if cfg!(windows) { "/var/lib/standin" } else { r"C:\standin" };
+    fs::write(&path, format!("[node]\nname = \"alpha\"\nstate_dir = '{foreign}'\n")).unwrap();
+    let Err(LoadError::Problems(problems)) = Settings::load(&path) else { panic!("{foreign} was taken") };
+    assert_eq!((problems.len(), problems[0].key.as_str(), problems[0].line), (1, "node.state_dir", 3));
+}
+
+/// A sample with some of its bytes changed, left out, or doubled: far deeper in than random text gets.
+fn damaged() -> impl Strategy<Value = String> {
+    let texts: Vec<_> = [samples(""), samples("invalid")].concat().iter().map(|path| fs::read(path).unwrap()).collect();
+    let edits = proptest::collection::vec((any::<prop::sample::Index>(), 0..3_u8, any::<u8>()), 0..8);
+    (proptest::sample::select(texts), edits).prop_map(|(mut bytes, edits)| {
+        for (index, kind, byte) in edits {
+            let at = index.index(bytes.len().max(1));
+            match kind {
+                0 if !bytes.is_empty() => bytes[at] = byte,
+                1 if !bytes.is_empty() => drop(bytes.remove(at)),
+                _ => bytes.insert(at, b"\"'[]{}=.,\\\n#0a"[usize::from(byte) % 14]),
+            }
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// Neither a panic nor an empty list of problems, and every message has its place.
+fn check_parse(text: &str) {
+    if let Err(problems) = Settings::parse(text, "standin.toml") {
+        assert!(!problems.is_empty(), "{text:?}");
+        let lines = 1 + text.matches('\n').count();
+        assert!(problems.iter().all(|p| (1..=lines).contains(&p.line) && p.column >= 1 && !p.instead.is_empty()), "{problems:?}");
+        assert!(problems.iter().all(|p| !p.to_string().contains('\n')), "{problems:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        check_parse(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn no_damage_panics(text in damaged()) {
+        check_parse(&text);
+    }
+}
