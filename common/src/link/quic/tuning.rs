@@ -1,0 +1,56 @@
+//! QUIC's settings, by measurement.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::congestion::{ControllerFactory, CubicConfig};
+use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use super::congestion::Wrapping;
+use super::window::{MAX_WINDOW, MIN_WINDOW, STREAM_WINDOW};
+
+/// Largest datagram that is tried, in bytes. Ten of them fit into the 64 KiB that the kernel cuts up in one call, which is
+/// what makes a fast link fast; a path that takes 1500 bytes settles at that within a second.
+const MAX_DATAGRAM: u16 = 6500;
+/// How often something is sent when there is nothing to send.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// How long a silent peer is waited for, in milliseconds.
+const IDLE_MS: u32 = 10_000;
+/// Streams that a peer may have open at once.
+const MAX_STREAMS: u32 = 128;
+
+/// What bounds the sending rate on a given path. The one place to put in another controller.
+fn congestion() -> Arc<dyn ControllerFactory + Send + Sync> {
+    Arc::new(Wrapping(Arc::new(CubicConfig::default())))
+}
+
+pub(super) fn transport() -> Arc<TransportConfig> {
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(MAX_DATAGRAM);
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(MAX_STREAMS))
+        // The welcome, see `accept`.
+        .max_concurrent_uni_streams(VarInt::from_u32(1))
+        .stream_receive_window(window(STREAM_WINDOW))
+        .receive_window(window(MIN_WINDOW))
+        .send_window(MAX_WINDOW)
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS))))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .mtu_discovery_config(Some(discovery))
+        .congestion_controller_factory(congestion())
+        .datagram_receive_buffer_size(None);
+    Arc::new(transport)
+}
+
+pub(super) fn endpoint() -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    // Within the bounds that the function checks (1200 to 65527), so that there is no error to pass on.
+    let _ = config.max_udp_payload_size(MAX_DATAGRAM);
+    config
+}
+
+/// A window as QUIC writes it.
+pub(super) fn window(bytes: u64) -> VarInt {
+    VarInt::from_u64(bytes).unwrap_or(VarInt::MAX)
+}
