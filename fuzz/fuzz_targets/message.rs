@@ -21,7 +21,13 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) {
 fn check_paths(bytes: &[u8]) {
     if let Ok(FromSource::Entries { entries, .. }) = decode_header(bytes) {
         for component in entries.iter().flat_map(|entry: &Entry| entry.path.components()) {
-            assert!(!component.is_empty() && component != b"." && component != b".." && !component.contains(&b'/') && !component.contains(&0));
+            assert!(
+                !component.is_empty()
+                    && component != b"."
+                    && component != b".."
+                    && !component.contains(&b'/')
+                    && !component.contains(&0)
+            );
         }
     }
 }
