@@ -9,5 +9,6 @@ pub mod id;
 pub mod identity;
 pub mod link;
 pub mod message;
+pub mod pairing;
 pub mod path;
 pub mod tree;

@@ -20,7 +20,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub use connection::{Connection, PathReport};
+pub use connection::{Connection, Deadline, PathReport};
 pub use stream::{QuicReceive, QuicSend};
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -124,8 +124,13 @@ impl Endpoint {
 
     /// Waits for a connection. `None` when the endpoint is closed, or listens on nothing.
     pub fn accept(&self) -> Option<Connection> {
-        let established = self.arrived.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv()?;
-        Some(self.connection(established))
+        loop {
+            let established = self.arrived.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv()?;
+            // Who did not wait to be taken is not worth the caller's time.
+            if established.quinn.close_reason().is_none() {
+                return Some(self.connection(established));
+            }
+        }
     }
 
     fn connection(&self, established: Established) -> Connection {

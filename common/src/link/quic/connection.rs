@@ -127,6 +127,16 @@ impl Connection {
         self.0.runtime.wait(async { timeout(limit, self.quinn().closed()).await }).ok().map(LinkError::from)
     }
 
+    /// Closes the connection after `limit`, unless what is returned was dropped before.
+    pub fn close_after(&self, limit: Duration, code: CloseCode, reason: &'static str) -> Deadline {
+        let quinn = self.quinn().clone();
+        let task = self.0.runtime.handle().spawn(async move {
+            tokio::time::sleep(limit).await;
+            close(&quinn, code, reason);
+        });
+        Deadline(task)
+    }
+
     /// Why the connection is closed, `None` while it is not.
     pub fn close_reason(&self) -> Option<LinkError> {
         self.quinn().close_reason().map(LinkError::from)
@@ -135,6 +145,17 @@ impl Connection {
     /// Whether the connection is closed, from whichever side.
     pub fn is_closed(&self) -> bool {
         self.quinn().close_reason().is_some()
+    }
+}
+
+/// A connection will be closed; dropped, it will not. See [`Connection::close_after`].
+#[derive(Debug)]
+#[must_use = "dropped at once, it does nothing"]
+pub struct Deadline(tokio::task::JoinHandle<()>);
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -308,6 +308,14 @@ fn a_node_that_goes_says_so() {
 }
 
 #[test]
+fn a_connection_may_be_given_a_deadline_and_keep_on_without() {
+    let (_a, _b, here, there) = connected();
+    drop(here.close_after(Duration::ZERO, CloseCode::BUSY, "never"));
+    let _deadline = here.close_after(Duration::from_millis(10), CloseCode(200), "too late");
+    assert!(matches!(there.closed(DEADLINE), Some(LinkError::Closed { code: 200, .. })));
+}
+
+#[test]
 fn a_port_in_use_is_said_with_its_address() {
     let b = node();
     let dir = tempfile::tempdir().unwrap();
