@@ -116,7 +116,7 @@ fn send(connection: &Connection, frames: usize, payload_len: usize) -> Outcome<(
     }
     send.finish()?;
     receive.receive()?.ok_or("no answer")?;
-    Ok(())
+    receive.receive()?.map_or(Ok(()), |_| Err("more than one answer".into()))
 }
 
 /// A stream opened, one frame there, one back.

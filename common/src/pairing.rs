@@ -178,13 +178,17 @@ impl Talk<'_> {
             _ => return Err(PairError::Protocol),
         }
         match side {
-            Side::Dialler => self.say(&Say::Done),
+            Side::Dialler => {
+                self.say(&Say::Done)?;
+                Ok(self.send.finish()?)
+            }
             Side::Acceptor => {
                 self.say(&Say::Verdict(true))?;
-                match self.hear()? {
-                    Say::Done => Ok(()),
-                    _ => Err(PairError::Protocol),
-                }
+                let Say::Done = self.hear()? else {
+                    return Err(PairError::Protocol);
+                };
+                // To its end: a stream that is dropped before looks refused to the dialler.
+                self.receive.receive()?.map_or(Ok(()), |_| Err(PairError::Protocol))
             }
         }
     }
