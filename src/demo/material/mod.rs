@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use {
     change::{Changes, change},
     compare::compare,
+    mail::MailMaker,
     mailbox::{MAILBOX, MailboxState, check_mailbox},
     random::Random,
     volume::{Contents, Shape, generate},

@@ -1,0 +1,48 @@
+//! What only Linux tells about processes.
+
+use std::collections::HashMap;
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Asks a process of ours to end, with SIGTERM.
+pub(crate) fn terminate(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process number");
+    kill_process(pid, Signal::TERM).expect("a child can be signalled until it was waited for");
+}
+
+/// The most memory a process ever had, in KiB (`VmHWM` of proc(5)); `None` once it is gone.
+pub(crate) fn peak_rss_kib(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// The same of the processes of this program that are or descend from `root` now, but not from `except`: the largest.
+pub(crate) fn peak_rss_kib_of_tree(root: u32, except: Option<u32>, program: &str) -> Option<u64> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    let numbers = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    for pid in numbers {
+        if let Some(parent) = parent(pid) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut waiting = vec![root];
+    let mut largest = None;
+    while let Some(pid) = waiting.pop() {
+        if Some(pid) == except {
+            continue;
+        }
+        if fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == program) {
+            largest = largest.max(peak_rss_kib(pid));
+        }
+        waiting.extend(children.get(&pid).into_iter().flatten());
+    }
+    largest
+}
+
+/// Field 4 of `/proc/PID/stat`, counted after the name, which may hold anything but ends with the last parenthesis.
+fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
