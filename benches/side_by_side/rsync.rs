@@ -47,7 +47,8 @@ impl Rsync {
         fs::create_dir_all(&copy).unwrap();
         let port = free_tcp_port();
         let config = work.join("rsyncd.conf");
-        let text = "use chroot = no\nuid = root\ngid = root\n[copy]\nread only = no\npath = ";
+        // Without the last of these it waits for a name server, of which a network namespace has none.
+        let text = "use chroot = no\nuid = root\ngid = root\nreverse lookup = no\n[copy]\nread only = no\npath = ";
         fs::write(&config, format!("{text}{}\n", copy.display())).unwrap();
         let mut server = in_prefix(prefixes[1], "rsync");
         server
