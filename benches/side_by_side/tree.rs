@@ -91,15 +91,17 @@ pub(crate) fn million(root: &Path, options: &Options) {
     }
 }
 
-/// 1 GiB of text as in mail, in files of 16 MiB.
+/// 1 GiB of mail in files of 16 MiB.
 pub(crate) fn text(root: &Path, options: &Options) {
-    const FILE_LEN: u64 = 16 * MIB as u64;
+    const FILE_LEN: usize = 16 * MIB;
     fs::create_dir_all(root).unwrap();
     let mut maker = MailMaker::new(SEED);
     let mut buffer = Vec::new();
-    for number in 0..options.scaled(TEXT_LEN).div_ceil(FILE_LEN) {
+    for number in 0..options.scaled(TEXT_LEN).div_ceil(FILE_LEN as u64) {
         buffer.clear();
-        maker.text(&mut buffer, FILE_LEN as usize);
-        fs::write(root.join(format!("{number:03}.mbox")), &buffer).unwrap();
+        while buffer.len() < FILE_LEN {
+            buffer.extend_from_slice(&maker.message().raw);
+        }
+        fs::write(root.join(format!("{number:03}.mbox")), &buffer[..FILE_LEN]).unwrap();
     }
 }
