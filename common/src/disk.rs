@@ -54,7 +54,7 @@ pub fn replace(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), DiskError> {
         let _ = fs::remove_file(&temporary);
         return Err(error);
     }
-    os::sync_directory(parent).map_err(DiskError::at("make durable the directory", parent))
+    sync_directory(parent)
 }
 
 /// A new file in the directory of `path`, so that a rename stays in one file system.
@@ -88,7 +88,12 @@ fn directory_of(path: &Path) -> &Path {
 pub fn create_private_dir(path: &Path) -> Result<(), DiskError> {
     os::create_private_dir(path).map_err(DiskError::at("create the private directory", path))?;
     let parent = directory_of(path);
-    os::sync_directory(parent).map_err(DiskError::at("make durable the directory", parent))
+    sync_directory(parent)
+}
+
+/// Makes durable which files a directory holds.
+pub fn sync_directory(path: &Path) -> Result<(), DiskError> {
+    os::sync_directory(path).map_err(DiskError::at("make durable the directory", path))
 }
 
 /// A file's bytes, `None` if there is no such file.

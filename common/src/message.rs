@@ -176,13 +176,6 @@ pub enum Refusal {
     Promoted,
     /// Another mirror of the set is running.
     Busy,
-    /// More orphans than the limit.
-    TooManyOrphans {
-        /// Found so far.
-        orphans: u64,
-        /// Objects on the standby.
-        objects: u64,
-    },
     /// The replica is in a bad state, which the text names.
     Bad(String),
     /// The standby could not go on: what failed, where, and what follows.
@@ -219,11 +212,10 @@ pub enum FromSource {
         /// Its entries.
         entries: Vec<Entry>,
     },
-    /// The walk is over. Orphans are removed only if it was complete.
-    WalkEnd {
-        /// Whether every directory and object could be read.
-        complete: bool,
-    },
+    /// Something could not be read: the listing is not complete, and no orphan may be removed.
+    Unreadable(Position),
+    /// The walk is over.
+    WalkEnd,
     /// Everything asked for was sent: make it a recovery point.
     Commit {
         /// Time at the source, of which the point is the state.
@@ -249,7 +241,7 @@ pub struct Want {
 }
 
 /// What the standby found in a pass.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinSummary {
     /// Objects on the standby.
     pub standby_objects: u64,
@@ -282,7 +274,12 @@ pub enum FromStandby {
     /// The walk was joined to its end.
     Joined(JoinSummary),
     /// It is a recovery point now, durable.
-    Committed(PointNumber),
+    Committed {
+        /// Its number.
+        point: PointNumber,
+        /// Orphans that were left, because the policy says so, the limit was exceeded, or the source's listing was not complete.
+        orphans_left: u64,
+    },
     /// The standby ends the pass.
     Stopped(Refusal),
 }

@@ -72,10 +72,14 @@ pub fn group_value(size: u64, index: u64, data: &[u8]) -> Value {
     if size <= GROUP_LEN as u64 { Root::of(data).0 } else { subtree(index * GROUP_LEN as u64, data) }
 }
 
+/// The value of leaf `leaf` of group `index`.
+pub fn leaf_value(index: u64, leaf: usize, data: &[u8]) -> Value {
+    subtree(index * GROUP_LEN as u64 + (leaf * LEAF_LEN) as u64, data)
+}
+
 /// The values of the leaves of group `index`.
 pub fn leaf_values(index: u64, data: &[u8]) -> Vec<Value> {
-    let start = index * GROUP_LEN as u64;
-    data.chunks(LEAF_LEN).enumerate().map(|(leaf, data)| subtree(start + (leaf * LEAF_LEN) as u64, data)).collect()
+    data.chunks(LEAF_LEN).enumerate().map(|(leaf, data)| leaf_value(index, leaf, data)).collect()
 }
 
 /// Joins the values of neighbouring subtrees, in order, into the root of the whole or the value of a group.

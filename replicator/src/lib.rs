@@ -1,3 +1,11 @@
 //! Replication: capture, mirror, journal, replica, verify, history. See `ARCHITECTURE.md`.
 
+pub mod journal;
+pub mod mirror;
+pub mod pack;
+pub mod sim;
+pub mod source;
+pub mod standby;
+pub mod store;
 pub mod volume;
+pub mod walk;

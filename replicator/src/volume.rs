@@ -1,6 +1,6 @@
 //! The edge to a file system: everything Standin does beneath one root, and nothing that could reach outside it.
 //!
-//! Two implementations: the real one of the platform ([`crate::os`]) and the simulated one ([`crate::sim`]), which forgets
+//! Two implementations: the real one of the platform, and the simulated one ([`crate::sim`]), which forgets
 //! what was not synced when it crashes.
 
 mod names;

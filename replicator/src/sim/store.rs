@@ -1,0 +1,159 @@
+//! The simulated state directory.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::disk::Disk;
+use crate::store::{LogFile, Store};
+
+#[derive(Debug, Default, Clone)]
+struct Contents {
+    data: Vec<u8>,
+    durable: Vec<u8>,
+}
+
+type Shared = Arc<Mutex<Contents>>;
+
+/// A state directory in memory. Replacing, renaming and removing are durable at once, as [`Store`] promises; appending is not.
+#[derive(Debug, Clone)]
+pub struct SimStore {
+    disk: Disk,
+    files: Arc<Mutex<BTreeMap<String, Shared>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SimStore {
+    /// An empty one on a disk.
+    pub fn new(disk: Disk) -> Self {
+        Self { disk, files: Arc::default() }
+    }
+
+    /// What is found after a crash: of what was appended without a sync, a piece of any length, its last byte maybe wrong.
+    pub fn after_crash(&self) -> Self {
+        let restored = Self::new(self.disk.clone());
+        for (name, file) in lock(&self.files).iter() {
+            let contents = lock(file).clone();
+            let mut found = contents.durable.clone();
+            if let Some(unsynced) = contents.data.get(found.len()..).filter(|unsynced| !unsynced.is_empty()) {
+                let kept = self.disk.random(|random| random.below(unsynced.len() as u64 + 1)) as usize;
+                found.extend_from_slice(&unsynced[..kept]);
+                if kept > 0 && self.disk.random(|random| random.one_in(2)) {
+                    let last = found.len() - 1;
+                    found[last] ^= 0x55;
+                }
+            }
+            let contents = Contents { data: found.clone(), durable: found };
+            lock(&restored.files).insert(name.clone(), Arc::new(Mutex::new(contents)));
+        }
+        restored
+    }
+}
+
+impl SimStore {
+    /// A copy that shares nothing, on a disk of its own.
+    pub fn snapshot(&self, disk: Disk) -> Self {
+        let copy = Self::new(disk);
+        for (name, file) in lock(&self.files).iter() {
+            lock(&copy.files).insert(name.clone(), Arc::new(Mutex::new(lock(file).clone())));
+        }
+        copy
+    }
+}
+
+impl Store for SimStore {
+    type Log = SimLog;
+
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        self.disk.operation(false)?;
+        Ok(lock(&self.files).get(name).map(|file| lock(file).data.clone()))
+    }
+
+    fn replace(&self, name: &str, contents: &[u8]) -> io::Result<()> {
+        self.disk.operation(true)?;
+        let contents = Contents { data: contents.to_vec(), durable: contents.to_vec() };
+        lock(&self.files).insert(name.to_owned(), Arc::new(Mutex::new(contents)));
+        Ok(())
+    }
+
+    fn open_log(&self, name: &str) -> io::Result<SimLog> {
+        self.disk.operation(true)?;
+        let file = lock(&self.files).entry(name.to_owned()).or_default().clone();
+        Ok(SimLog { disk: self.disk.clone(), file })
+    }
+
+    fn exists(&self, name: &str) -> io::Result<bool> {
+        self.disk.operation(false)?;
+        Ok(lock(&self.files).contains_key(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.operation(false)?;
+        let mut files = lock(&self.files);
+        let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), file);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.operation(false)?;
+        lock(&self.files).remove(name);
+        Ok(())
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.disk.operation(false)?;
+        Ok(lock(&self.files).keys().cloned().collect())
+    }
+}
+
+/// A log of a [`SimStore`].
+#[derive(Debug)]
+pub struct SimLog {
+    disk: Disk,
+    file: Shared,
+}
+
+impl LogFile for SimLog {
+    fn append(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
+        let failed = self.disk.operation(true);
+        let mut contents = lock(&self.file);
+        for piece in pieces {
+            // The operation at which the machine crashes may have happened, in part.
+            let kept = if failed.is_ok() { piece.len() } else { piece.len() / 2 };
+            contents.data.extend_from_slice(&piece[..kept]);
+        }
+        failed
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.disk.operation(false)?;
+        let contents = lock(&self.file);
+        let rest = contents.data.get(offset as usize..).unwrap_or_default();
+        let len = rest.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+
+    fn len(&self) -> u64 {
+        lock(&self.file).data.len() as u64
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.disk.operation(false)?;
+        let mut contents = lock(&self.file);
+        contents.data.truncate(len as usize);
+        contents.durable.truncate(len as usize);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.operation(false)?;
+        let mut contents = lock(&self.file);
+        contents.durable = contents.data.clone();
+        Ok(())
+    }
+}

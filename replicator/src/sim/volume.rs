@@ -1,0 +1,450 @@
+//! The simulated volume.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use standin_common::entry::{Attrs, Time};
+use standin_common::path::RelPath;
+
+use super::disk::Disk;
+use crate::volume::{Abilities, Directory, Names, Object, ObjectKind, Place, SideId, Stamp, Stretch, Volume, VolumeFile};
+
+/// The unit in which written data is kept or lost.
+const BLOCK: usize = 512;
+const ROOT: u64 = 1;
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Tree(RelPath),
+    Side(SideId),
+}
+
+impl From<&Place<'_>> for Key {
+    fn from(place: &Place<'_>) -> Self {
+        match place {
+            Place::Tree(path) => Self::Tree((*path).clone()),
+            Place::Side(side) => Self::Side(*side),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Node {
+    kind: ObjectKind,
+    attrs: Attrs,
+    data: Vec<u8>,
+    changed: i64,
+}
+
+/// A change of names or attributes, durable in order.
+#[derive(Debug, Clone)]
+enum Change {
+    Made(u64, Node),
+    Name(Key, Option<u64>),
+    Moved(Key, Key),
+    Attrs(u64, Attrs),
+    Len(u64, usize),
+}
+
+#[derive(Debug, Clone, Default)]
+struct Tree {
+    nodes: BTreeMap<u64, Node>,
+    names: BTreeMap<Key, u64>,
+}
+
+impl Tree {
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Made(number, node) => {
+                self.nodes.insert(*number, node.clone());
+            }
+            Change::Name(key, Some(number)) => {
+                self.names.insert(key.clone(), *number);
+            }
+            Change::Name(key, None) => {
+                self.names.remove(key);
+            }
+            Change::Moved(from, to) => {
+                if let Some(number) = self.names.remove(from) {
+                    self.names.insert(to.clone(), number);
+                }
+            }
+            Change::Attrs(number, attrs) => {
+                if let Some(node) = self.nodes.get_mut(number) {
+                    node.attrs = attrs.clone();
+                }
+            }
+            Change::Len(number, len) => {
+                if let Some(node) = self.nodes.get_mut(number) {
+                    node.data.resize(*len, 0);
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Machine {
+    live: Tree,
+    durable: Tree,
+    pending: Vec<Change>,
+    next: u64,
+    clock: i64,
+}
+
+impl Machine {
+    fn change(&mut self, change: Change) {
+        self.live.apply(&change);
+        self.pending.push(change);
+    }
+
+    fn number(&self, key: &Key) -> io::Result<u64> {
+        self.live.names.get(key).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn node(&self, number: u64) -> io::Result<&Node> {
+        self.live.nodes.get(&number).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn now(&mut self, number: u64) -> Time {
+        self.clock += 1;
+        let clock = self.clock;
+        if let Some(node) = self.live.nodes.get_mut(&number) {
+            node.changed = clock;
+        }
+        Time { secs: clock, nanos: 0 }
+    }
+
+    fn touch(&mut self, number: u64) {
+        let mtime = self.now(number);
+        if let Some(node) = self.live.nodes.get(&number) {
+            let attrs = Attrs { mtime, ..node.attrs.clone() };
+            self.change(Change::Attrs(number, attrs));
+        }
+    }
+
+    /// The directory that a place is in must be there; its time changes with its names.
+    fn touch_parent(&mut self, key: &Key) -> io::Result<()> {
+        if let Key::Tree(path) = key
+            && let Some(parent) = path.parent()
+        {
+            let number = self.number(&Key::Tree(parent))?;
+            if self.node(number)?.kind != ObjectKind::Directory {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            self.touch(number);
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, key: Key, kind: ObjectKind) -> io::Result<u64> {
+        if self.live.names.contains_key(&key) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.touch_parent(&key)?;
+        self.next += 1;
+        let number = self.next;
+        self.change(Change::Made(number, Node { kind, attrs: Attrs::default(), data: Vec::new(), changed: 0 }));
+        self.touch(number);
+        self.change(Change::Name(key, Some(number)));
+        Ok(number)
+    }
+
+    fn object(&self, number: u64) -> io::Result<Object> {
+        let node = self.node(number)?;
+        let size = node.data.len() as u64;
+        let changed = Time { secs: node.changed, nanos: 0 };
+        let stamp = Stamp { device: 1, inode: number, changed, size, modified: node.attrs.mtime };
+        let names = self.live.names.values().filter(|named| **named == number).count() as u64;
+        Ok(Object { kind: node.kind.clone(), size, attrs: node.attrs.clone(), names, stamp })
+    }
+
+    fn has_children(&self, path: &RelPath) -> bool {
+        let from = (Bound::Excluded(Key::Tree(path.clone())), Bound::Unbounded);
+        matches!(self.live.names.range(from).next(), Some((Key::Tree(next), _)) if next.starts_with(path))
+    }
+}
+
+/// One volume of a simulated machine.
+#[derive(Debug, Clone)]
+pub struct SimVolume {
+    disk: Disk,
+    machine: Arc<Mutex<Machine>>,
+}
+
+impl SimVolume {
+    /// An empty root on a disk.
+    pub fn new(disk: Disk) -> Self {
+        let mut tree = Tree::default();
+        let root = Node { kind: ObjectKind::Directory, attrs: Attrs::default(), data: Vec::new(), changed: 0 };
+        tree.apply(&Change::Made(ROOT, root));
+        tree.apply(&Change::Name(Key::Tree(RelPath::root()), Some(ROOT)));
+        Self::of(disk, tree, ROOT, 1_000)
+    }
+
+    fn of(disk: Disk, tree: Tree, next: u64, clock: i64) -> Self {
+        let machine = Machine { live: tree.clone(), durable: tree, pending: Vec::new(), next, clock };
+        Self { disk, machine: Arc::new(Mutex::new(machine)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&self, takes_room: bool) -> io::Result<MutexGuard<'_, Machine>> {
+        self.disk.operation(takes_room)?;
+        Ok(self.lock())
+    }
+
+    /// What is found after a crash.
+    pub fn after_crash(&self) -> Self {
+        let machine = self.lock();
+        let mut tree = machine.durable.clone();
+        let kept = self.disk.random(|random| random.below(machine.pending.len() as u64 + 1)) as usize;
+        machine.pending[..kept].iter().for_each(|change| tree.apply(change));
+        for (number, node) in &mut tree.nodes {
+            let Some(live) = machine.live.nodes.get(number) else { continue };
+            for (block, written) in node.data.chunks_mut(BLOCK).zip(live.data.chunks(BLOCK)) {
+                if self.disk.random(|random| random.one_in(2)) {
+                    let len = block.len().min(written.len());
+                    block[..len].copy_from_slice(&written[..len]);
+                }
+            }
+        }
+        Self::of(self.disk.clone(), tree, machine.next, machine.clock)
+    }
+
+    /// A copy that shares nothing, on a disk of its own, as a clone of the volume.
+    pub fn snapshot(&self, disk: Disk) -> Self {
+        let machine = self.lock();
+        Self::of(disk, machine.live.clone(), machine.next, machine.clock)
+    }
+
+    /// Everything in the tree with its data, for comparison.
+    pub fn contents(&self) -> Vec<(RelPath, ObjectKind, Attrs, Vec<u8>)> {
+        let machine = self.lock();
+        let named = machine.live.names.iter().filter_map(|(key, number)| match key {
+            Key::Tree(path) => Some((path.clone(), machine.live.nodes.get(number)?)),
+            Key::Side(_) => None,
+        });
+        named.map(|(path, node)| (path, node.kind.clone(), node.attrs.clone(), node.data.clone())).collect()
+    }
+}
+
+/// A directory of a [`SimVolume`].
+#[derive(Debug)]
+pub struct SimDirectory {
+    volume: SimVolume,
+    path: RelPath,
+}
+
+impl Directory for SimDirectory {
+    fn names(&self) -> io::Result<Names> {
+        let machine = self.volume.start(false)?;
+        let mut names = Names::new();
+        for key in machine.live.names.keys() {
+            if let Key::Tree(path) = key
+                && path.parent().as_ref() == Some(&self.path)
+            {
+                names.push(path.name()).map_err(io::Error::other)?;
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn object(&self, name: &[u8]) -> io::Result<Option<Object>> {
+        let path = self.path.join(name).map_err(io::Error::other)?;
+        self.volume.object(&Place::Tree(&path))
+    }
+}
+
+/// A file of a [`SimVolume`].
+#[derive(Debug)]
+pub struct SimFile {
+    volume: SimVolume,
+    number: u64,
+}
+
+impl VolumeFile for SimFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let machine = self.volume.start(false)?;
+        let data = machine.node(self.number)?.data.get(offset as usize..).unwrap_or_default();
+        let len = data.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&data[..len]);
+        Ok(len)
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        let mut machine = self.volume.start(true)?;
+        let end = offset as usize + data.len();
+        if machine.node(self.number)?.data.len() < end {
+            machine.change(Change::Len(self.number, end));
+        }
+        machine.touch(self.number);
+        if let Some(node) = machine.live.nodes.get_mut(&self.number) {
+            node.data[offset as usize..end].copy_from_slice(data);
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut machine = self.volume.start(false)?;
+        machine.change(Change::Len(self.number, len as usize));
+        machine.touch(self.number);
+        Ok(())
+    }
+
+    fn punch(&self, start: u64, end: u64) -> io::Result<()> {
+        self.write_at(&vec![0; (end - start) as usize], start)
+    }
+
+    fn stretch(&self, offset: u64) -> io::Result<Stretch> {
+        Ok(Stretch { start: offset, end: self.object()?.size.max(offset + 1), hole: false })
+    }
+
+    fn object(&self) -> io::Result<Object> {
+        self.volume.start(false)?.object(self.number)
+    }
+
+    fn set_attrs(&self, attrs: &Attrs) -> io::Result<()> {
+        let mut machine = self.volume.start(false)?;
+        machine.now(self.number);
+        machine.change(Change::Attrs(self.number, attrs.clone()));
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.volume.sync()
+    }
+}
+
+impl Volume for SimVolume {
+    type File = SimFile;
+    type Directory = SimDirectory;
+
+    fn abilities(&self) -> Abilities {
+        Abilities { owners: true, clones: false }
+    }
+
+    fn open_directory(&self, path: &RelPath) -> io::Result<SimDirectory> {
+        let machine = self.start(false)?;
+        match machine.node(machine.number(&Key::Tree(path.clone()))?)?.kind {
+            ObjectKind::Directory => Ok(SimDirectory { volume: self.clone(), path: path.clone() }),
+            _ => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    fn object(&self, place: &Place<'_>) -> io::Result<Option<Object>> {
+        let machine = self.start(false)?;
+        machine.live.names.get(&Key::from(place)).map(|number| machine.object(*number)).transpose()
+    }
+
+    fn open(&self, place: &Place<'_>, _write: bool) -> io::Result<SimFile> {
+        let machine = self.start(false)?;
+        let number = machine.number(&Key::from(place))?;
+        match machine.node(number)?.kind {
+            ObjectKind::File => Ok(SimFile { volume: self.clone(), number }),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    fn create(&self, place: &Place<'_>) -> io::Result<SimFile> {
+        let number = self.start(true)?.make(place.into(), ObjectKind::File)?;
+        Ok(SimFile { volume: self.clone(), number })
+    }
+
+    fn make_directory(&self, path: &RelPath) -> io::Result<()> {
+        self.start(true)?.make(Key::Tree(path.clone()), ObjectKind::Directory).map(drop)
+    }
+
+    fn make_symlink(&self, place: &Place<'_>, target: &[u8]) -> io::Result<()> {
+        self.start(true)?.make(place.into(), ObjectKind::Symlink(target.to_vec())).map(drop)
+    }
+
+    fn make_fifo(&self, place: &Place<'_>) -> io::Result<()> {
+        self.start(true)?.make(place.into(), ObjectKind::Fifo).map(drop)
+    }
+
+    fn link(&self, from: &Place<'_>, to: &Place<'_>) -> io::Result<()> {
+        let mut machine = self.start(true)?;
+        let (number, to) = (machine.number(&from.into())?, Key::from(to));
+        if machine.live.names.contains_key(&to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        machine.touch_parent(&to)?;
+        machine.change(Change::Name(to, Some(number)));
+        Ok(())
+    }
+
+    fn rename(&self, from: &Place<'_>, to: &Place<'_>) -> io::Result<()> {
+        let mut machine = self.start(false)?;
+        let (from, to) = (Key::from(from), Key::from(to));
+        let number = machine.number(&from)?;
+        let taken = machine.live.names.get(&to).map(|number| machine.node(*number)).transpose()?;
+        if machine.node(number)?.kind == ObjectKind::Directory || taken.is_some_and(|node| node.kind == ObjectKind::Directory) {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        machine.touch_parent(&from)?;
+        machine.touch_parent(&to)?;
+        machine.change(Change::Moved(from, to));
+        Ok(())
+    }
+
+    fn remove(&self, place: &Place<'_>) -> io::Result<()> {
+        let mut machine = self.start(false)?;
+        let key = Key::from(place);
+        let number = machine.number(&key)?;
+        if machine.node(number)?.kind == ObjectKind::Directory {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        machine.touch_parent(&key)?;
+        machine.change(Change::Name(key, None));
+        Ok(())
+    }
+
+    fn remove_directory(&self, path: &RelPath) -> io::Result<()> {
+        let mut machine = self.start(false)?;
+        let key = Key::Tree(path.clone());
+        let number = machine.number(&key)?;
+        match machine.node(number)?.kind {
+            ObjectKind::Directory if machine.has_children(path) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
+            ObjectKind::Directory => {
+                machine.touch_parent(&key)?;
+                machine.change(Change::Name(key, None));
+                Ok(())
+            }
+            _ => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    fn set_attrs(&self, place: &Place<'_>, attrs: &Attrs) -> io::Result<()> {
+        let mut machine = self.start(false)?;
+        let number = machine.number(&place.into())?;
+        machine.now(number);
+        machine.change(Change::Attrs(number, attrs.clone()));
+        Ok(())
+    }
+
+    fn clone_file(&self, _from: &Place<'_>, _to: &Place<'_>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn side_objects(&self) -> io::Result<Vec<SideId>> {
+        let machine = self.start(false)?;
+        let sides = machine.live.names.keys().filter_map(|key| match key {
+            Key::Side(side) => Some(*side),
+            Key::Tree(_) => None,
+        });
+        Ok(sides.collect())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut machine = self.start(false)?;
+        machine.durable = machine.live.clone();
+        machine.pending.clear();
+        Ok(())
+    }
+}

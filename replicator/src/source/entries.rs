@@ -1,0 +1,141 @@
+//! The source's walk as entries, and the proof that nothing changed meanwhile.
+//!
+//! A pass walks twice: once as it sends entries, once when every file was read. If both walks see the same stamps, no object
+//! changed between its two looks; all these spans share the moment between the walks, so what was read is the state of that
+//! moment. A stamp taken in the same clock tick as the change that it shows proves nothing: such a walk counts as disturbed.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use standin_common::entry::{Entry, Kind, Time};
+use standin_common::path::RelPath;
+
+use crate::volume::{Object, ObjectKind, Place, Stamp, Volume};
+use crate::walk::{Walk, WalkError};
+
+/// The coarsest clock tick of a file system's change times.
+const TICK: Duration = Duration::from_millis(20);
+
+/// What the walk of one root met.
+#[derive(Debug)]
+pub enum Met {
+    /// An object to replicate.
+    Entry(Entry),
+    /// A socket or device node, which is reported and not copied.
+    Special(RelPath, &'static str),
+    /// Something that could not be read.
+    Unreadable(RelPath, io::Error),
+}
+
+/// Everything of a walk that must be the same in the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    digest: [u8; 32],
+    disturbed: bool,
+}
+
+impl Evidence {
+    /// Whether both walks prove that nothing changed between them.
+    pub fn proves(&self, later: &Self) -> bool {
+        !self.disturbed && self.digest == later.digest
+    }
+}
+
+/// The entries of one root, in order.
+pub struct Entries<'a, V: Volume> {
+    volume: &'a V,
+    walk: Walk<'a, V>,
+    above: std::vec::IntoIter<RelPath>,
+    first_names: HashMap<(u64, u64), RelPath>,
+    hasher: blake3::Hasher,
+    disturbed: bool,
+    now: fn() -> SystemTime,
+}
+
+impl<'a, V: Volume> Entries<'a, V> {
+    /// All entries, or those after a path: then the directories above it come first, once more.
+    pub fn new(volume: &'a V, after: Option<RelPath>, now: fn() -> SystemTime) -> Self {
+        let mut above = Vec::new();
+        let mut parent = after.as_ref().and_then(RelPath::parent);
+        while let Some(path) = parent {
+            parent = path.parent();
+            above.push(path);
+        }
+        above.reverse();
+        let disturbed = after.is_some();
+        Self {
+            volume,
+            walk: Walk::new(volume, after),
+            above: above.into_iter(),
+            first_names: HashMap::new(),
+            hasher: blake3::Hasher::new(),
+            disturbed,
+            now,
+        }
+    }
+
+    /// What this walk proves, once it is over.
+    pub fn evidence(&self) -> Evidence {
+        Evidence { digest: *self.hasher.finalize().as_bytes(), disturbed: self.disturbed }
+    }
+
+    fn met(&mut self, path: RelPath, object: Object) -> Met {
+        self.look_at(&path, &object.stamp);
+        let kind = match object.kind {
+            ObjectKind::Directory => Kind::Directory,
+            ObjectKind::File => Kind::File { size: object.size },
+            ObjectKind::Symlink(target) => Kind::Symlink { target },
+            ObjectKind::Fifo => Kind::Fifo,
+            ObjectKind::Special(what) => return Met::Special(path, what),
+        };
+        let linked = object.names > 1 && kind != Kind::Directory;
+        let kind = if linked { self.first_name(&path, &object.stamp).map_or(kind, |to| Kind::Hardlink { to }) } else { kind };
+        Met::Entry(Entry { path, kind, attrs: object.attrs, linked })
+    }
+
+    /// The first name of an object with several; `None` if this is it.
+    fn first_name(&mut self, path: &RelPath, stamp: &Stamp) -> Option<RelPath> {
+        let key = (stamp.device, stamp.inode);
+        let first = self.first_names.get(&key).cloned();
+        if first.is_none() {
+            self.first_names.insert(key, path.clone());
+        }
+        first
+    }
+
+    fn look_at(&mut self, path: &RelPath, stamp: &Stamp) {
+        let changed = since_1970(stamp.changed);
+        let now = (self.now)().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.disturbed |= changed + TICK > now;
+        self.hasher.update(&(path.as_bytes().len() as u64).to_le_bytes()).update(path.as_bytes());
+        for number in [stamp.device, stamp.inode, stamp.size, stamp.changed.secs as u64, u64::from(stamp.changed.nanos)] {
+            self.hasher.update(&number.to_le_bytes());
+        }
+    }
+}
+
+fn since_1970(time: Time) -> Duration {
+    Duration::new(u64::try_from(time.secs).unwrap_or(0), time.nanos)
+}
+
+impl<V: Volume> Iterator for Entries<'_, V> {
+    type Item = Met;
+
+    fn next(&mut self) -> Option<Met> {
+        if let Some(path) = self.above.next() {
+            return Some(match self.volume.object(&Place::Tree(&path)) {
+                Ok(Some(object)) => self.met(path, object),
+                Ok(None) => Met::Unreadable(path, io::ErrorKind::NotFound.into()),
+                Err(error) => Met::Unreadable(path, error),
+            });
+        }
+        Some(match self.walk.next()? {
+            Ok(step) => self.met(step.path, step.object),
+            Err(WalkError { path, source }) => {
+                self.disturbed = true;
+                Met::Unreadable(path, source)
+            }
+        })
+    }
+}

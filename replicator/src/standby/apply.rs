@@ -1,0 +1,315 @@
+//! Applying a journal to the replica, and writing the journal that takes it back.
+//!
+//! Applying is two steps, so that a crash anywhere leaves a way on: [`invert`] reads the replica and writes the inverse, touching
+//! nothing; when that is durable, [`perform`] does the operations. Each is done again from its start after a crash: an
+//! inverse is only written from an untouched replica, and doing an operation twice is doing it once.
+//!
+//! Attributes are set after everything else, whichever way a journal is read, because writing and renaming change times.
+
+use std::collections::HashSet;
+use std::io;
+
+use standin_common::id::RootIndex;
+use standin_common::message::Encoding;
+use standin_common::path::RelPath;
+
+use crate::journal::{Journal, JournalError, Op, Placed, Record};
+use crate::pack;
+use crate::store::LogFile;
+use crate::volume::{Object, ObjectKind, Place, Volume, VolumeFile};
+
+/// The longest piece of old data that goes into one record of an inverse.
+const PIECE_LEN: u64 = 1024 * 1024;
+/// Files kept open between operations.
+const OPEN_FILES: usize = 16;
+
+/// Which way a journal is read: as it was received, or as the inverse it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the first record to the last.
+    Forward,
+    /// From the last record to the first.
+    Backward,
+}
+
+/// Why a journal could not be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The journal itself.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The volume refused an operation.
+    #[error("{what} failed at {path:?} of root {}: {source}", root.0)]
+    Volume {
+        /// What was done.
+        what: &'static str,
+        /// The root.
+        root: RootIndex,
+        /// Where.
+        path: RelPath,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The replica is not as the journal found it: somebody else wrote to it.
+    #[error("{path:?} of root {} is not as the last recovery point left it ({what}): something else has written to the replica", root.0)]
+    Foreign {
+        /// What was expected.
+        what: &'static str,
+        /// The root.
+        root: RootIndex,
+        /// Where.
+        path: RelPath,
+    },
+    /// The journal names a root that the set does not have.
+    #[error("the journal names root {}, which the set does not have", .0.0)]
+    NoRoot(RootIndex),
+}
+
+/// Reads a journal whole and returns the files in it that were dropped.
+fn dropped<L: LogFile>(journal: &Journal<L>) -> Result<HashSet<u64>, JournalError> {
+    let mut dropped = HashSet::new();
+    for placed in journal.forward() {
+        if let Record::Drop { file } = placed?.record {
+            dropped.insert(file);
+        }
+    }
+    Ok(dropped)
+}
+
+/// The operations of a journal that count, in its direction.
+fn operations<L: LogFile>(
+    journal: &Journal<L>,
+    direction: Direction,
+    mut each: impl FnMut(RootIndex, RelPath, Op, Placed) -> Result<(), ApplyError>,
+) -> Result<(), ApplyError> {
+    let dropped = dropped(journal)?;
+    let records = if direction == Direction::Forward { journal.forward() } else { journal.backward() };
+    for placed in records {
+        let mut placed = placed?;
+        let record = std::mem::replace(&mut placed.record, Record::Drop { file: 0 });
+        if let Record::Op { file, root, path, op } = record
+            && !file.is_some_and(|file| dropped.contains(&file))
+        {
+            each(root, path, op, placed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the inverse of `journal`, to be read backward, from a replica to which nothing of it was applied.
+pub fn invert<V: Volume, L: LogFile>(
+    journal: &Journal<L>,
+    direction: Direction,
+    volumes: &[V],
+    inverse: &mut Journal<L>,
+) -> Result<(), ApplyError> {
+    let mut files = OpenFiles::new(volumes);
+    operations(journal, direction, |root, path, op, _| {
+        let target = Target { volume: volume(volumes, root)?, root, path: &path };
+        let mut note = |op: Op, payload: &[u8]| -> Result<(), ApplyError> {
+            inverse.append(&Record::Op { file: None, root, path: path.clone(), op }, payload)?;
+            Ok(())
+        };
+        match op {
+            Op::Park(side) => note(Op::Install(side), &[]),
+            Op::Install(side) => note(Op::Park(side), &[]),
+            Op::MakeDirectory => note(Op::RemoveDirectory, &[]),
+            Op::Link { to } => note(Op::Unlink { to }, &[]),
+            Op::Unlink { to } => note(Op::Link { to }, &[]),
+            Op::RemoveDirectory => {
+                note(Op::MakeDirectory, &[])?;
+                target.object()?.map_or(Ok(()), |object| note(Op::Attrs(object.attrs), &[]))
+            }
+            Op::Attrs(_) => target.object()?.map_or(Ok(()), |object| note(Op::Attrs(object.attrs), &[])),
+            Op::Write { offset, len, .. } => {
+                let file = files.open(root, &path)?;
+                old_data(&target, file, offset, offset + u64::from(len), &mut note)
+            }
+            Op::Punch { start, end } => {
+                let file = files.open(root, &path)?;
+                old_data(&target, file, start, end, &mut note)
+            }
+            Op::Resize { len } => {
+                let file = files.open(root, &path)?;
+                let size = file.object().map_err(target.failed("reading its size"))?.size;
+                note(Op::Resize { len: size }, &[])?;
+                old_data(&target, file, len, size, &mut note)
+            }
+        }
+    })
+}
+
+/// Notes what a file holds in `start..end`, as far as it reaches.
+fn old_data<V: Volume>(
+    target: &Target<'_, V>,
+    file: &V::File,
+    start: u64,
+    end: u64,
+    note: &mut impl FnMut(Op, &[u8]) -> Result<(), ApplyError>,
+) -> Result<(), ApplyError> {
+    let size = file.object().map_err(target.failed("reading its size"))?.size;
+    let (mut at, end) = (start, end.min(size));
+    while at < end {
+        let stretch = file.stretch(at).map_err(target.failed("finding its holes"))?;
+        let until = end.min(stretch.end);
+        if stretch.hole {
+            note(Op::Punch { start: at, end: until }, &[])?;
+            at = until;
+            continue;
+        }
+        let mut piece = vec![0; (until - at).min(PIECE_LEN) as usize];
+        let read = file.read_at(&mut piece, at).map_err(target.failed("reading the old data"))?;
+        if read == 0 {
+            return Ok(());
+        }
+        note(Op::Write { offset: at, len: read as u32, encoding: Encoding::Plain }, &piece[..read])?;
+        at += read as u64;
+    }
+    Ok(())
+}
+
+/// Does the operations of `journal`, and makes them durable.
+pub fn perform<V: Volume, L: LogFile>(journal: &Journal<L>, direction: Direction, volumes: &[V]) -> Result<(), ApplyError> {
+    let mut files = OpenFiles::new(volumes);
+    let mut attributes = Vec::new();
+    operations(journal, direction, |root, path, op, placed| {
+        let target = Target { volume: volume(volumes, root)?, root, path: &path };
+        match op {
+            Op::Attrs(_) => attributes.push(placed.at),
+            Op::Write { offset, len, encoding } => {
+                let data = pack::unpack(placed.payload, len as usize, encoding).map_err(target.failed("unpacking"))?;
+                files.open(root, &path)?.write_at(&data, offset).map_err(target.failed("writing"))?;
+            }
+            Op::Punch { start, end } => {
+                files.open(root, &path)?.punch(start, end).map_err(target.failed("making a hole"))?;
+            }
+            Op::Resize { len } => {
+                let file = files.open(root, &path)?;
+                file.set_len(len).map_err(target.failed("setting its size"))?;
+            }
+            name => {
+                files.forget();
+                target.change_names(name)?;
+            }
+        }
+        Ok(())
+    })?;
+    files.forget();
+    for at in attributes {
+        set_attributes(journal, at, volumes)?;
+    }
+    for (index, volume) in volumes.iter().enumerate() {
+        let root = RootIndex(index as u16);
+        let target = Target { volume, root, path: &RelPath::root() };
+        volume.sync().map_err(target.failed("making the replica durable"))?;
+    }
+    Ok(())
+}
+
+fn set_attributes<V: Volume, L: LogFile>(journal: &Journal<L>, at: u64, volumes: &[V]) -> Result<(), ApplyError> {
+    if let Some(Placed { record: Record::Op { root, path, op: Op::Attrs(attrs), .. }, .. }) = journal.read(at)? {
+        let target = Target { volume: volume(volumes, root)?, root, path: &path };
+        target.volume.set_attrs(&Place::Tree(&path), &attrs).map_err(target.failed("setting attributes"))?;
+    }
+    Ok(())
+}
+
+fn volume<V>(volumes: &[V], root: RootIndex) -> Result<&V, ApplyError> {
+    volumes.get(usize::from(root.0)).ok_or(ApplyError::NoRoot(root))
+}
+
+/// One object that an operation is about.
+struct Target<'a, V> {
+    volume: &'a V,
+    root: RootIndex,
+    path: &'a RelPath,
+}
+
+impl<V: Volume> Target<'_, V> {
+    fn failed(&self, what: &'static str) -> impl FnOnce(io::Error) -> ApplyError {
+        let (root, path) = (self.root, self.path.clone());
+        move |source| ApplyError::Volume { what, root, path, source }
+    }
+
+    fn foreign(&self, what: &'static str) -> ApplyError {
+        ApplyError::Foreign { what, root: self.root, path: self.path.clone() }
+    }
+
+    fn object_at(&self, place: &Place<'_>) -> Result<Option<Object>, ApplyError> {
+        self.volume.object(place).map_err(self.failed("reading its attributes"))
+    }
+
+    fn object(&self) -> Result<Option<Object>, ApplyError> {
+        self.object_at(&Place::Tree(self.path))
+    }
+
+    fn is_directory(&self) -> Result<bool, ApplyError> {
+        Ok(self.object()?.is_some_and(|object| object.kind == ObjectKind::Directory))
+    }
+
+    /// Does one operation on names, unless it was done before a crash.
+    fn change_names(&self, op: Op) -> Result<(), ApplyError> {
+        let here = Place::Tree(self.path);
+        match op {
+            Op::Park(side) => {
+                if self.object_at(&Place::Side(side))?.is_some() {
+                    return Ok(());
+                }
+                if self.object()?.is_none() {
+                    return Err(self.foreign("it is gone"));
+                }
+                self.volume.rename(&here, &Place::Side(side)).map_err(self.failed("taking it out"))
+            }
+            Op::Install(side) => {
+                if self.object_at(&Place::Side(side))?.is_some() {
+                    return self.volume.rename(&Place::Side(side), &here).map_err(self.failed("putting it in"));
+                }
+                if self.object()?.is_none() { Err(self.foreign("it is gone")) } else { Ok(()) }
+            }
+            Op::MakeDirectory if !self.is_directory()? => {
+                self.volume.make_directory(self.path).map_err(self.failed("making the directory"))
+            }
+            Op::RemoveDirectory if self.is_directory()? => {
+                self.volume.remove_directory(self.path).map_err(self.failed("removing the directory"))
+            }
+            Op::Link { to } if self.object()?.is_none() => {
+                self.volume.link(&Place::Tree(&to), &here).map_err(self.failed("linking"))
+            }
+            Op::Unlink { .. } if self.object()?.is_some() => self.volume.remove(&here).map_err(self.failed("removing the name")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The files written last, kept open: operations on one file mostly follow each other.
+struct OpenFiles<'a, V: Volume> {
+    volumes: &'a [V],
+    files: Vec<(RootIndex, RelPath, V::File)>,
+}
+
+impl<'a, V: Volume> OpenFiles<'a, V> {
+    fn new(volumes: &'a [V]) -> Self {
+        Self { volumes, files: Vec::new() }
+    }
+
+    fn open(&mut self, root: RootIndex, path: &RelPath) -> Result<&V::File, ApplyError> {
+        let found = self.files.iter().position(|(r, p, _)| *r == root && p == path);
+        let index = match found {
+            Some(index) => index,
+            None => {
+                let target = Target { volume: volume(self.volumes, root)?, root, path };
+                let file = target.volume.open(&Place::Tree(path), true).map_err(target.failed("opening"))?;
+                if self.files.len() == OPEN_FILES {
+                    self.files.remove(0);
+                }
+                self.files.push((root, path.clone(), file));
+                self.files.len() - 1
+            }
+        };
+        Ok(&self.files[index].2)
+    }
+
+    fn forget(&mut self) {
+        self.files.clear();
+    }
+}

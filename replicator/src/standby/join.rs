@@ -1,0 +1,352 @@
+//! The merge join: the source's entries and the replica's walk, both in order, side by side.
+//!
+//! Whatever only the replica has is an orphan; what only the source has, or has otherwise, is made, given attributes, or asked for.
+//! Memory is one directory for each level, and one note for each object with several names.
+
+use std::collections::HashMap;
+use std::iter::Peekable;
+
+use standin_common::entry::{Attrs, Entry, Kind};
+use standin_common::id::RootIndex;
+use standin_common::message::{FromStandby, OrphanPolicy, Position, Want};
+use standin_common::path::RelPath;
+
+use super::receive::{ORPHANS, ReceiveError, Reception, failed};
+use super::resume::Before;
+use crate::journal::{Landing, Op};
+use crate::mirror::{self, Action, How};
+use crate::store::Store;
+use crate::volume::{Object, ObjectKind, Place, Volume};
+use crate::walk::{Step, Walk};
+
+/// A directory of the source that the walk is in.
+struct OpenDirectory {
+    path: RelPath,
+    attrs: Attrs,
+    /// Whether its attributes must be set when it is left: they differ, or names in it change.
+    touched: bool,
+    /// Whether it comes to be only when the journal is applied.
+    journaled: bool,
+}
+
+/// The join of one pass.
+pub struct Join<'r, 'a, V: Volume, S: Store> {
+    reception: &'r Reception<'a, V, S>,
+    how: How,
+    root: Option<RootIndex>,
+    replica: Option<Peekable<Walk<'r, V>>>,
+    directories: Vec<OpenDirectory>,
+    /// Directories of the replica that the source does not have, to be removed after what they hold.
+    leaving: Vec<(RelPath, Option<u64>)>,
+    /// First names of objects with several: the inode that they keep on the standby, if they do.
+    links: HashMap<RelPath, Option<u64>>,
+    claimed: HashMap<u64, RelPath>,
+    out: Vec<FromStandby>,
+}
+
+impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
+    /// For a pass that begins, or goes on.
+    pub fn new(reception: &'r Reception<'a, V, S>, how: How) -> Self {
+        Self {
+            reception,
+            how,
+            root: None,
+            replica: None,
+            directories: Vec::new(),
+            leaving: Vec::new(),
+            links: HashMap::new(),
+            claimed: HashMap::new(),
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes the next entries of the source; returns what to tell it.
+    pub fn entries(&mut self, root: RootIndex, entries: Vec<Entry>) -> Result<Vec<FromStandby>, ReceiveError> {
+        if self.root != Some(root) {
+            if self.root.is_some_and(|before| before >= root) {
+                return Err(ReceiveError::Protocol("its roots are out of order"));
+            }
+            self.finish_root()?;
+            self.start_root(root)?;
+        }
+        for entry in entries {
+            let at = Position { root, path: entry.path.clone() };
+            self.join(entry)?;
+            self.reception.joined_to(at);
+        }
+        Ok(std::mem::take(&mut self.out))
+    }
+
+    /// The source's walk is over; returns what is left to tell it.
+    pub fn end(&mut self) -> Result<Vec<FromStandby>, ReceiveError> {
+        self.finish_root()?;
+        self.out.push(FromStandby::Joined(self.reception.summary()));
+        Ok(std::mem::take(&mut self.out))
+    }
+
+    fn start_root(&mut self, root: RootIndex) -> Result<(), ReceiveError> {
+        let volume = self.reception.volume(root)?;
+        let after = self.reception.after().filter(|after| after.root == root).map(|after| after.path.clone());
+        self.replica = Some(Walk::new(volume, after).peekable());
+        self.root = Some(root);
+        self.links.clear();
+        self.claimed.clear();
+        Ok(())
+    }
+
+    fn finish_root(&mut self) -> Result<(), ReceiveError> {
+        while let Some(step) = self.next_before(None)? {
+            self.orphan(step)?;
+        }
+        self.leave_orphans(None)?;
+        self.leave_directories(None)
+    }
+
+    /// The replica's next object, if it lies before `path`.
+    fn next_before(&mut self, path: Option<&RelPath>) -> Result<Option<Step>, ReceiveError> {
+        self.next_if(|step| path.is_none_or(|path| step < path))
+    }
+
+    fn next_if(&mut self, wanted: impl Fn(&RelPath) -> bool) -> Result<Option<Step>, ReceiveError> {
+        let Some(replica) = &mut self.replica else { return Ok(None) };
+        let next = replica.next_if(|step| match step {
+            Ok(step) => wanted(&step.path),
+            Err(_) => true,
+        });
+        match next {
+            None => Ok(None),
+            Some(Ok(step)) => {
+                self.reception.count(|summary| summary.standby_objects += 1);
+                Ok(Some(step))
+            }
+            Some(Err(error)) => Err(failed("reading the replica", &error.path)(error.source)),
+        }
+    }
+
+    fn current_root(&self) -> RootIndex {
+        self.root.unwrap_or(RootIndex(0))
+    }
+
+    fn position(&self, path: &RelPath) -> Position {
+        Position { root: self.current_root(), path: path.clone() }
+    }
+
+    fn note(&self, file: Option<u64>, path: &RelPath, op: Op) -> Result<(), ReceiveError> {
+        self.reception.note_op(file, self.current_root(), path, op)
+    }
+
+    fn orphan(&mut self, step: Step) -> Result<(), ReceiveError> {
+        self.reception.count(|summary| summary.orphans += 1);
+        match self.reception.opening().orphans {
+            OrphanPolicy::Keep => Ok(()),
+            OrphanPolicy::Report => {
+                let at = self.position(&step.path);
+                self.out.push(FromStandby::Orphans(vec![at]));
+                Ok(())
+            }
+            OrphanPolicy::Remove => self.take_out(step, Some(ORPHANS)),
+        }
+    }
+
+    /// Takes an object out of the replica, on behalf of `file`.
+    fn take_out(&mut self, step: Step, file: Option<u64>) -> Result<(), ReceiveError> {
+        self.leave_orphans(Some(&step.path))?;
+        self.leave_directories(Some(&step.path))?;
+        if self.reception.resumed(&self.position(&step.path)) != Some(Before::Sealed) {
+            if step.object.kind == ObjectKind::Directory {
+                self.leaving.push((step.path, file));
+                return Ok(());
+            }
+            self.note(file, &step.path, Op::Park(self.reception.new_side()))?;
+        }
+        self.touch();
+        Ok(())
+    }
+
+    /// Removes directories of the replica whose contents were all taken out.
+    fn leave_orphans(&mut self, next: Option<&RelPath>) -> Result<(), ReceiveError> {
+        while let Some((path, file)) = self.leaving.pop_if(|(path, _)| next.is_none_or(|next| !next.starts_with(path))) {
+            self.note(file, &path, Op::RemoveDirectory)?;
+            self.touch();
+        }
+        Ok(())
+    }
+
+    /// Sets the attributes of directories that the walk has left.
+    fn leave_directories(&mut self, next: Option<&RelPath>) -> Result<(), ReceiveError> {
+        while let Some(directory) = self.directories.pop_if(|open| next.is_none_or(|next| !next.starts_with(&open.path))) {
+            if directory.touched {
+                self.note(None, &directory.path, Op::Attrs(directory.attrs))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Names in the innermost directory change.
+    fn touch(&mut self) {
+        if let Some(directory) = self.directories.last_mut() {
+            directory.touched = true;
+        }
+    }
+
+    /// Whether objects are made at once instead of by the journal: in the first mirror, unless something is in the way.
+    fn in_place(&self) -> bool {
+        self.reception.first() && !self.directories.last().is_some_and(|directory| directory.journaled)
+    }
+
+    fn join(&mut self, entry: Entry) -> Result<(), ReceiveError> {
+        while let Some(step) = self.next_before(Some(&entry.path))? {
+            self.orphan(step)?;
+        }
+        self.leave_orphans(Some(&entry.path))?;
+        self.leave_directories(Some(&entry.path))?;
+        let here = match self.next_if(|path| *path == entry.path)? {
+            Some(step) => Some(step.object),
+            None => self.already_passed(&entry)?,
+        };
+        let here = self.make_way(&entry, here)?;
+        if let Kind::Hardlink { to } = &entry.kind {
+            let to = to.clone();
+            return self.join_link(&entry, &to, here);
+        }
+        if entry.linked {
+            let kept = here.as_ref().filter(|here| self.claimed.insert(here.stamp.inode, entry.path.clone()).is_none());
+            self.links.insert(entry.path.clone(), kept.map(|here| here.stamp.inode));
+        }
+        match mirror::decide(&entry, here.as_ref(), self.how) {
+            Action::Same if entry.kind != Kind::Directory => Ok(()),
+            Action::Attributes if entry.kind != Kind::Directory => {
+                self.reception.count(|summary| summary.changed_objects += 1);
+                self.note(None, &entry.path, Op::Attrs(entry.attrs))
+            }
+            action => match entry.kind {
+                Kind::Directory => self.join_directory(entry, here, action),
+                Kind::File { size } => self.join_file(entry.path, size, entry.linked, here, action),
+                _ => self.make_object(entry, here),
+            },
+        }
+    }
+
+    /// When a pass goes on, the directories above where it goes on come again, without the replica's walk meeting them.
+    fn already_passed(&self, entry: &Entry) -> Result<Option<Object>, ReceiveError> {
+        let passed = self.reception.after().is_some_and(|after| self.position(&entry.path) <= *after);
+        if !passed {
+            return Ok(None);
+        }
+        let volume = self.reception.volume(self.current_root())?;
+        volume.object(&Place::Tree(&entry.path)).map_err(failed("reading the replica", &entry.path))
+    }
+
+    /// Takes out a directory that is in the way of something else.
+    fn make_way(&mut self, entry: &Entry, here: Option<Object>) -> Result<Option<Object>, ReceiveError> {
+        match here {
+            Some(here) if here.kind == ObjectKind::Directory && entry.kind != Kind::Directory => {
+                self.leaving.push((entry.path.clone(), None));
+                while let Some(step) = self.next_if(|path| path.starts_with(&entry.path))? {
+                    self.take_out(step, None)?;
+                }
+                self.leave_orphans(None)?;
+                Ok(None)
+            }
+            here => Ok(here),
+        }
+    }
+
+    fn join_directory(&mut self, entry: Entry, here: Option<Object>, action: Action) -> Result<(), ReceiveError> {
+        let mut journaled = !self.in_place();
+        if action == Action::Make {
+            self.reception.count(|summary| summary.changed_objects += 1);
+            if here.is_some() {
+                self.note(None, &entry.path, Op::Park(self.reception.new_side()))?;
+                journaled = true;
+            }
+            if journaled {
+                self.note(None, &entry.path, Op::MakeDirectory)?;
+            } else {
+                let volume = self.reception.volume(self.current_root())?;
+                volume.make_directory(&entry.path).map_err(failed("making the directory", &entry.path))?;
+            }
+            self.touch();
+        }
+        // What comes again after a cut may have been touched before it.
+        let again = self.reception.after().is_some_and(|after| self.position(&entry.path) <= *after);
+        let touched = action != Action::Same || again;
+        self.directories.push(OpenDirectory { path: entry.path, attrs: entry.attrs, touched, journaled });
+        Ok(())
+    }
+
+    fn join_link(&mut self, entry: &Entry, to: &RelPath, here: Option<Object>) -> Result<(), ReceiveError> {
+        let kept = self.links.get(to).copied().flatten();
+        if let Some(here) = here {
+            if kept == Some(here.stamp.inode) {
+                return Ok(());
+            }
+            self.note(None, &entry.path, Op::Park(self.reception.new_side()))?;
+        }
+        self.reception.count(|summary| summary.changed_objects += 1);
+        self.touch();
+        self.note(None, &entry.path, Op::Link { to: to.clone() })
+    }
+
+    fn join_file(
+        &mut self,
+        path: RelPath,
+        size: u64,
+        linked: bool,
+        here: Option<Object>,
+        action: Action,
+    ) -> Result<(), ReceiveError> {
+        let at = self.position(&path);
+        let before = self.reception.resumed(&at);
+        if before == Some(Before::Sealed) {
+            self.touch();
+            return Ok(());
+        }
+        let here = here.filter(|here| here.kind == ObjectKind::File || !self.in_place());
+        // An object with other names on the standby than on the source must not be written in place.
+        let own = |here: &Object| {
+            here.kind == ObjectKind::File && (here.names == 1 || linked && self.links.get(&path).copied().flatten().is_some())
+        };
+        let writable = here.as_ref().is_some_and(own);
+        let at_root = path.is_root();
+        let (landing, replaces, begun) = match before {
+            Some(Before::Begun { file, landing, overlay }) => {
+                let replaces = matches!(landing, Landing::Staged(_)) && here.is_some();
+                (landing, replaces, Some((file, overlay)))
+            }
+            _ if self.in_place() && (here.is_none() || writable) => (Landing::InPlace, false, None),
+            _ if writable && (action == Action::Compare || linked || at_root) => (Landing::Journal, false, None),
+            _ => (Landing::Staged(self.reception.new_side()), here.is_some(), None),
+        };
+        if linked && matches!(landing, Landing::Staged(_)) {
+            self.links.insert(path.clone(), None);
+        }
+        if !matches!(landing, Landing::Journal) {
+            self.touch();
+        }
+        let replaces = replaces.then(|| self.reception.new_side());
+        let whole = action != Action::Compare && begun.is_none();
+        let file = self.reception.want(at.clone(), landing, begun, replaces)?;
+        self.reception.count(|summary| summary.wanted_bytes += size);
+        self.out.push(FromStandby::Wants(vec![Want { file, at, whole }]));
+        Ok(())
+    }
+
+    /// Makes a symbolic link or pipe, in the place of what is there.
+    fn make_object(&mut self, entry: Entry, here: Option<Object>) -> Result<(), ReceiveError> {
+        self.reception.count(|summary| summary.changed_objects += 1);
+        self.touch();
+        let volume = self.reception.volume(self.current_root())?;
+        let side = self.reception.new_side();
+        let place = Place::Side(side);
+        let made = match &entry.kind {
+            Kind::Symlink { target } => volume.make_symlink(&place, target),
+            _ => volume.make_fifo(&place),
+        };
+        made.and_then(|()| volume.set_attrs(&place, &entry.attrs)).map_err(failed("making the object", &entry.path))?;
+        if here.is_some() {
+            self.note(None, &entry.path, Op::Park(self.reception.new_side()))?;
+        }
+        self.note(None, &entry.path, Op::Install(side))
+    }
+}

@@ -1,0 +1,324 @@
+//! One lane on the standby: receives files one message at a time, answers comparisons, and proves every file by its root.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, VecDeque};
+
+use standin_common::entry::Attrs;
+use standin_common::message::{Differing, Encoding, FileEnd, LaneDown, LaneUp};
+use standin_common::tree::{
+    Fold, GROUP_LEN, GroupFold, LEAF_LEN, LEAVES_PER_GROUP, Root, ShortValue, Value, group_count, group_len, group_value,
+    leaf_value, leaf_values, short,
+};
+
+use super::receive::{ReceiveError, Reception, Wanted, failed};
+use super::target::{Target, usable};
+use crate::journal::{Landing, Op, Record};
+use crate::pack;
+use crate::store::Store;
+use crate::volume::{Place, Volume, VolumeFile};
+
+/// The most groups that a source may announce ahead of what it has sent, which bounds memory.
+const MOST_PENDING: usize = 32 * 1024;
+/// Bytes of zeros hashed at a time.
+static ZEROS: [u8; GROUP_LEN] = [0; GROUP_LEN];
+
+/// A group that was announced, in order, until its value is known.
+enum Pending {
+    Known(Value),
+    Waiting { group: u64, leaves: Vec<Value> },
+}
+
+enum Mode {
+    /// Nothing of this attempt has come.
+    Begun,
+    /// Pieces one after the other.
+    Whole { hasher: Box<blake3::Hasher>, at: u64 },
+    /// Groups, compared.
+    Compare { fold: GroupFold, next: u64, pending: VecDeque<Pending> },
+}
+
+struct Receiving<F> {
+    wanted: Wanted,
+    target: Target<F>,
+    size: u64,
+    mode: Mode,
+}
+
+/// The standby's side of one lane.
+pub struct Lane<'r, 'a, V: Volume, S: Store> {
+    reception: &'r Reception<'a, V, S>,
+    files: HashMap<u64, Receiving<V::File>>,
+}
+
+impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
+    /// A lane of a reception.
+    pub fn new(reception: &'r Reception<'a, V, S>) -> Self {
+        Self { reception, files: HashMap::new() }
+    }
+
+    /// Takes one message; returns the answer, if it has one.
+    pub fn take(&mut self, message: LaneDown, payload: Vec<u8>) -> Result<Option<LaneUp>, ReceiveError> {
+        match message {
+            LaneDown::Begin { file, size } => self.begin(file, size).map(|()| None),
+            LaneDown::Small { file, size, encoding, end } => {
+                self.begin(file, u64::from(size))?;
+                self.data(file, size, encoding, payload)?;
+                self.finish(file, end).map(Some)
+            }
+            LaneDown::Data { file, len, encoding } => self.data(file, len, encoding, payload).map(|()| None),
+            LaneDown::Hole { file, len } => self.hole(file, len).map(|()| None),
+            LaneDown::Groups { file, values } => self.groups(file, &values).map(Some),
+            LaneDown::Leaves { file, group, mask, hole, len, encoding } => {
+                let data = if hole { vec![0; (len as usize).min(GROUP_LEN)] } else { unpack(&payload, len, encoding)? };
+                self.leaves(file, group, mask, hole, &data).map(|()| None)
+            }
+            LaneDown::End { file, end } => self.finish(file, end).map(Some),
+            LaneDown::Gone { file, .. } => self.give_up(file).map(|()| None),
+        }
+    }
+
+    fn begin(&mut self, file: u64, size: u64) -> Result<(), ReceiveError> {
+        if let Some(receiving) = self.files.get_mut(&file) {
+            receiving.size = size;
+            receiving.mode = Mode::Begun;
+            return Ok(());
+        }
+        let wanted = self.reception.wanted(file)?;
+        let target = self.open(file, &wanted)?;
+        self.files.insert(file, Receiving { wanted, target, size, mode: Mode::Begun });
+        Ok(())
+    }
+
+    fn open(&self, file: u64, wanted: &Wanted) -> Result<Target<V::File>, ReceiveError> {
+        let volume = self.reception.volume(wanted.at.root)?;
+        let path = &wanted.at.path;
+        let tree = Place::Tree(path);
+        if !wanted.opened && wanted.landing != Landing::InPlace {
+            self.reception.note(&Record::Open { file, at: wanted.at.clone(), landing: wanted.landing }, &[])?;
+        }
+        let open_or_create = |place: &Place<'_>| match volume.open(place, true) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => volume.create(place),
+            opened => opened,
+        };
+        match wanted.landing {
+            Landing::InPlace => open_or_create(&tree).map(Target::File).map_err(failed("opening", path)),
+            Landing::Staged(side) => open_or_create(&Place::Side(side)).map(Target::File).map_err(failed("staging", path)),
+            Landing::Journal => {
+                let base = volume.open(&tree, false).map_err(failed("opening", path))?;
+                Ok(Target::Journal { base, overlay: wanted.overlay.clone() })
+            }
+        }
+    }
+
+    fn receiving(&mut self, file: u64) -> Result<&mut Receiving<V::File>, ReceiveError> {
+        self.files.get_mut(&file).ok_or(ReceiveError::Protocol("it sent data of a file that had not begun"))
+    }
+
+    fn data(&mut self, file: u64, len: u32, encoding: Encoding, payload: Vec<u8>) -> Result<(), ReceiveError> {
+        let reception = self.reception;
+        let receiving = self.receiving(file)?;
+        let data = unpack(&payload, len, encoding)?;
+        let packed = (encoding == Encoding::Zstd).then_some(&payload[..]);
+        let (hasher, at) = receiving.whole()?;
+        hasher.update(&data);
+        let offset = *at;
+        *at = offset.checked_add(data.len() as u64).ok_or(ReceiveError::Protocol("it sent a file beyond any size"))?;
+        if data.is_empty() {
+            return Ok(());
+        }
+        receiving.target.write(reception, (file, &receiving.wanted), offset, &data, packed)
+    }
+
+    fn hole(&mut self, file: u64, len: u64) -> Result<(), ReceiveError> {
+        let reception = self.reception;
+        let receiving = self.receiving(file)?;
+        let size = receiving.size;
+        let (hasher, at) = receiving.whole()?;
+        let start = *at;
+        let end = start
+            .checked_add(len)
+            .filter(|end| *end <= size)
+            .ok_or(ReceiveError::Protocol("it sent a hole beyond the file's end"))?;
+        let mut left = len;
+        while left > 0 {
+            let piece = left.min(ZEROS.len() as u64);
+            hasher.update(&ZEROS[..piece as usize]);
+            left -= piece;
+        }
+        *at = end;
+        receiving.target.punch(reception, (file, &receiving.wanted), start, end)
+    }
+
+    fn groups(&mut self, file: u64, values: &[ShortValue]) -> Result<LaneUp, ReceiveError> {
+        let reception = self.reception;
+        let receiving = self.receiving(file)?;
+        let size = receiving.size;
+        if matches!(receiving.mode, Mode::Begun) {
+            receiving.mode = Mode::Compare { fold: GroupFold::new(size), next: 0, pending: VecDeque::new() };
+        }
+        let Mode::Compare { fold, next, pending } = &mut receiving.mode else {
+            return Err(ReceiveError::Protocol("it sent values in the middle of a whole file"));
+        };
+        if *next + values.len() as u64 > group_count(size) || pending.len() + values.len() > MOST_PENDING {
+            return Err(ReceiveError::Protocol("it sent values beyond the file's end or far ahead of its data"));
+        }
+        let mut differing = Vec::new();
+        let mut buffer = vec![0; GROUP_LEN];
+        for theirs in values {
+            let group = *next;
+            *next += 1;
+            let read = receiving.target.read_group(reception, &receiving.wanted, group, &mut buffer)?;
+            let data = &buffer[..usable(size, group, read)];
+            let value = (!data.is_empty()).then(|| group_value(size, group, data));
+            match value.filter(|value| data.len() == group_len(size, group) && short(value) == *theirs) {
+                Some(value) => pending.push_back(Pending::Known(value)),
+                None => {
+                    let leaves = leaf_values(group, data);
+                    differing.push(Differing { group, leaves: leaves.iter().map(short).collect() });
+                    pending.push_back(Pending::Waiting { group, leaves });
+                }
+            }
+        }
+        settle(fold, pending);
+        Ok(LaneUp::Compared { file, groups: values.len() as u32, differing })
+    }
+
+    fn leaves(&mut self, file: u64, group: u64, mask: u16, hole: bool, data: &[u8]) -> Result<(), ReceiveError> {
+        let reception = self.reception;
+        let receiving = self.receiving(file)?;
+        let len = group_len(receiving.size, group);
+        let Mode::Compare { fold, pending, .. } = &mut receiving.mode else {
+            return Err(ReceiveError::Protocol("it sent leaves of a file that is not compared"));
+        };
+        let waiting =
+            pending.iter_mut().find(|pending| matches!(pending, Pending::Waiting { group: waits, .. } if *waits == group));
+        let Some(entry @ Pending::Waiting { .. }) = waiting else {
+            return Err(ReceiveError::Protocol("it sent leaves of a group that does not differ"));
+        };
+        let Pending::Waiting { leaves, .. } = entry else { return Ok(()) };
+        let mut values = std::mem::take(leaves);
+        let small = receiving.size <= GROUP_LEN as u64;
+        let mut only = None;
+        let mut rest = data;
+        for leaf in (0..LEAVES_PER_GROUP).filter(|leaf| mask & (1 << leaf) != 0) {
+            let leaf_len = len.saturating_sub(leaf * LEAF_LEN).min(LEAF_LEN);
+            let piece = rest.get(..leaf_len).filter(|piece| !piece.is_empty());
+            let piece = piece.ok_or(ReceiveError::Protocol("it sent less data than its leaves have"))?;
+            rest = &rest[leaf_len..];
+            let start = group * GROUP_LEN as u64 + (leaf * LEAF_LEN) as u64;
+            let wanted = (file, &receiving.wanted);
+            if hole {
+                receiving.target.punch(reception, wanted, start, start + leaf_len as u64)?;
+            } else {
+                receiving.target.write(reception, wanted, start, piece, None)?;
+            }
+            let value = leaf_value(group, leaf, piece);
+            if small && len <= LEAF_LEN {
+                only = Some(Root::of(piece).0);
+            }
+            match leaf.cmp(&values.len()) {
+                Ordering::Less => values[leaf] = value,
+                Ordering::Equal => values.push(value),
+                Ordering::Greater => return Err(ReceiveError::Protocol("it left out leaves that the standby does not have")),
+            }
+        }
+        if !rest.is_empty() || values.len() != len.div_ceil(LEAF_LEN) {
+            return Err(ReceiveError::Protocol("its leaves do not make up the group"));
+        }
+        let fold_leaves: Fold = values.iter().copied().collect();
+        let value = match only {
+            Some(only) => Some(only),
+            None if small && values.len() > 1 => fold_leaves.into_root().map(|root| root.0),
+            None => fold_leaves.into_value(),
+        };
+        *entry = Pending::Known(value.ok_or(ReceiveError::Protocol("its group is empty"))?);
+        settle(fold, pending);
+        Ok(())
+    }
+
+    fn finish(&mut self, file: u64, end: FileEnd) -> Result<LaneUp, ReceiveError> {
+        let receiving = self.receiving(file)?;
+        let mode = std::mem::replace(&mut receiving.mode, Mode::Begun);
+        let root = match mode {
+            Mode::Whole { hasher, at } if at == end.size => Some(Root(*hasher.finalize().as_bytes())),
+            Mode::Compare { fold, .. } if receiving.size == end.size => fold.finish(),
+            Mode::Begun if end.size == 0 => Some(Root::of(&[])),
+            _ => None,
+        };
+        if root != Some(end.root) {
+            return Ok(LaneUp::Again { file });
+        }
+        if let Some(receiving) = self.files.remove(&file) {
+            self.seal(file, receiving, end.size, &end.attrs)?;
+        }
+        self.reception.arrived(file);
+        Ok(LaneUp::Done { file })
+    }
+
+    fn seal(&self, file: u64, receiving: Receiving<V::File>, size: u64, attrs: &Attrs) -> Result<(), ReceiveError> {
+        let Wanted { at, landing, replaces, .. } = &receiving.wanted;
+        let target = receiving.target.file();
+        let size_here = target.object().map_err(failed("reading its size", &at.path))?.size;
+        let note = |op| self.reception.note_op(Some(file), at.root, &at.path, op);
+        if let Landing::Journal = landing {
+            if size != size_here {
+                note(Op::Resize { len: size })?;
+            }
+            note(Op::Attrs(attrs.clone()))?;
+        } else {
+            if size != size_here {
+                target.set_len(size).map_err(failed("setting its size", &at.path))?;
+            }
+            target.set_attrs(attrs).map_err(failed("setting attributes", &at.path))?;
+        }
+        if let Landing::Staged(side) = landing {
+            if let Some(old) = replaces {
+                note(Op::Park(*old))?;
+            }
+            note(Op::Install(*side))?;
+        }
+        if *landing != Landing::InPlace {
+            self.reception.note(&Record::Seal { file }, &[])?;
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self, file: u64) -> Result<(), ReceiveError> {
+        let wanted = self.reception.wanted(file)?;
+        self.files.remove(&file);
+        self.reception.note(&Record::Drop { file }, &[])?;
+        if let Landing::Staged(side) = wanted.landing {
+            self.reception.forget_side(wanted.at.root, side)?;
+        }
+        self.reception.arrived(file);
+        Ok(())
+    }
+}
+
+impl<F> Receiving<F> {
+    fn whole(&mut self) -> Result<(&mut blake3::Hasher, &mut u64), ReceiveError> {
+        if matches!(self.mode, Mode::Begun) {
+            self.mode = Mode::Whole { hasher: Box::default(), at: 0 };
+        }
+        match &mut self.mode {
+            Mode::Whole { hasher, at } => Ok((hasher, at)),
+            _ => Err(ReceiveError::Protocol("it sent whole pieces of a compared file")),
+        }
+    }
+}
+
+/// Folds the groups whose values are known, in order.
+fn settle(fold: &mut GroupFold, pending: &mut VecDeque<Pending>) {
+    while let Some(Pending::Known(value)) = pending.front() {
+        fold.push(*value);
+        pending.pop_front();
+    }
+}
+
+fn unpack(payload: &[u8], len: u32, encoding: Encoding) -> Result<Vec<u8>, ReceiveError> {
+    if len as usize > crate::journal::MAX_PAYLOAD_LEN {
+        return Err(ReceiveError::Protocol("it sent a piece beyond the bound"));
+    }
+    pack::unpack(payload.to_vec(), len as usize, encoding)
+        .map_err(|_| ReceiveError::Protocol("it sent data of another length than announced"))
+}

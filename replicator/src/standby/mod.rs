@@ -1,0 +1,10 @@
+//! The standby's half: receive, journal, apply, history.
+
+pub mod apply;
+pub mod join;
+pub mod lane;
+pub mod receive;
+pub mod replica;
+mod resume;
+pub mod state;
+mod target;

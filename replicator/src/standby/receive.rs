@@ -1,0 +1,341 @@
+//! Receiving one mirror: the journal that grows, what was asked for and has not come, and the marks up to which all is durable.
+//!
+//! Any number of lanes and the join work on one [`Reception`] at a time. The order of locks is table, then journal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use standin_common::entry::Time;
+use standin_common::id::{PointNumber, RootIndex};
+use standin_common::message::{JoinSummary, MirrorOpening, Position};
+use standin_common::path::RelPath;
+
+use super::replica::{ReceivingGuard, Replica, ReplicaError};
+use super::resume::{self, Resumed};
+use super::state::Phase;
+use crate::journal::{Journal, Landing, Op, Point, Record};
+use crate::store::Store;
+use crate::volume::{Place, SideId, Volume};
+
+/// Operations on orphans belong to this file, which is dropped when no orphan may be removed.
+pub(super) const ORPHANS: u64 = 0;
+/// The most files asked for that have not come, which bounds memory on both sides.
+const MOST_WANTED: usize = 4096;
+
+/// Why a reception cannot begin or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// The replica.
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
+    /// The volume or the journal.
+    #[error("{what} failed at {at}: {source}")]
+    Io {
+        /// What was done.
+        what: &'static str,
+        /// Where.
+        at: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The journal may not grow any more.
+    #[error("the journal has reached its limit of {limit} bytes; raise `journal_limit`; the last recovery point is untouched")]
+    JournalFull {
+        /// The setting.
+        limit: u64,
+    },
+    /// The source broke the protocol.
+    #[error("the source broke the protocol: {0}")]
+    Protocol(&'static str),
+    /// Another part of this reception failed before.
+    #[error("the mirror has ended")]
+    Ended,
+}
+
+impl From<crate::journal::JournalError> for ReceiveError {
+    fn from(error: crate::journal::JournalError) -> Self {
+        Self::Replica(error.into())
+    }
+}
+
+/// A file that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub at: Position,
+    pub landing: Landing,
+    /// Whether its record `Open` is in the journal, from before a cut.
+    pub opened: bool,
+    /// What was journalled of it before a cut.
+    pub overlay: BTreeMap<u64, Vec<u64>>,
+    /// Where the object that it replaces is parked.
+    pub replaces: Option<SideId>,
+    /// Everything up to here was handled before it.
+    before: Option<Position>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    wanted: BTreeMap<u64, Wanted>,
+    order: BTreeSet<(Position, u64)>,
+    joined: Option<Position>,
+    pub summary: JoinSummary,
+    pub orphans_stay: bool,
+    ended: bool,
+}
+
+/// One mirror being received.
+#[derive(Debug)]
+pub struct Reception<'a, V: Volume, S: Store> {
+    replica: &'a Replica<V, S>,
+    _guard: ReceivingGuard<'a>,
+    first: bool,
+    to: PointNumber,
+    opening: MirrorOpening,
+    journal_limit: u64,
+    journal: Mutex<Journal<S::Log>>,
+    table: Mutex<Table>,
+    arrived: Condvar,
+    next_file: AtomicU64,
+    next_side: AtomicU64,
+    resumed: Mutex<Resumed>,
+    after: Option<Position>,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
+    /// Begins to receive a mirror, or goes on with the same one from its last mark.
+    pub fn begin(replica: &'a Replica<V, S>, opening: MirrorOpening, journal_limit: u64) -> Result<Self, ReceiveError> {
+        let guard = replica.start_receiving().ok_or(ReplicaError::Busy)?;
+        replica.follow(opening.generation)?;
+        let state = replica.state();
+        let first = match state.phase {
+            Phase::Empty | Phase::FirstMirror { .. } => true,
+            Phase::Settled { .. } => false,
+            Phase::Promoted { at } => return Err(ReplicaError::Promoted(at).into()),
+            Phase::Bad { cause, .. } => return Err(ReplicaError::Bad(cause).into()),
+            Phase::Moving { .. } => return Err(ReplicaError::Busy.into()),
+        };
+        if first {
+            replica.change(|state| state.enter(Phase::FirstMirror { mirror: opening.mirror }))?;
+        }
+        let to = state.next_point();
+        let resumed = resume::open(replica, opening.mirror, opening.generation, to)?;
+        let table = Table {
+            joined: resumed.position.clone(),
+            summary: resumed.summary,
+            orphans_stay: resumed.orphans_stay,
+            ..Table::default()
+        };
+        let mut resumed = resumed;
+        let journal = resumed.journal.take().ok_or(ReceiveError::Ended)?;
+        Ok(Self {
+            replica,
+            _guard: guard,
+            first,
+            to,
+            opening,
+            journal_limit,
+            journal: Mutex::new(Journal::new(journal)),
+            table: Mutex::new(table),
+            arrived: Condvar::new(),
+            next_file: AtomicU64::new(resumed.next_file),
+            next_side: AtomicU64::new(resumed.next_side),
+            after: resumed.position.clone(),
+            resumed: Mutex::new(resumed.without_journal()),
+        })
+    }
+
+    /// What the source asked for.
+    pub fn opening(&self) -> &MirrorOpening {
+        &self.opening
+    }
+
+    /// Whether this is the first mirror, which writes in place.
+    pub fn first(&self) -> bool {
+        self.first
+    }
+
+    /// Where the walk goes on.
+    pub fn after(&self) -> Option<&Position> {
+        self.after.as_ref()
+    }
+
+    pub(super) fn volume(&self, root: RootIndex) -> Result<&V, ReceiveError> {
+        self.replica
+            .volumes()
+            .get(usize::from(root.0))
+            .ok_or(ReceiveError::Protocol("it named a root that the set does not have"))
+    }
+
+    pub(super) fn volumes(&self) -> &[V] {
+        self.replica.volumes()
+    }
+
+    pub(super) fn new_side(&self) -> SideId {
+        SideId { point: self.to.0, number: self.next_side.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// Adds a record to the journal; `payload` is data as it was received.
+    pub(super) fn note(&self, record: &Record, payload: &[u8]) -> Result<u64, ReceiveError> {
+        let mut journal = lock(&self.journal);
+        if journal.len() + payload.len() as u64 > self.journal_limit {
+            return Err(ReceiveError::JournalFull { limit: self.journal_limit });
+        }
+        Ok(journal.append(record, payload)?)
+    }
+
+    pub(super) fn note_op(&self, file: Option<u64>, root: RootIndex, path: &RelPath, op: Op) -> Result<(), ReceiveError> {
+        self.note(&Record::Op { file, root, path: path.clone(), op }, &[]).map(drop)
+    }
+
+    /// A record of the journal, by its offset.
+    pub(super) fn read_record(&self, at: u64) -> Result<(Record, Vec<u8>), ReceiveError> {
+        let placed = lock(&self.journal).read(at)?.ok_or(ReceiveError::Protocol("a record of the journal is gone"))?;
+        Ok((placed.record, placed.payload))
+    }
+
+    /// What became of a file before a cut, if it was received or begun then.
+    pub(super) fn resumed(&self, at: &Position) -> Option<resume::Before> {
+        lock(&self.resumed).files.remove(at)
+    }
+
+    /// Notes that a file is asked for; waits while too many are under way.
+    pub(super) fn want(
+        &self,
+        at: Position,
+        landing: Landing,
+        begun: Option<(u64, BTreeMap<u64, Vec<u64>>)>,
+        replaces: Option<SideId>,
+    ) -> Result<u64, ReceiveError> {
+        let mut table = lock(&self.table);
+        while table.wanted.len() >= MOST_WANTED && !table.ended {
+            table = self.arrived.wait(table).unwrap_or_else(PoisonError::into_inner);
+        }
+        if table.ended {
+            return Err(ReceiveError::Ended);
+        }
+        let opened = begun.is_some();
+        let (file, overlay) = begun.unwrap_or_else(|| (self.next_file.fetch_add(1, Ordering::Relaxed), BTreeMap::new()));
+        let before = table.joined.clone();
+        table.order.insert((at.clone(), file));
+        table.wanted.insert(file, Wanted { at, landing, opened, overlay, replaces, before });
+        table.summary.wanted_files += 1;
+        Ok(file)
+    }
+
+    /// How many files may be asked for before [`Reception::want`] waits.
+    pub fn room(&self) -> usize {
+        MOST_WANTED.saturating_sub(lock(&self.table).wanted.len())
+    }
+
+    pub(super) fn wanted(&self, file: u64) -> Result<Wanted, ReceiveError> {
+        lock(&self.table).wanted.get(&file).cloned().ok_or(ReceiveError::Protocol("it sent a file that was not asked for"))
+    }
+
+    /// A wanted file is sealed or dropped, and in the journal as such.
+    pub(super) fn arrived(&self, file: u64) {
+        let mut table = lock(&self.table);
+        if let Some(wanted) = table.wanted.remove(&file) {
+            table.order.remove(&(wanted.at, file));
+        }
+        self.arrived.notify_all();
+    }
+
+    pub(super) fn joined_to(&self, at: Position) {
+        lock(&self.table).joined = Some(at);
+    }
+
+    pub(super) fn count(&self, count: impl FnOnce(&mut JoinSummary)) {
+        count(&mut lock(&self.table).summary);
+    }
+
+    /// What was found so far.
+    pub fn summary(&self) -> JoinSummary {
+        lock(&self.table).summary
+    }
+
+    /// Something of the source could not be read: no orphan is removed in this mirror.
+    pub fn keep_orphans(&self) -> Result<(), ReceiveError> {
+        let mut table = lock(&self.table);
+        if !table.orphans_stay {
+            table.orphans_stay = true;
+            self.note(&Record::Drop { file: ORPHANS }, &[])?;
+        }
+        Ok(())
+    }
+
+    /// Ends the reception: whoever waits is woken with an error. What is durable stays for the same mirror to go on from.
+    pub fn end(&self) {
+        lock(&self.table).ended = true;
+        self.arrived.notify_all();
+    }
+
+    /// Makes durable what was received so far; returns how far the walk is covered.
+    pub fn mark(&self) -> Result<Option<Position>, ReceiveError> {
+        let (position, summary) = {
+            let table = lock(&self.table);
+            let first = table.order.first().and_then(|(_, file)| table.wanted.get(file));
+            (first.map_or(table.joined.clone(), |wanted| wanted.before.clone()), table.summary)
+        };
+        // Whatever was put into the journal before this moment is synced below, with the data it speaks of.
+        let covers = lock(&self.journal).len();
+        self.sync_volumes()?;
+        let mut journal = lock(&self.journal);
+        journal.append(&Record::Mark { covers, position: position.clone(), summary }, &[])?;
+        journal.sync()?;
+        Ok(position)
+    }
+
+    fn sync_volumes(&self) -> Result<(), ReceiveError> {
+        for volume in self.volumes() {
+            volume.sync().map_err(failed("making the received data durable", &RelPath::root()))?;
+        }
+        Ok(())
+    }
+
+    /// Makes what was received a recovery point; when this returns, it is durable and the replica is at it.
+    pub fn commit(&self, at: Time, consistent: bool, objects: u64, bytes: u64) -> Result<Point, ReceiveError> {
+        let (summary, stay) = {
+            let table = lock(&self.table);
+            if !table.wanted.is_empty() || table.ended {
+                return Err(ReceiveError::Protocol("it committed before every file had come"));
+            }
+            (table.summary, table.orphans_stay)
+        };
+        let too_many = self.opening.orphan_limit.exceeded(summary.orphans, summary.standby_objects);
+        let removed = self.opening.orphans == standin_common::message::OrphanPolicy::Remove;
+        if removed && too_many && !stay {
+            self.keep_orphans()?;
+        }
+        let orphans = if removed && !too_many && !stay { 0 } else { summary.orphans };
+        let point = Point { number: self.to, generation: self.opening.generation, at, consistent, objects, bytes, orphans };
+        self.sync_volumes()?;
+        {
+            let mut journal = lock(&self.journal);
+            journal.append(&Record::Commit(point.clone()), &[])?;
+            journal.sync()?;
+        }
+        self.end();
+        self.replica.settle()?;
+        Ok(point)
+    }
+
+    /// Removes an object of the side area that is not needed any more.
+    pub(super) fn forget_side(&self, root: RootIndex, side: SideId) -> Result<(), ReceiveError> {
+        let place = Place::Side(side);
+        let volume = self.volume(root)?;
+        if volume.object(&place).map_err(failed("reading", &RelPath::root()))?.is_some() {
+            volume.remove(&place).map_err(failed("removing a staged object", &RelPath::root()))?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn failed(what: &'static str, path: &RelPath) -> impl FnOnce(std::io::Error) -> ReceiveError + use<> {
+    let at = path.to_string();
+    move |source| ReceiveError::Io { what, at, source }
+}

@@ -1,0 +1,344 @@
+//! The standby's copy of a set: always at one recovery point, or on its way to one that a crash cannot stop.
+//!
+//! Between two neighbouring kept points lies one journal: `N.forward` leads from the point before to N, `N.back` from N to the point
+//! before. Going over it turns one into the other, so that any kept point can be reached, back and forth. What is being
+//! received lies in `incoming`; its commit record is what makes it a point.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use standin_common::id::{Generation, PointNumber};
+
+use super::apply::{self, ApplyError, Direction};
+use super::state::{IllegalTransition, Phase, State};
+use crate::journal::{Journal, JournalError, Point, Record};
+use crate::store::Store;
+use crate::volume::{Place, Volume};
+
+/// The journal that is being received.
+pub(super) const INCOMING: &str = "incoming";
+const STATE: &str = "state";
+const UNFINISHED: &str = "inverse.unfinished";
+
+/// Why something could not be done with a replica.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    /// The state directory.
+    #[error("the state directory of the set: {0}")]
+    Store(#[from] std::io::Error),
+    /// The file `state` is not what was written.
+    #[error(
+        "the file `state` in the state directory of the set is damaged ({0}); restore it, or remove the directory and mirror again"
+    )]
+    State(serde_json::Error),
+    /// A journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Applying one.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// A bug.
+    #[error(transparent)]
+    Transition(#[from] IllegalTransition),
+    /// It cannot be promoted yet.
+    #[error("there is no recovery point yet: the first mirror has not finished")]
+    NoPoint,
+    /// It cannot be promoted to that point.
+    #[error("point {0} is not kept; `standin points` lists those that are")]
+    UnknownPoint(PointNumber),
+    /// A point is being received.
+    #[error("a mirror is running; `standin mirror stop` ends it, the newest point stays")]
+    Busy,
+    /// It is promoted already.
+    #[error("the replica was promoted already, at point {0}; its files belong to the applications now")]
+    Promoted(PointNumber),
+    /// It is in a bad state.
+    #[error("the replica is in a bad state: {0}")]
+    Bad(String),
+}
+
+/// A replica.
+#[derive(Debug)]
+pub struct Replica<V, S> {
+    volumes: Vec<V>,
+    store: S,
+    keep_points: usize,
+    state: Mutex<State>,
+    receiving: Mutex<bool>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that panicked held no half-changed state: every change is one assignment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<V: Volume, S: Store> Replica<V, S> {
+    /// Opens a replica and finishes what a crash interrupted.
+    pub fn open(volumes: Vec<V>, store: S, keep_points: usize) -> Result<Self, ReplicaError> {
+        let state = match store.read(STATE)? {
+            Some(text) => serde_json::from_slice(&text).map_err(ReplicaError::State)?,
+            None => State::new(),
+        };
+        let replica = Self { volumes, store, keep_points, state: Mutex::new(state), receiving: Mutex::new(false) };
+        if !matches!(replica.state().phase, Phase::Promoted { .. } | Phase::Bad { .. }) {
+            replica.settle()?;
+        }
+        Ok(replica)
+    }
+
+    /// A copy of the state.
+    pub fn state(&self) -> State {
+        lock(&self.state).clone()
+    }
+
+    /// The roots' volumes.
+    pub fn volumes(&self) -> &[V] {
+        &self.volumes
+    }
+
+    /// Marks the replica as being received; `None` if it already is. Given back when the guard is dropped.
+    pub(super) fn start_receiving(&self) -> Option<ReceivingGuard<'_>> {
+        let mut receiving = lock(&self.receiving);
+        if *receiving {
+            return None;
+        }
+        *receiving = true;
+        Some(ReceivingGuard(&self.receiving))
+    }
+
+    /// Changes the state and makes the change durable.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T, IllegalTransition>) -> Result<T, ReplicaError> {
+        let mut state = lock(&self.state);
+        let mut next = state.clone();
+        let result = change(&mut next)?;
+        let text = serde_json::to_vec_pretty(&next).map_err(|error| ReplicaError::Store(error.into()))?;
+        self.store.replace(STATE, &text)?;
+        *state = next;
+        Ok(result)
+    }
+
+    /// Puts the replica into a bad state, from which only a person leads out.
+    pub fn fail(&self, cause: String) -> Result<(), ReplicaError> {
+        self.change(|state| match &state.phase {
+            Phase::Bad { .. } => Ok(()),
+            phase => {
+                let was = Box::new(phase.clone());
+                state.enter(Phase::Bad { cause, was })
+            }
+        })
+    }
+
+    /// Leaves a bad state, after its cause was mended.
+    pub fn mend(&self) -> Result<(), ReplicaError> {
+        self.change(|state| match state.phase.clone() {
+            Phase::Bad { was, .. } => state.enter(*was),
+            _ => Ok(()),
+        })?;
+        self.settle()
+    }
+
+    pub(super) fn journal(&self, name: &str) -> Result<Journal<S::Log>, ReplicaError> {
+        Ok(Journal::new(self.store.open_log(name)?))
+    }
+
+    /// Takes in a journal that has its commit record, and goes on to its point; does nothing if there is none.
+    ///
+    /// This runs after every commit and at every start, and is the only way in which a replica moves forward.
+    pub fn settle(&self) -> Result<(), ReplicaError> {
+        if let Some(point) = self.committed()? {
+            let number = point.number;
+            self.store.rename(INCOMING, &forward(number))?;
+            self.adopt(point)?;
+        } else if let Some(point) = self.unadopted()? {
+            self.adopt(point)?;
+        }
+        if let Phase::Moving { from, to } = self.state().phase {
+            self.move_over(from, to)?;
+        }
+        self.tidy()
+    }
+
+    /// The point that the incoming journal leads to, if it was committed.
+    fn committed(&self) -> Result<Option<Point>, ReplicaError> {
+        if !self.store.exists(INCOMING)? {
+            return Ok(None);
+        }
+        let mut journal = self.journal(INCOMING)?;
+        journal.cut_torn_tail()?;
+        commit_of(&journal)
+    }
+
+    /// The point of a journal that was renamed but whose point is not in the state yet.
+    fn unadopted(&self) -> Result<Option<Point>, ReplicaError> {
+        let next = self.state().next_point();
+        if !self.store.exists(&forward(next))? {
+            return Ok(None);
+        }
+        commit_of(&self.journal(&forward(next))?)
+    }
+
+    fn adopt(&self, point: Point) -> Result<(), ReplicaError> {
+        self.change(|state| {
+            let (from, to) = (state.phase.point(), point.number);
+            state.enter(Phase::Moving { from, to })?;
+            state.points.push(point);
+            Ok(())
+        })
+    }
+
+    /// Applies the journal between two neighbouring points.
+    fn move_over(&self, from: Option<PointNumber>, to: PointNumber) -> Result<(), ReplicaError> {
+        let (name, inverse) = match from {
+            Some(from) if to < from => (back(from), forward(from)),
+            _ => (forward(to), back(to)),
+        };
+        let journal = self.journal(&name)?;
+        let direction = match journal.read(0)? {
+            Some(placed) if placed.record == Record::Inverse => Direction::Backward,
+            _ => Direction::Forward,
+        };
+        // The first mirror leads from nothing to a point: there is no way back.
+        if from.is_some() && !self.store.exists(&inverse)? {
+            self.store.remove(UNFINISHED)?;
+            let mut written = self.journal(UNFINISHED)?;
+            written.append(&Record::Inverse, &[])?;
+            apply::invert(&journal, direction, &self.volumes, &mut written)?;
+            written.sync()?;
+            self.store.rename(UNFINISHED, &inverse)?;
+        }
+        apply::perform(&journal, direction, &self.volumes)?;
+        self.change(|state| state.enter(Phase::Settled { at: to }))?;
+        self.store.remove(&name)?;
+        Ok(())
+    }
+
+    /// Removes what no point needs any more.
+    fn tidy(&self) -> Result<(), ReplicaError> {
+        let Phase::Settled { at } = self.state().phase else { return Ok(()) };
+        // Of the two journals of a step, the one that leads to where the replica is has been applied.
+        for point in self.state().points {
+            let (applied, inverse) = if point.number <= at {
+                (forward(point.number), back(point.number))
+            } else {
+                (back(point.number), forward(point.number))
+            };
+            if self.store.exists(&inverse)? && self.store.exists(&applied)? {
+                self.store.remove(&applied)?;
+            }
+        }
+        let superfluous = self.state().superfluous(self.keep_points);
+        if superfluous > 0 {
+            self.change(|state| {
+                state.points.drain(..superfluous);
+                Ok(())
+            })?;
+        }
+        self.remove_unreachable()
+    }
+
+    /// Removes journals and parked objects of points from which no way leads to an older one any more.
+    fn remove_unreachable(&self) -> Result<(), ReplicaError> {
+        let state = self.state();
+        let oldest = state.points.first().map_or(PointNumber(0), |point| point.number);
+        for name in self.store.names()? {
+            let number = name.split_once('.').and_then(|(number, rest)| {
+                let number = number.parse().ok().map(PointNumber)?;
+                matches!(rest, "back" | "forward").then_some(number)
+            });
+            if number.is_some_and(|number| number <= oldest) {
+                self.store.remove(&name)?;
+            }
+        }
+        for volume in &self.volumes {
+            for side in volume.side_objects()? {
+                if side.point <= oldest.0 {
+                    volume.remove(&Place::Side(side))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the replica a plain, writable tree at a kept point, by default the newest, in a new generation.
+    ///
+    /// What was received of a later point without a commit is dropped. Done again it does nothing, unless another point is asked for.
+    pub fn promote(&self, point: Option<PointNumber>) -> Result<Point, ReplicaError> {
+        let _guard = self.start_receiving().ok_or(ReplicaError::Busy)?;
+        let state = self.state();
+        let goal = match (&state.phase, point) {
+            (Phase::Promoted { at }, None) => *at,
+            (Phase::Promoted { at }, Some(point)) if point != *at => return Err(ReplicaError::Promoted(*at)),
+            (Phase::Bad { cause, .. }, _) => return Err(ReplicaError::Bad(cause.clone())),
+            (phase, point) => point.or(phase.point()).ok_or(ReplicaError::NoPoint)?,
+        };
+        let kept = state.point(goal).cloned().ok_or(ReplicaError::UnknownPoint(goal))?;
+        if matches!(state.phase, Phase::Promoted { .. }) {
+            return Ok(kept);
+        }
+        self.settle()?;
+        while let Some(at) = self.state().phase.point()
+            && let Some(step) = self.state().step_towards(at, goal)
+        {
+            self.change(|state| state.enter(Phase::Moving { from: Some(at), to: step }))?;
+            self.move_over(Some(at), step)?;
+        }
+        self.change(|state| {
+            state.generation = state.generation.next();
+            state.enter(Phase::Promoted { at: goal })
+        })?;
+        self.discard_incoming()?;
+        Ok(kept)
+    }
+
+    /// Forgets what was received since the newest point.
+    pub(super) fn discard_incoming(&self) -> Result<(), ReplicaError> {
+        self.store.remove(INCOMING)?;
+        let newest = self.state().points.last().map_or(PointNumber(0), |point| point.number);
+        for volume in &self.volumes {
+            for side in volume.side_objects()? {
+                if side.point > newest.0 {
+                    volume.remove(&Place::Side(side))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Raises the generation to the source's.
+    pub(super) fn follow(&self, generation: Generation) -> Result<(), ReplicaError> {
+        if self.state().generation < generation {
+            self.change(|state| {
+                state.generation = generation;
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Held while a replica is being received.
+#[derive(Debug)]
+pub(super) struct ReceivingGuard<'a>(&'a Mutex<bool>);
+
+impl Drop for ReceivingGuard<'_> {
+    fn drop(&mut self) {
+        *lock(self.0) = false;
+    }
+}
+
+fn forward(point: PointNumber) -> String {
+    format!("{point}.forward")
+}
+
+fn back(point: PointNumber) -> String {
+    format!("{point}.back")
+}
+
+fn commit_of<L: crate::store::LogFile>(journal: &Journal<L>) -> Result<Option<Point>, ReplicaError> {
+    match journal.read_before(journal.len())? {
+        Some(placed) => match placed.record {
+            Record::Commit(point) => Ok(Some(point)),
+            _ => Ok(None),
+        },
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,177 @@
+//! Opening the journal of a mirror: a new one, or the one that a cut or crash left, back at its last mark.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use standin_common::id::{Generation, MirrorId, PointNumber, RootIndex};
+use standin_common::message::{JoinSummary, Position};
+
+use super::receive::ORPHANS;
+use super::replica::{INCOMING, Replica, ReplicaError};
+use super::target::groups;
+use crate::journal::{Journal, Landing, Op, Record};
+use crate::store::{LogFile, Store};
+use crate::volume::{Place, SideId, Volume};
+
+/// What became of a file before the cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Before {
+    /// It was received.
+    Sealed,
+    /// It was begun.
+    Begun {
+        file: u64,
+        landing: Landing,
+        /// For each group, the records that wrote to it.
+        overlay: BTreeMap<u64, Vec<u64>>,
+    },
+}
+
+/// What a journal says about how far the mirror is.
+#[derive(Debug)]
+pub(super) struct Resumed<L = ()> {
+    pub journal: Option<L>,
+    pub position: Option<Position>,
+    pub summary: JoinSummary,
+    pub orphans_stay: bool,
+    pub next_file: u64,
+    pub next_side: u64,
+    pub files: BTreeMap<Position, Before>,
+}
+
+impl<L> Resumed<L> {
+    pub(super) fn without_journal(self) -> Resumed {
+        Resumed {
+            journal: None,
+            position: self.position,
+            summary: self.summary,
+            orphans_stay: self.orphans_stay,
+            next_file: self.next_file,
+            next_side: self.next_side,
+            files: self.files,
+        }
+    }
+
+    fn new(journal: L) -> Self {
+        Self {
+            journal: Some(journal),
+            position: None,
+            summary: JoinSummary::default(),
+            orphans_stay: false,
+            next_file: ORPHANS + 1,
+            next_side: 1,
+            files: BTreeMap::new(),
+        }
+    }
+}
+
+/// Opens the journal of `mirror` towards point `to`.
+pub(super) fn open<V: Volume, S: Store>(
+    replica: &Replica<V, S>,
+    mirror: MirrorId,
+    generation: Generation,
+    to: PointNumber,
+) -> Result<Resumed<S::Log>, ReplicaError> {
+    let begin = Record::Begin { mirror, generation, from: replica.state().phase.point(), to };
+    let mut journal = replica.journal(INCOMING)?;
+    journal.cut_torn_tail()?;
+    let same = journal.read(0)?.is_some_and(|placed| placed.record == begin);
+    if !same {
+        replica.discard_incoming()?;
+        let mut journal = replica.journal(INCOMING)?;
+        journal.append(&begin, &[])?;
+        journal.sync()?;
+        return Ok(Resumed::new(journal.into_log()));
+    }
+    let mark = last_mark(&journal)?;
+    let (covers, position, summary) = mark.unwrap_or_else(|| (first_end(&journal), None, JoinSummary::default()));
+    journal.truncate(covers)?;
+    let mut resumed = Resumed { position, summary, ..Resumed::new(()) };
+    let sides = scan(&journal, &mut resumed)?;
+    for (index, volume) in replica.volumes().iter().enumerate() {
+        for side in volume.side_objects()? {
+            if side.point == to.0 && !sides.contains(&(RootIndex(index as u16), side)) {
+                volume.remove(&Place::Side(side))?;
+            }
+        }
+    }
+    journal.append(&Record::Mark { covers, position: resumed.position.clone(), summary: resumed.summary }, &[])?;
+    journal.sync()?;
+    Ok(Resumed {
+        journal: Some(journal.into_log()),
+        position: resumed.position,
+        summary: resumed.summary,
+        orphans_stay: resumed.orphans_stay,
+        next_file: resumed.next_file,
+        next_side: resumed.next_side,
+        files: resumed.files,
+    })
+}
+
+type Mark = (u64, Option<Position>, JoinSummary);
+
+fn last_mark<L: LogFile>(journal: &Journal<L>) -> Result<Option<Mark>, ReplicaError> {
+    for placed in journal.backward() {
+        if let Record::Mark { covers, position, summary } = placed?.record {
+            return Ok(Some((covers, position, summary)));
+        }
+    }
+    Ok(None)
+}
+
+fn first_end<L: LogFile>(journal: &Journal<L>) -> u64 {
+    journal.forward().next().and_then(Result::ok).map_or(0, |placed| placed.end)
+}
+
+/// Reads what the journal tells of files and side objects; returns the side objects that it names.
+fn scan<L: LogFile>(journal: &Journal<L>, resumed: &mut Resumed) -> Result<BTreeSet<(RootIndex, SideId)>, ReplicaError> {
+    let mut sides = BTreeSet::new();
+    let mut open: BTreeMap<u64, (Position, Before)> = BTreeMap::new();
+    for placed in journal.forward() {
+        let placed = placed?;
+        match placed.record {
+            Record::Open { file, at, landing } => {
+                resumed.next_file = resumed.next_file.max(file + 1);
+                if let Landing::Staged(side) = landing {
+                    sides.insert((at.root, side));
+                }
+                open.insert(file, (at, Before::Begun { file, landing, overlay: BTreeMap::new() }));
+            }
+            Record::Op { root, path, file, op: Op::Park(side) | Op::Install(side) } => {
+                sides.insert((root, side));
+                // An orphan that was taken out must not be taken out again.
+                if file == Some(ORPHANS) {
+                    resumed.files.insert(Position { root, path }, Before::Sealed);
+                }
+            }
+            Record::Op { file: Some(file), op: Op::Write { offset, len, .. }, .. } => {
+                note_write(&mut open, file, offset, offset + u64::from(len), placed.at);
+            }
+            Record::Op { file: Some(file), op: Op::Punch { start, end }, .. } => {
+                note_write(&mut open, file, start, end, placed.at);
+            }
+            Record::Seal { file } => {
+                if let Some((at, _)) = open.remove(&file) {
+                    resumed.files.insert(at, Before::Sealed);
+                }
+            }
+            Record::Drop { file: ORPHANS } => resumed.orphans_stay = true,
+            Record::Drop { file } => {
+                open.remove(&file);
+            }
+            _ => {}
+        }
+    }
+    resumed.files.extend(open.into_values());
+    let position = resumed.position.clone();
+    resumed.files.retain(|at, _| position.as_ref().is_none_or(|position| at > position));
+    resumed.next_side = sides.iter().map(|(_, side)| side.number + 1).max().unwrap_or(1);
+    Ok(sides)
+}
+
+fn note_write(open: &mut BTreeMap<u64, (Position, Before)>, file: u64, start: u64, end: u64, at: u64) {
+    if let Some((_, Before::Begun { overlay, .. })) = open.get_mut(&file) {
+        for group in groups(start, end) {
+            overlay.entry(group).or_default().push(at);
+        }
+    }
+}

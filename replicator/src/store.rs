@@ -1,0 +1,206 @@
+//! The edge to the state directory of a set: small files replaced as a whole, and logs that only grow.
+//!
+//! Two implementations: [`DirectoryStore`] here, and the simulated one in [`crate::sim`].
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use standin_common::disk::{self, Mode};
+
+/// A file that records are appended to.
+pub trait LogFile: Send {
+    /// Appends all of `pieces`, one after the other.
+    fn append(&mut self, pieces: &[&[u8]]) -> io::Result<()>;
+    /// Reads at `offset` until `buffer` is full or the file ends; returns the bytes read.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Bytes in the file.
+    fn len(&self) -> u64;
+    /// Whether there is nothing in it.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Forgets everything from `len` on.
+    fn truncate(&mut self, len: u64) -> io::Result<()>;
+    /// Makes everything appended so far durable, with its length.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// The files of one set in the state directory. Names are ours alone, never a peer's.
+pub trait Store: Send + Sync {
+    /// A log of this store.
+    type Log: LogFile;
+
+    /// The contents of a small file, `None` if there is none.
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
+    /// Replaces a small file, atomically and durably.
+    fn replace(&self, name: &str, contents: &[u8]) -> io::Result<()>;
+    /// Opens a log, creating an empty one if there is none.
+    fn open_log(&self, name: &str) -> io::Result<Self::Log>;
+    /// Whether a file is there.
+    fn exists(&self, name: &str) -> io::Result<bool>;
+    /// Renames a file over another, durably.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file; nothing to do if it is gone.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// The names of all files.
+    fn names(&self) -> io::Result<Vec<String>>;
+}
+
+/// A store in a directory.
+#[derive(Debug, Clone)]
+pub struct DirectoryStore {
+    directory: PathBuf,
+}
+
+impl DirectoryStore {
+    /// In `directory`, which is made, for its owner only, if it is not there.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        disk::create_private_dir(directory).map_err(io::Error::other)?;
+        Ok(Self { directory: directory.to_owned() })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        disk::sync_directory(&self.directory).map_err(io::Error::other)
+    }
+}
+
+impl Store for DirectoryStore {
+    type Log = DirectoryLog;
+
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        match std::fs::read(self.path(name)) {
+            Ok(contents) => Ok(Some(contents)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn replace(&self, name: &str, contents: &[u8]) -> io::Result<()> {
+        disk::replace(&self.path(name), contents, Mode::Private).map_err(io::Error::other)
+    }
+
+    fn open_log(&self, name: &str) -> io::Result<DirectoryLog> {
+        let path = self.path(name);
+        let new = !path.exists();
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        if new {
+            self.sync_names()?;
+        }
+        let len = file.metadata()?.len();
+        Ok(DirectoryLog { file, len })
+    }
+
+    fn exists(&self, name: &str) -> io::Result<bool> {
+        self.path(name).try_exists()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path(from), self.path(to))?;
+        self.sync_names()
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match std::fs::remove_file(self.path(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.sync_names(),
+        }
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let names = std::fs::read_dir(&self.directory)?.map(|entry| entry.map(|entry| entry.file_name().into_string().ok()));
+        Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+}
+
+/// A log of a [`DirectoryStore`].
+#[derive(Debug)]
+pub struct DirectoryLog {
+    file: File,
+    len: u64,
+}
+
+impl LogFile for DirectoryLog {
+    fn append(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
+        let mut offset = self.len;
+        for piece in pieces {
+            write_all_at(&self.file, piece, offset)?;
+            offset += piece.len() as u64;
+        }
+        self.len = offset;
+        Ok(())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        read_full_at(&self.file, buffer, offset)
+    }
+
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)?;
+        self.len = len;
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+fn write_all_at(mut file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+    file.seek(SeekFrom::Start(offset))?;
+    file.write_all(data)
+}
+
+fn read_full_at(mut file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    file.seek(SeekFrom::Start(offset))?;
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read(&mut buffer[done..]) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_grows_and_is_cut() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(directory.path()).unwrap();
+        let mut log = store.open_log("log").unwrap();
+        log.append(&[b"one", b"two"]).unwrap();
+        log.truncate(4).unwrap();
+        log.append(&[b"X"]).unwrap();
+        log.sync().unwrap();
+        let log = store.open_log("log").unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(log.read_at(&mut buffer, 0).unwrap(), 5);
+        assert_eq!(&buffer[..5], b"onetX");
+    }
+
+    #[test]
+    fn what_is_not_there_is_none_and_may_be_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(directory.path()).unwrap();
+        assert_eq!(store.read("state").unwrap(), None);
+        store.remove("state").unwrap();
+        store.replace("state", b"1").unwrap();
+        store.rename("state", "old").unwrap();
+        assert_eq!(store.read("old").unwrap(), Some(b"1".to_vec()));
+        assert_eq!(store.names().unwrap(), ["old"]);
+    }
+}

@@ -1,0 +1,140 @@
+//! Walking a tree in the order of [`RelPath`]: a directory before what it holds, siblings by their bytes.
+//!
+//! Memory is the names of one directory for each level. Both sides walk like this, so their walks can be merged.
+
+use std::io;
+
+use standin_common::path::{PathError, RelPath};
+
+use crate::volume::{Directory, Names, Object, ObjectKind, Place, Volume};
+
+/// One object met on the walk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Where.
+    pub path: RelPath,
+    /// What.
+    pub object: Object,
+}
+
+/// Something that could not be read. The walk goes on with the next object.
+#[derive(Debug, thiserror::Error)]
+#[error("{path:?} cannot be read: {source}")]
+pub struct WalkError {
+    /// Where.
+    pub path: RelPath,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// A directory on the way from the root to where the walk is.
+struct Level<D> {
+    path: RelPath,
+    directory: D,
+    names: Names,
+    next: usize,
+}
+
+/// The objects beneath a root, the root first.
+pub struct Walk<'a, V: Volume> {
+    volume: &'a V,
+    levels: Vec<Level<V::Directory>>,
+    root_is_next: bool,
+    after: Option<RelPath>,
+}
+
+impl<'a, V: Volume> Walk<'a, V> {
+    /// Everything beneath the root, or what comes after a path.
+    pub fn new(volume: &'a V, after: Option<RelPath>) -> Self {
+        Self { volume, levels: Vec::new(), root_is_next: true, after }
+    }
+
+    fn descend(&mut self, path: &RelPath) -> io::Result<()> {
+        let directory = self.volume.open_directory(path)?;
+        let names = directory.names()?;
+        let next = self.after.as_ref().map_or(0, |after| first_name_after(&names, path, after));
+        self.levels.push(Level { path: path.clone(), directory, names, next });
+        Ok(())
+    }
+
+    /// What the walk does with an object that it met: nothing if it lies before where the walk begins.
+    fn meet(&mut self, path: RelPath, object: Object) -> Option<Result<Step, WalkError>> {
+        if object.kind == ObjectKind::Directory
+            && let Err(source) = self.descend(&path)
+        {
+            return Some(Err(WalkError { path, source }));
+        }
+        let before = self.after.as_ref().is_some_and(|after| path <= *after);
+        (!before).then_some(Ok(Step { path, object }))
+    }
+
+    fn look(&mut self) -> Looked {
+        let Some(level) = self.levels.last_mut() else { return Looked::End };
+        let Some(name) = level.names.get(level.next) else {
+            self.levels.pop();
+            return Looked::Nothing;
+        };
+        level.next += 1;
+        match level.path.join(name) {
+            Err(error) => Looked::Failed(level.path.clone(), unusable(&error)),
+            Ok(path) => match level.directory.object(name) {
+                Ok(Some(object)) => Looked::Object(path, object),
+                Ok(None) => Looked::Nothing,
+                Err(source) => Looked::Failed(path, source),
+            },
+        }
+    }
+}
+
+enum Looked {
+    Object(RelPath, Object),
+    Failed(RelPath, io::Error),
+    /// Nothing this time: a directory ended, or a name vanished before it was looked at.
+    Nothing,
+    End,
+}
+
+fn unusable(error: &PathError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("it holds a name that cannot be replicated: {error}"))
+}
+
+/// The first name of the directory at `path` that is, or leads to, something after `after`.
+fn first_name_after(names: &Names, path: &RelPath, after: &RelPath) -> usize {
+    if !after.starts_with(path) {
+        return 0;
+    }
+    match after.components().nth(path.depth()) {
+        Some(name) => names.search(name).unwrap_or_else(|index| index),
+        None => 0,
+    }
+}
+
+impl<V: Volume> Iterator for Walk<'_, V> {
+    type Item = Result<Step, WalkError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.root_is_next {
+            self.root_is_next = false;
+            let root = RelPath::root();
+            let met = match self.volume.object(&Place::Tree(&root)) {
+                Ok(Some(object)) => self.meet(root, object),
+                Ok(None) => Some(Err(WalkError { path: root, source: io::ErrorKind::NotFound.into() })),
+                Err(source) => Some(Err(WalkError { path: root, source })),
+            };
+            if met.is_some() {
+                return met;
+            }
+        }
+        loop {
+            let met = match self.look() {
+                Looked::End => return None,
+                Looked::Nothing => None,
+                Looked::Failed(path, source) => Some(Err(WalkError { path, source })),
+                Looked::Object(path, object) => self.meet(path, object),
+            };
+            if met.is_some() {
+                return met;
+            }
+        }
+    }
+}
