@@ -149,7 +149,15 @@ fn replace(text: &str, name: &str, contents: &str) -> String {
     let (begin, end) = marks(name);
     match section(text, name) {
         Some(old) => text.replacen(&format!("{begin}{old}{end}"), &format!("{begin}{contents}{end}"), 1),
-        None => format!("{text}\n## On {name}\n\n{begin}{contents}{end}"),
+        None => format!("{text}\n## {}\n\n{begin}{contents}{end}", heading(name)),
+    }
+}
+
+fn heading(name: &str) -> &str {
+    match name {
+        "tmpfs" => "Trees in memory (tmpfs)",
+        "disk" => "Trees on the disk",
+        _ => "Where and when",
     }
 }
 
