@@ -174,7 +174,7 @@ fn assert_same(found: &Contents, expected: &Contents, what: &str) {
     assert_eq!(names(found), names(expected), "{what}");
     for (found, expected) in found.iter().zip(expected) {
         assert_eq!(found.1, expected.1, "{what}: kind of {:?}", found.0);
-        assert_eq!(found.2, expected.2, "{what}: attributes of {:?}", found.0);
+        assert_eq!(found.2, expected.2, "{what}: attributes of {:?}, {:?}", found.0, found.1);
         assert!(found.3 == expected.3, "{what}: data of {:?}", found.0);
     }
 }

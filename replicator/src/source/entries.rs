@@ -54,12 +54,13 @@ pub struct Entries<'a, V: Volume> {
 }
 
 impl<'a, V: Volume> Entries<'a, V> {
-    /// All entries, or those after a path: then the directories above it come first, once more.
+    /// All entries, or those after a path: then the directories that this path is in come first, once more, and so does the path itself
+    /// if it is a directory, since a directory gets its attributes when the walk leaves it.
     pub fn new(volume: &'a V, after: Option<RelPath>, now: fn() -> SystemTime) -> Self {
         let mut above = Vec::new();
-        let mut parent = after.as_ref().and_then(RelPath::parent);
-        while let Some(path) = parent {
-            parent = path.parent();
+        let mut next = after.clone();
+        while let Some(path) = next {
+            next = path.parent();
             above.push(path);
         }
         above.reverse();
@@ -123,12 +124,13 @@ impl<V: Volume> Iterator for Entries<'_, V> {
     type Item = Met;
 
     fn next(&mut self) -> Option<Met> {
-        if let Some(path) = self.above.next() {
-            return Some(match self.volume.object(&Place::Tree(&path)) {
-                Ok(Some(object)) => self.met(path, object),
-                Ok(None) => Met::Unreadable(path, io::ErrorKind::NotFound.into()),
-                Err(error) => Met::Unreadable(path, error),
-            });
+        while let Some(path) = self.above.next() {
+            match self.volume.object(&Place::Tree(&path)) {
+                Ok(Some(object)) if object.kind == ObjectKind::Directory => return Some(self.met(path, object)),
+                // The path itself, or a directory that has been removed since.
+                Ok(_) => {}
+                Err(error) => return Some(Met::Unreadable(path, error)),
+            }
         }
         Some(match self.walk.next()? {
             Ok(step) => self.met(step.path, step.object),

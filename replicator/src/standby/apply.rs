@@ -4,7 +4,8 @@
 //! nothing; when that is durable, [`perform`] does the operations. Each is done again from its start after a crash: an
 //! inverse is only written from an untouched replica, and doing an operation twice is doing it once.
 //!
-//! Attributes are set after everything else, whichever way a journal is read, because writing and renaming change times.
+//! Names are added to objects after all objects are in their places, and attributes are set last of all, whichever way a journal is
+//! read: what a name leads to may come later in the journal, and writing and renaming change times.
 
 use std::collections::HashSet;
 use std::io;
@@ -171,11 +172,12 @@ fn old_data<V: Volume>(
 /// Does the operations of `journal`, and makes them durable.
 pub fn perform<V: Volume, L: LogFile>(journal: &Journal<L>, direction: Direction, volumes: &[V]) -> Result<(), ApplyError> {
     let mut files = OpenFiles::new(volumes);
-    let mut attributes = Vec::new();
+    let (mut links, mut attributes) = (Vec::new(), Vec::new());
     operations(journal, direction, |root, path, op, placed| {
         let target = Target { volume: volume(volumes, root)?, root, path: &path };
         match op {
             Op::Attrs(_) => attributes.push(placed.at),
+            Op::Link { .. } => links.push(placed.at),
             Op::Write { offset, len, encoding } => {
                 let data = pack::unpack(placed.payload, len as usize, encoding).map_err(target.failed("unpacking"))?;
                 files.open(root, &path)?.write_at(&data, offset).map_err(target.failed("writing"))?;
@@ -195,8 +197,8 @@ pub fn perform<V: Volume, L: LogFile>(journal: &Journal<L>, direction: Direction
         Ok(())
     })?;
     files.forget();
-    for at in attributes {
-        set_attributes(journal, at, volumes)?;
+    for at in links.into_iter().chain(attributes) {
+        perform_late(journal, at, volumes)?;
     }
     for (index, volume) in volumes.iter().enumerate() {
         let root = RootIndex(index as u16);
@@ -206,12 +208,13 @@ pub fn perform<V: Volume, L: LogFile>(journal: &Journal<L>, direction: Direction
     Ok(())
 }
 
-fn set_attributes<V: Volume, L: LogFile>(journal: &Journal<L>, at: u64, volumes: &[V]) -> Result<(), ApplyError> {
-    if let Some(Placed { record: Record::Op { root, path, op: Op::Attrs(attrs), .. }, .. }) = journal.read(at)? {
-        let target = Target { volume: volume(volumes, root)?, root, path: &path };
-        target.volume.set_attrs(&Place::Tree(&path), &attrs).map_err(target.failed("setting attributes"))?;
+fn perform_late<V: Volume, L: LogFile>(journal: &Journal<L>, at: u64, volumes: &[V]) -> Result<(), ApplyError> {
+    let Some(Placed { record: Record::Op { root, path, op, .. }, .. }) = journal.read(at)? else { return Ok(()) };
+    let target = Target { volume: volume(volumes, root)?, root, path: &path };
+    match op {
+        Op::Attrs(attrs) => target.volume.set_attrs(&Place::Tree(&path), &attrs).map_err(target.failed("setting attributes")),
+        op => target.change_names(op),
     }
-    Ok(())
 }
 
 fn volume<V>(volumes: &[V], root: RootIndex) -> Result<&V, ApplyError> {

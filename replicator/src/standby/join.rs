@@ -152,7 +152,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
     fn take_out(&mut self, step: Step, file: Option<u64>) -> Result<(), ReceiveError> {
         self.leave_orphans(Some(&step.path))?;
         self.leave_directories(Some(&step.path))?;
-        if self.reception.resumed(&self.position(&step.path)) != Some(Before::Sealed) {
+        if self.reception.resumed(&self.position(&step.path)) != Some(Before::Parked) {
             if step.object.kind == ObjectKind::Directory {
                 self.leaving.push((step.path, file));
                 return Ok(());
@@ -254,7 +254,11 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
 
     fn join_directory(&mut self, entry: Entry, here: Option<Object>, action: Action) -> Result<(), ReceiveError> {
         let mut journaled = !self.in_place();
-        if action == Action::Make {
+        // What comes again after a cut was made before it, and may have been touched.
+        let again = self.reception.after().is_some_and(|after| self.position(&entry.path) <= *after);
+        if again {
+            journaled |= action == Action::Make;
+        } else if action == Action::Make {
             self.reception.count(|summary| summary.changed_objects += 1);
             if here.is_some() {
                 self.note(None, &entry.path, Op::Park(self.reception.new_side()))?;
@@ -268,14 +272,15 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
             }
             self.touch();
         }
-        // What comes again after a cut may have been touched before it.
-        let again = self.reception.after().is_some_and(|after| self.position(&entry.path) <= *after);
         let touched = action != Action::Same || again;
         self.directories.push(OpenDirectory { path: entry.path, attrs: entry.attrs, touched, journaled });
         Ok(())
     }
 
     fn join_link(&mut self, entry: &Entry, to: &RelPath, here: Option<Object>) -> Result<(), ReceiveError> {
+        if self.made_before(&entry.path) {
+            return Ok(());
+        }
         let kept = self.links.get(to).copied().flatten();
         if let Some(here) = here {
             if kept == Some(here.stamp.inode) {
@@ -332,8 +337,20 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         Ok(())
     }
 
+    /// Whether an object that is not received was made before a cut.
+    fn made_before(&mut self, path: &RelPath) -> bool {
+        let made = self.reception.resumed(&self.position(path)) == Some(Before::Sealed);
+        if made {
+            self.touch();
+        }
+        made
+    }
+
     /// Makes a symbolic link or pipe, in the place of what is there.
     fn make_object(&mut self, entry: Entry, here: Option<Object>) -> Result<(), ReceiveError> {
+        if self.made_before(&entry.path) {
+            return Ok(());
+        }
         self.reception.count(|summary| summary.changed_objects += 1);
         self.touch();
         let volume = self.reception.volume(self.current_root())?;

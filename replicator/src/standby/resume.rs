@@ -15,8 +15,10 @@ use crate::volume::{Place, SideId, Volume};
 /// What became of a file before the cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Before {
-    /// It was received.
+    /// It was received, or made.
     Sealed,
+    /// The object was taken out, and nothing is in its place. It must not be taken out again.
+    Parked,
     /// It was begun.
     Begun {
         file: u64,
@@ -136,12 +138,18 @@ fn scan<L: LogFile>(journal: &Journal<L>, resumed: &mut Resumed) -> Result<BTree
                 }
                 open.insert(file, (at, Before::Begun { file, landing, overlay: BTreeMap::new() }));
             }
-            Record::Op { root, path, file, op: Op::Park(side) | Op::Install(side) } => {
+            Record::Op { root, path, file, op: Op::Park(side) } => {
                 sides.insert((root, side));
-                // An orphan that was taken out must not be taken out again.
-                if file == Some(ORPHANS) {
-                    resumed.files.insert(Position { root, path }, Before::Sealed);
+                if file.is_none_or(|file| file == ORPHANS) {
+                    resumed.files.insert(Position { root, path }, Before::Parked);
                 }
+            }
+            Record::Op { root, path, file: None, op: Op::MakeDirectory } => {
+                resumed.files.remove(&Position { root, path });
+            }
+            Record::Op { root, path, file: None, op: op @ (Op::Install(_) | Op::Link { .. }) } => {
+                sides.extend(if let Op::Install(side) = op { Some((root, side)) } else { None });
+                resumed.files.insert(Position { root, path }, Before::Sealed);
             }
             Record::Op { file: Some(file), op: Op::Write { offset, len, .. }, .. } => {
                 note_write(&mut open, file, offset, offset + u64::from(len), placed.at);
