@@ -2,6 +2,7 @@
 
 pub mod journal;
 pub mod mirror;
+pub mod os;
 pub mod pack;
 pub mod sim;
 pub mod source;

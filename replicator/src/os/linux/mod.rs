@@ -1,0 +1,20 @@
+//! Linux: every path is resolved by `openat2` beneath the root's handle, with no symbolic link followed on the way.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | `resolve` | from a path to a handle, however long the path is |
+//! | `object` | reads and sets what a file system keeps of an object besides its data |
+//! | `xattr` | extended attributes |
+//! | `handle` | open directories and files |
+//! | `volume` | ties them together |
+
+mod handle;
+mod object;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod volume;
+mod xattr;
+
+pub use handle::{OsDirectory, OsFile};
+pub use volume::{OsVolume, RootKind};

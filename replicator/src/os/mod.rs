@@ -1,0 +1,10 @@
+//! The real file system of the platform that this was built for.
+
+#[cfg(target_os = "linux")]
+mod linux;
+
+#[cfg(target_os = "linux")]
+pub use linux::{OsDirectory, OsFile, OsVolume, RootKind};
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("only the Linux file system is written so far: this platform needs its own os/<platform> beside os/linux");
