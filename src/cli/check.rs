@@ -1,0 +1,59 @@
+//! `standin check`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use standin_common::identity::Identity;
+use standin_config::{LoadError, Role, Set, Settings};
+
+use super::Failure;
+
+pub(crate) fn run(config: &Path, json: bool) -> Result<ExitCode, Failure> {
+    let settings = match Settings::load(config) {
+        Ok(settings) => settings,
+        Err(LoadError::Problems(problems)) if json => {
+            println!("{}", serde_json::json!({ "ok": false, "settings": problems }));
+            return Ok(ExitCode::from(2));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut problems = Vec::new();
+    if let Err(error) = Identity::load(&settings.node.state_dir) {
+        problems.push(format!("identity: {error}"));
+    }
+    for (name, set) in &settings.sets {
+        let found = root_problems(set, &settings);
+        problems.extend(found.into_iter().map(|problem| format!("set {name}: {problem}")));
+    }
+    let ok = problems.is_empty();
+    if json {
+        println!("{}", serde_json::json!({ "ok": ok, "problems": problems, "notes": settings.notes() }));
+    } else {
+        settings.notes().iter().for_each(|note| println!("note: {note}"));
+        problems.iter().for_each(|problem| println!("{problem}"));
+        if ok {
+            println!("{}: node {}, {} sets, nothing wrong", config.display(), settings.node.name, settings.sets.len());
+        }
+    }
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+/// What hinders this node from taking its part in a set.
+fn root_problems(set: &Set, settings: &Settings) -> Vec<String> {
+    let role = set.role(&settings.node.name);
+    set.roots.iter().filter_map(|root| root_problem(role, &root.path, &root.target)).collect()
+}
+
+fn root_problem(role: Option<Role>, source: &Path, target: &Path) -> Option<String> {
+    match role? {
+        Role::Source => {
+            let error = std::fs::metadata(source).err()?;
+            Some(format!("the root {} cannot be read: {error}; mount it or write another `path`", source.display()))
+        }
+        Role::Standby => {
+            let parent = target.parent().unwrap_or(target);
+            (!target.exists() && !parent.is_dir())
+                .then(|| format!("neither the target {} nor the directory it would be made in exists; make it", target.display()))
+        }
+    }
+}
