@@ -255,7 +255,8 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
     fn join_directory(&mut self, entry: Entry, here: Option<Object>, action: Action) -> Result<(), ReceiveError> {
         let mut journaled = !self.in_place();
         // What comes again after a cut was made before it, and may have been touched.
-        let again = self.reception.after().is_some_and(|after| self.position(&entry.path) <= *after);
+        let passed = self.reception.after().is_some_and(|after| self.position(&entry.path) <= *after);
+        let again = self.made_before(&entry.path) || passed;
         if again {
             journaled |= action == Action::Make;
         } else if action == Action::Make {

@@ -144,10 +144,7 @@ fn scan<L: LogFile>(journal: &Journal<L>, resumed: &mut Resumed) -> Result<BTree
                     resumed.files.insert(Position { root, path }, Before::Parked);
                 }
             }
-            Record::Op { root, path, file: None, op: Op::MakeDirectory } => {
-                resumed.files.remove(&Position { root, path });
-            }
-            Record::Op { root, path, file: None, op: op @ (Op::Install(_) | Op::Link { .. }) } => {
+            Record::Op { root, path, file: None, op: op @ (Op::Install(_) | Op::Link { .. } | Op::MakeDirectory) } => {
                 sides.extend(if let Op::Install(side) = op { Some((root, side)) } else { None });
                 resumed.files.insert(Position { root, path }, Before::Sealed);
             }
