@@ -227,11 +227,6 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         Ok(file)
     }
 
-    /// How many files may be asked for before [`Reception::want`] waits.
-    pub fn room(&self) -> usize {
-        MOST_WANTED.saturating_sub(lock(&self.table).wanted.len())
-    }
-
     pub(super) fn wanted(&self, file: u64) -> Result<Wanted, ReceiveError> {
         lock(&self.table).wanted.get(&file).cloned().ok_or(ReceiveError::Protocol("it sent a file that was not asked for"))
     }
