@@ -44,9 +44,9 @@ impl QuicSend {
 
     /// Sends what may be no frame.
     #[cfg(test)]
-    pub(super) fn write_raw(&mut self, bytes: &[u8]) {
+    pub(super) fn write_raw(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
         let stream = &mut self.stream;
-        self.runtime.wait(stream.write_all(bytes)).unwrap();
+        Ok(self.runtime.wait(stream.write_all(bytes))?)
     }
 
     /// Finishes, and waits until the peer's machine has everything.

@@ -239,7 +239,7 @@ fn a_stream_that_ends_within_a_frame_is_an_error() {
     let (_a, _b, here, there) = connected();
     for raw in [&[1, 0, 0][..], &[1, 0, 0, 0, 2, 0, 0, 0], &[1, 0, 0, 0, 2, 0, 0, 0, 9, 9]] {
         let (mut send, _receive) = here.open().unwrap();
-        send.write_raw(raw);
+        send.write_raw(raw).unwrap();
         send.finish().unwrap();
         let (_their_send, mut their_receive) = there.accept().unwrap();
         assert!(matches!(their_receive.receive(), Err(LinkError::Codec(CodecError::Truncated))), "{raw:?}");
