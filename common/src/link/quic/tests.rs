@@ -230,7 +230,7 @@ fn frames_that_are_too_long_are_refused_on_both_sides() {
     send.send(b"", b"").unwrap();
     let (_their_send, mut their_receive) = there.accept().unwrap();
     assert!(their_receive.receive().unwrap().is_some());
-    send.write_raw(&[0xff; HEAD_LEN]);
+    send.write_raw(&[0xff; HEAD_LEN]).unwrap();
     assert!(matches!(their_receive.receive(), Err(LinkError::Codec(CodecError::LongHeader(_)))));
 }
 
