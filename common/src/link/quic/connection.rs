@@ -182,7 +182,6 @@ async fn keep_window(connection: quinn::Connection) {
             at: Instant::now(),
             received_bytes: stats.udp_rx.bytes,
             full: stats.frame_rx.data_blocked,
-            granted: stats.frame_tx.max_data,
             min_rtt: stats.path.min_rtt,
         }
     };

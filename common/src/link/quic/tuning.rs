@@ -12,6 +12,11 @@ use super::window::{MAX_WINDOW, MIN_WINDOW, STREAM_WINDOW};
 /// Largest datagram that is tried, in bytes. Ten of them fit into the 64 KiB that the kernel cuts up in one call, which is
 /// what makes a fast link fast; a path that takes 1500 bytes settles at that within a second.
 const MAX_DATAGRAM: u16 = 6500;
+/// What may be under way before anything is known of the path, in bytes. QUIC's 14,720 would be two datagrams of the largest.
+const INITIAL_WINDOW: u64 = 10 * MAX_DATAGRAM as u64;
+/// How many datagrams are acknowledged with one (draft-ietf-quic-ack-frequency), besides what time asks for: on a line of 1500-byte
+/// datagrams this saves the sender a third of its work.
+const ACKNOWLEDGE_EACH: VarInt = VarInt::from_u32(8);
 /// How often something is sent when there is nothing to send.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// How long a silent peer is waited for, in milliseconds.
@@ -21,12 +26,16 @@ const MAX_STREAMS: u32 = 128;
 
 /// What bounds the sending rate on a given path. The one place to put in another controller.
 fn congestion() -> Arc<dyn ControllerFactory + Send + Sync> {
-    Arc::new(Wrapping(Arc::new(CubicConfig::default())))
+    let mut cubic = CubicConfig::default();
+    cubic.initial_window(INITIAL_WINDOW);
+    Arc::new(Wrapping(Arc::new(cubic)))
 }
 
 pub(super) fn transport() -> Arc<TransportConfig> {
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(MAX_DATAGRAM);
+    let mut acks = quinn::AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(ACKNOWLEDGE_EACH);
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(MAX_STREAMS))
@@ -38,6 +47,7 @@ pub(super) fn transport() -> Arc<TransportConfig> {
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS))))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .mtu_discovery_config(Some(discovery))
+        .ack_frequency_config(Some(acks))
         .congestion_controller_factory(congestion())
         .datagram_receive_buffer_size(None);
     Arc::new(transport)

@@ -6,7 +6,8 @@
 //!
 //! One thing else makes it grow. All streams share it, and a stream that nobody reads fills it up to its own window
 //! ([`STREAM_WINDOW`]); then streams that are read get nothing, and if the reader of the first waits for the others, for ever.
-//! So a window that is full while nothing moves grows until something does.
+//! So if the peer ever said that the window is full, and nothing moves, it is doubled on trial: what brings no answer is taken back
+//! and tried again later, for what the peer said may be long past, or what was granted may be lost.
 //!
 //! Without I/O and clock: told each tick what was counted, it says what the window is to be.
 
@@ -14,17 +15,21 @@ use std::time::{Duration, Instant};
 
 /// The window of a connection as it begins, and the least, in bytes.
 pub(super) const MIN_WINDOW: u64 = 2 * 1024 * 1024;
-/// The most, in bytes: 1 Gbit/s × 500 ms, or 10 Gbit/s × 50 ms.
-pub(super) const MAX_WINDOW: u64 = 64 * 1024 * 1024;
-/// The window of one stream, in bytes; eight streams that nobody reads fit into [`MAX_WINDOW`].
-pub(super) const STREAM_WINDOW: u64 = 8 * 1024 * 1024;
+/// The most, in bytes: 10 Gbit/s × 100 ms.
+pub(super) const MAX_WINDOW: u64 = 128 * 1024 * 1024;
+/// The window of one stream, in bytes: 1 Gbit/s × 130 ms. Seven streams that nobody reads leave room for an eighth.
+pub(super) const STREAM_WINDOW: u64 = 16 * 1024 * 1024;
 /// How often to tick.
 pub(super) const TICK: Duration = Duration::from_millis(50);
 
 /// Less than this in a tick, in bytes, is nothing: acknowledgements and keep-alives.
 const QUIET: u64 = 16 * 1024;
-/// How many quiet ticks with a full window are a standstill.
-const STANDSTILL_TICKS: u32 = 10;
+/// After how many quiet ticks a window is doubled on trial.
+const TRIAL_TICKS: u32 = 10;
+/// How many ticks a trial is given.
+const ANSWER_TICKS: u32 = 20;
+/// After how many quiet ticks it is tried again, when it was in vain.
+const RETRIAL_TICKS: u32 = 200;
 /// How long a window may be larger than needed.
 const KEEP_TICKS: u32 = 200;
 
@@ -36,8 +41,6 @@ pub(super) struct Counted {
     pub(super) received_bytes: u64,
     /// How often the peer said that the window is full.
     pub(super) full: u64,
-    /// How often more was granted to the peer.
-    pub(super) granted: u64,
     /// The least round-trip time seen: that of the line, without what waits in queues.
     pub(super) min_rtt: Duration,
 }
@@ -48,33 +51,63 @@ pub(super) struct Window {
     last: Counted,
     full: bool,
     quiet_ticks: u32,
+    /// Quiet ticks until the next trial.
+    patience: u32,
+    /// During a trial, the window before it.
+    before_trial: Option<u64>,
     ample_ticks: u32,
 }
 
 impl Window {
+    /// The peer may have sent, and be blocked, before anybody took the connection.
     pub(super) fn new(first: Counted) -> Self {
-        Self { bytes: MIN_WINDOW, last: first, full: false, quiet_ticks: 0, ample_ticks: 0 }
+        Self {
+            bytes: MIN_WINDOW,
+            last: first,
+            full: first.full > 0,
+            quiet_ticks: 0,
+            patience: TRIAL_TICKS,
+            before_trial: None,
+            ample_ticks: 0,
+        }
     }
 
     /// The new window, if it changes.
     pub(super) fn tick(&mut self, now: Counted) -> Option<u64> {
         let received = now.received_bytes.saturating_sub(self.last.received_bytes);
         let elapsed = now.at.saturating_duration_since(self.last.at);
-        // Which of both came first is not known: a wrong guess costs one doubling, after which more was granted.
-        self.full = now.full > self.last.full || (self.full && now.granted == self.last.granted);
+        let said_full = now.full > self.last.full;
         self.last = now;
+        self.full |= said_full;
         let before = self.bytes;
-        if received >= QUIET {
+        if received >= QUIET || said_full {
             self.quiet_ticks = 0;
-            self.follow(needed(received, elapsed, now.min_rtt));
+            self.patience = TRIAL_TICKS;
+            self.before_trial = None;
         } else {
-            self.follow(MIN_WINDOW);
             self.quiet_ticks += 1;
-            if self.full && self.quiet_ticks >= STANDSTILL_TICKS {
-                self.bytes = (self.bytes * 2).min(MAX_WINDOW);
-            }
         }
+        self.follow(if received >= QUIET { needed(received, elapsed, now.min_rtt) } else { MIN_WINDOW });
+        self.try_larger();
         (self.bytes != before).then_some(self.bytes)
+    }
+
+    /// Doubles a window that may be full of what nobody reads, or takes that back.
+    fn try_larger(&mut self) {
+        match self.before_trial {
+            None if self.full && self.quiet_ticks >= self.patience => {
+                self.before_trial = Some(self.bytes);
+                self.bytes = (self.bytes * 2).min(MAX_WINDOW);
+                self.quiet_ticks = 0;
+            }
+            Some(before) if self.quiet_ticks >= ANSWER_TICKS => {
+                self.before_trial = None;
+                self.bytes = before;
+                self.quiet_ticks = 0;
+                self.patience = RETRIAL_TICKS;
+            }
+            _ => {}
+        }
     }
 
     /// Up at once, down only after a while: pauses are short, and growing again takes round trips.
@@ -84,7 +117,7 @@ impl Window {
             self.bytes = self.bytes.max(needed);
         } else {
             self.ample_ticks += 1;
-            if self.ample_ticks >= KEEP_TICKS && !self.full {
+            if self.ample_ticks >= KEEP_TICKS {
                 self.ample_ticks = 0;
                 self.bytes = needed.max(self.bytes / 2);
             }
@@ -109,7 +142,7 @@ mod tests {
 
     /// A line whose sender always has something: what comes in a tick is bounded by the line and by the window a round trip.
     fn run(bytes_per_sec: u64, rtt: Duration, ticks: u32) -> u64 {
-        let mut now = Counted { at: Instant::now(), received_bytes: 0, full: 0, granted: 0, min_rtt: rtt };
+        let mut now = Counted { at: Instant::now(), received_bytes: 0, full: 0, min_rtt: rtt };
         let mut window = Window::new(now);
         for _ in 0..ticks {
             now.at += TICK;
@@ -128,41 +161,58 @@ mod tests {
         assert_eq!(run(12_500_000, Duration::from_millis(80), 100), MIN_WINDOW);
         let long = run(125_000_000, Duration::from_millis(100), 100);
         assert!((24_000_000..=26 * MIB).contains(&long), "{long}");
-        assert_eq!(run(1_250_000_000, Duration::from_millis(200), 100), MAX_WINDOW);
+        assert_eq!(run(1_250_000_000, Duration::from_millis(200), 200), MAX_WINDOW);
     }
 
     #[test]
     fn a_window_that_is_full_of_unread_streams_grows_and_an_idle_one_does_not() {
-        let mut now = Counted { at: Instant::now(), received_bytes: 0, full: 0, granted: 0, min_rtt: Duration::from_millis(1) };
+        let mut now = Counted { at: Instant::now(), received_bytes: 0, full: 0, min_rtt: Duration::from_millis(1) };
         let mut idle = Window::new(now);
-        let mut full = Window::new(now);
+        // The window was filled, maybe before anybody looked, and nobody reads; whatever is granted is filled at once.
         now.received_bytes = MIN_WINDOW;
         now.full = 1;
-        for _ in 0..20 {
+        let mut full = Window::new(now);
+        for _ in 0..200 {
             now.at += TICK;
-            idle.tick(Counted { full: 0, ..now });
+            idle.tick(Counted { full: 0, received_bytes: 0, ..now });
+            let before = full.bytes;
             if full.tick(now).is_some() {
-                now.granted += 1;
+                now.received_bytes += full.bytes - before;
                 now.full += 1;
-                now.received_bytes += QUIET - 1;
             }
         }
         assert_eq!(idle.bytes, MIN_WINDOW);
-        assert!(full.bytes >= 8 * STREAM_WINDOW, "{}", full.bytes);
-        // One that moves again does not grow on.
-        let mut moving = Window { bytes: MIN_WINDOW, ..full };
-        for _ in 0..40 {
+        assert!(full.bytes > 7 * STREAM_WINDOW, "{}", full.bytes);
+    }
+
+    #[test]
+    fn a_trial_in_vain_is_taken_back_and_made_again() {
+        let mut now = Counted { at: Instant::now(), received_bytes: 0, full: 0, min_rtt: Duration::from_millis(1) };
+        let mut window = Window::new(now);
+        now.received_bytes = MIN_WINDOW;
+        now.full = 1;
+        let changes: Vec<u64> = (0..600)
+            .filter_map(|_| {
+                now.at += TICK;
+                window.tick(now)
+            })
+            .collect();
+        assert_eq!(changes, [2 * MIN_WINDOW, MIN_WINDOW, 2 * MIN_WINDOW, MIN_WINDOW, 2 * MIN_WINDOW, MIN_WINDOW]);
+        // However late: what then comes is an answer only to a larger window.
+        while window.before_trial.is_none() {
             now.at += TICK;
-            now.granted += 1;
-            moving.tick(now);
+            window.tick(now);
         }
-        assert_eq!(moving.bytes, MIN_WINDOW);
+        now.received_bytes += MIN_WINDOW;
+        now.at += TICK;
+        window.tick(now);
+        assert_eq!((window.bytes, window.before_trial), (2 * MIN_WINDOW, None));
     }
 
     #[test]
     fn a_window_shrinks_when_it_was_too_large_for_long() {
         let start = Instant::now();
-        let mut now = Counted { at: start, received_bytes: 0, full: 0, granted: 0, min_rtt: Duration::from_millis(100) };
+        let mut now = Counted { at: start, received_bytes: 0, full: 0, min_rtt: Duration::from_millis(100) };
         let mut window = Window::new(now);
         for _ in 0..40 {
             now.at += TICK;
@@ -186,7 +236,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_window_keeps_its_bounds(steps in proptest::collection::vec((0..u64::MAX / 64, 0..3u64, 0..5000u64, 0..200u64), 0..50)) {
-            let mut now = Counted { at: Instant::now(), received_bytes: 0, full: 0, granted: 0, min_rtt: Duration::ZERO };
+            let mut now = Counted { at: Instant::now(), received_bytes: 0, full: 0, min_rtt: Duration::ZERO };
             let mut window = Window::new(now);
             for (bytes, full, rtt, elapsed) in steps {
                 now.at += Duration::from_millis(elapsed);
