@@ -255,6 +255,31 @@ pub struct JoinSummary {
     pub changed_objects: u64,
 }
 
+/// How an object of the replica differs from the source's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Difference {
+    /// The source has it, the standby does not.
+    Missing,
+    /// The standby has it, the source does not.
+    Orphan,
+    /// They are of different kinds, or links to different places.
+    OtherKind,
+    /// Mode, owner, time or extended attributes differ.
+    Attributes,
+    /// A file's data differs, or may: its size or time does.
+    Data,
+}
+
+/// One object that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Where.
+    pub at: Position,
+    /// How.
+    pub difference: Difference,
+}
+
 /// From the standby during a pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromStandby {
@@ -269,8 +294,8 @@ pub enum FromStandby {
         /// Why and what to do.
         text: String,
     },
-    /// Orphans, where they are to be listed.
-    Orphans(Vec<Position>),
+    /// What differs, where that is to be listed: orphans that are reported, and everything in a dry run or verification.
+    Findings(Vec<Finding>),
     /// The walk was joined to its end.
     Joined(JoinSummary),
     /// It is a recovery point now, durable.

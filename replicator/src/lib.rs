@@ -4,6 +4,7 @@ pub mod journal;
 pub mod mirror;
 pub mod os;
 pub mod pack;
+pub mod report;
 pub mod sim;
 pub mod source;
 pub mod standby;

@@ -8,7 +8,7 @@ use std::iter::Peekable;
 
 use standin_common::entry::{Attrs, Entry, Kind};
 use standin_common::id::RootIndex;
-use standin_common::message::{FromStandby, OrphanPolicy, Position, Want};
+use standin_common::message::{Difference, Finding, FromStandby, OrphanPolicy, Position, Want};
 use standin_common::path::RelPath;
 
 use super::receive::{ORPHANS, ReceiveError, Reception, failed};
@@ -141,7 +141,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
             OrphanPolicy::Keep => Ok(()),
             OrphanPolicy::Report => {
                 let at = self.position(&step.path);
-                self.out.push(FromStandby::Orphans(vec![at]));
+                self.out.push(FromStandby::Findings(vec![Finding { at, difference: Difference::Orphan }]));
                 Ok(())
             }
             OrphanPolicy::Remove => self.take_out(step, Some(ORPHANS)),

@@ -1,0 +1,212 @@
+//! Reports: how things stand, as plain data. The daemon makes them, the command line prints them, `--json` shows them as they are.
+
+use serde::{Deserialize, Serialize};
+use standin_common::id::{Generation, MirrorId, NodeName, PointNumber, RootIndex, SetName};
+use standin_common::message::{Comparison, Difference};
+use standin_config::Role;
+
+use crate::journal::Point;
+
+/// A set, as one node sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetReport {
+    /// The set.
+    pub set: SetName,
+    /// This node's part in it.
+    pub role: Role,
+    /// The generation.
+    pub generation: Generation,
+    /// What it is doing.
+    pub state: SetState,
+    /// Why it is not doing what it should, for people; `None` if nothing is wrong.
+    pub trouble: Option<String>,
+    /// The newest recovery point that this node knows of.
+    pub point: Option<Point>,
+    /// Changes that wait to be acknowledged, in bytes.
+    pub queued_bytes: u64,
+    /// The mirror that runs, or waits to go on.
+    pub mirror: Option<Progress>,
+    /// How the last mirror that this daemon ran ended.
+    pub last_mirror: Option<MirrorReport>,
+    /// The other node.
+    pub peer: PeerReport,
+}
+
+/// What a set is doing on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetState {
+    /// Source: no mirror is running.
+    Idle,
+    /// Source: a mirror is running.
+    Mirroring,
+    /// Source: a mirror waits for the standby to be reached.
+    Waiting,
+    /// Source: a mirror was paused.
+    Paused,
+    /// Source: a verification or dry run is running.
+    Comparing,
+    /// Standby: nothing was received yet.
+    Empty,
+    /// Standby: the first mirror has not finished; there is nothing to promote.
+    FirstMirror,
+    /// Standby: at its newest point.
+    Ready,
+    /// Standby: at its newest point, and receiving the next.
+    Receiving,
+    /// Standby: between two points, applying a journal; promotable.
+    Applying,
+    /// Standby: promoted; its files belong to the applications.
+    Promoted,
+    /// Something failed that a person must mend.
+    Bad,
+}
+
+/// The other node of a set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerReport {
+    /// Its name.
+    pub node: NodeName,
+    /// The connection to it, if there is one.
+    pub path: Option<PathReport>,
+}
+
+/// A connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PathReport {
+    /// Where the peer is.
+    pub remote: String,
+    /// Round-trip time in milliseconds.
+    pub rtt_ms: f64,
+}
+
+/// Bytes of all UDP datagrams of a connection, headers of QUIC included.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wire {
+    /// Sent by the source.
+    pub sent_bytes: u64,
+    /// Received by the source.
+    pub received_bytes: u64,
+}
+
+/// What a pass is at.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The standby is being reached.
+    #[default]
+    Connecting,
+    /// Roots are walked and compared; files are sent meanwhile.
+    Listing,
+    /// The walk is over; files are sent.
+    Sending,
+    /// Everything is there; the source looks whether something changed.
+    Proving,
+    /// The standby makes it a recovery point.
+    Committing,
+}
+
+/// How far a mirror is.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The pass, from 1.
+    pub pass: u32,
+    /// What it is at.
+    pub stage: Stage,
+    /// Objects met so far.
+    pub objects: u64,
+    /// Bytes of the files met so far.
+    pub bytes: u64,
+    /// Files that the standby asked for so far.
+    pub wanted_files: u64,
+    /// Bytes of those.
+    pub wanted_bytes: u64,
+    /// Files proven.
+    pub done_files: u64,
+    /// Bytes of the wanted files that were sent, or compared and found equal.
+    pub done_bytes: u64,
+    /// Data sent, in bytes before compression.
+    pub data_bytes: u64,
+    /// What the link carried since the mirror began.
+    pub wire: Wire,
+    /// Present rate of `done_bytes`, in bytes per second.
+    pub bytes_per_second: u64,
+    /// Seconds to go at that rate; `None` while the walk is not over.
+    pub eta_seconds: Option<u64>,
+    /// Seconds since the mirror began.
+    pub elapsed_seconds: f64,
+}
+
+/// How a mirror, dry run or verification ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MirrorReport {
+    /// Which.
+    pub mirror: MirrorId,
+    /// How it compared.
+    pub comparison: Comparison,
+    /// Why it failed; `None` if it did what was asked.
+    pub failed: Option<String>,
+    /// The recovery point that it made.
+    pub point: Option<PointNumber>,
+    /// Whether nothing changed at the source while that was read.
+    pub consistent: bool,
+    /// Passes over the roots.
+    pub passes: u32,
+    /// How often it went on after a cut.
+    pub resumed: u32,
+    /// Objects of the source.
+    pub objects: u64,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Objects that only the standby had.
+    pub orphans: u64,
+    /// Orphans that were left in the replica.
+    pub orphans_left: u64,
+    /// Files asked for.
+    pub wanted_files: u64,
+    /// Bytes of those.
+    pub wanted_bytes: u64,
+    /// Objects besides those that were made, replaced or given other attributes.
+    pub changed_objects: u64,
+    /// Data sent, in bytes before compression.
+    pub data_bytes: u64,
+    /// What the link carried.
+    pub wire: Wire,
+    /// How long it took.
+    pub seconds: f64,
+    /// What could not be replicated and why, the first [`MOST_LISTED`].
+    pub problems: Vec<Problem>,
+    /// How many there were.
+    pub problem_count: u64,
+    /// What differs, in a dry run, a verification or where orphans are reported; the first [`MOST_LISTED`].
+    pub findings: Vec<FoundReport>,
+    /// How many there were.
+    pub finding_count: u64,
+}
+
+/// The most problems or findings that are kept in a report.
+pub const MOST_LISTED: usize = 1000;
+
+/// Something that could not be replicated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The root.
+    pub root: RootIndex,
+    /// Where beneath it; names that are not UTF-8 are escaped.
+    pub path: String,
+    /// Why, and what to do.
+    pub text: String,
+}
+
+/// Something that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundReport {
+    /// The root.
+    pub root: RootIndex,
+    /// Where beneath it; names that are not UTF-8 are escaped.
+    pub path: String,
+    /// How.
+    pub difference: Difference,
+    /// Of data that was compared: the ranges that differ, in bytes `[start, end)`, of 4 KiB leaves, neighbours joined.
+    pub ranges: Vec<(u64, u64)>,
+}

@@ -1,0 +1,110 @@
+//! What the command line and the daemon say to each other: one JSON value a line, over a socket that only the owner may use.
+//!
+//! A client sends one [`Request`] and reads [`Reply`]s until [`Reply::Done`] or [`Reply::Failed`]. Hanging up before ends what only
+//! the client wanted to see; it never ends a mirror.
+
+use serde::{Deserialize, Serialize};
+use standin_common::id::{NodeName, PointNumber, SetName};
+use standin_common::message::{Comparison, OrphanPolicy};
+use standin_config::{Difference, MaxOrphans};
+use standin_replicator::journal::Point;
+use standin_replicator::report::{MirrorReport, SetReport};
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Request {
+    /// How the sets stand; answered by [`Answer::Status`].
+    Status { set: Option<SetName> },
+    /// The recovery points; answered by [`Answer::Points`]. On the source, the standby is asked.
+    Points { set: SetName },
+    /// Makes the replica a plain, writable tree; answered by [`Answer::Promoted`].
+    Promote { set: SetName, point: Option<PointNumber> },
+    /// Starts a mirror; answered by [`Answer::Started`], or, if it is waited for, by [`Answer::Mirrored`] at its end.
+    Mirror(MirrorOrder),
+    /// Pauses a mirror; answered by [`Answer::Ok`], as the next two.
+    Pause { set: SetName },
+    /// Goes on with a paused mirror.
+    Resume { set: SetName },
+    /// Ends a mirror; the newest point stays.
+    Stop { set: SetName },
+    /// Compares both sides, writing nothing; answered by [`Answer::Mirrored`]. [`Reply::Progress`] comes before.
+    Verify { set: SetName },
+    /// Compares the set's settings with the peer's; answered by [`Answer::Compared`].
+    CheckSet { set: SetName },
+    /// Waits for a node that pairs; [`Reply::Confirm`] asks, the client's next line is `true` or `false`; answered by [`Answer::Paired`].
+    AcceptPairing { timeout_seconds: u64 },
+}
+
+/// A mirror as asked for; what is `None` is as in the settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MirrorOrder {
+    pub(crate) set: SetName,
+    /// `None`: by difference.
+    pub(crate) comparison: Option<Comparison>,
+    pub(crate) orphans: Option<OrphanPolicy>,
+    pub(crate) max_orphans: Option<MaxOrphans>,
+    pub(crate) limit_bytes_per_second: Option<u64>,
+    /// Changes nothing, and lists what would change; always waited for.
+    pub(crate) dry_run: bool,
+    /// Whether the client waits; then [`Reply::Progress`] comes meanwhile.
+    pub(crate) wait: bool,
+}
+
+/// What the daemon says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reply {
+    /// How a set stands, a few times a second.
+    Progress(Box<SetReport>),
+    /// Whether this is the node that is waited for.
+    Confirm { node: NodeName, fingerprint: String },
+    /// It is done.
+    Done(Box<Answer>),
+    /// It is not.
+    Failed(Failed),
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failed {
+    pub(crate) kind: FailedKind,
+    /// What, where, why and what to do.
+    pub(crate) text: String,
+}
+
+/// Kinds of failure, one for each exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FailedKind {
+    /// It was tried and failed.
+    Failed,
+    /// The request makes no sense here: no such set, this node is not its source.
+    Usage,
+    /// It would not be safe; nothing was changed.
+    Refused,
+    /// The peer cannot be reached.
+    Unreachable,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer {
+    /// Of [`Request::Status`].
+    Status { node: NodeName, sets: Vec<SetReport> },
+    /// The newest last, and the one that the replica is at.
+    Points { points: Vec<Point>, at: Option<PointNumber> },
+    /// The point that the replica was promoted at.
+    Promoted { point: Point },
+    /// The mirror runs. `false` if it was running already.
+    Started { new: bool },
+    /// How it ended.
+    Mirrored(MirrorReport),
+    /// The differences, none if the settings of the set are the same.
+    Compared { peer: NodeName, differences: Vec<Difference> },
+    /// The node that was paired.
+    Paired { node: NodeName, fingerprint: String },
+    /// Done, or nothing had to be done.
+    Ok,
+}
