@@ -236,6 +236,8 @@ pub struct Want {
     pub file: u64,
     /// Where.
     pub at: Position,
+    /// Its size as listed, in bytes.
+    pub size: u64,
     /// Whether to send it whole; else the source sends values and the standby says where they differ.
     pub whole: bool,
 }

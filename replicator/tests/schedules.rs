@@ -138,6 +138,7 @@ impl World {
         let point = reception.commit(Time::default(), true, 0, 0)?;
         assert_eq!(point.number, expected);
         self.acknowledged = Some(point.number);
+        replica.settle()?;
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 
 pub mod memory;
 pub mod quic;
+pub mod talk;
 
 use std::net::SocketAddr;
 

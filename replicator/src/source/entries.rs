@@ -36,6 +36,11 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Of a root that was not walked.
+    pub fn missing() -> Self {
+        Self { digest: [0; 32], disturbed: true }
+    }
+
     /// Whether both walks prove that nothing changed between them.
     pub fn proves(&self, later: &Self) -> bool {
         !self.disturbed && self.digest == later.digest

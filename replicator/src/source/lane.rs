@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
+use standin_common::link::LinkError;
 use standin_common::message::{Differing, Encoding, FileEnd, LaneDown, LaneUp, Position, Want};
 use standin_common::tree::{
     GROUP_LEN, GroupFold, LEAF_LEN, Root, Value, group_count, group_len, group_value, leaf_values, short,
@@ -33,9 +34,12 @@ pub trait Sink {
 /// Why a lane ended.
 #[derive(Debug, thiserror::Error)]
 pub enum LaneError {
-    /// The link, or whoever stopped the mirror.
+    /// The link.
     #[error("the mirror was cut off: {0}")]
-    Cut(String),
+    Cut(LinkError),
+    /// Whoever stopped the mirror.
+    #[error("the mirror was stopped")]
+    Stopped,
     /// The standby broke the protocol.
     #[error("the standby broke the protocol: {0}")]
     Protocol(&'static str),
@@ -80,6 +84,16 @@ impl<'a, V: Volume> Lane<'a, V> {
     /// Files begun and not proven.
     pub fn under_way(&self) -> usize {
         self.compared.len() + self.sent.len()
+    }
+
+    /// Compared files that are open.
+    pub fn open_files(&self) -> usize {
+        self.compared.len()
+    }
+
+    /// Packs what comes from now on in another way.
+    pub fn set_packing(&mut self, packing: Packing) {
+        self.packing = packing;
     }
 
     /// Begins a file; sends all of it if it is wanted whole.

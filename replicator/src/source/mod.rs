@@ -1,4 +1,8 @@
-//! The source's half: what is read, and how it is sent.
+//! The source's half: walking, sending, and the proof that nothing changed meanwhile.
 
 pub mod entries;
 pub mod lane;
+pub mod meter;
+pub mod pace;
+pub mod pass;
+mod queue;

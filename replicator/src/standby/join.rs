@@ -334,7 +334,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         let whole = action != Action::Compare && begun.is_none();
         let file = self.reception.want(at.clone(), landing, begun, replaces)?;
         self.reception.count(|summary| summary.wanted_bytes += size);
-        self.out.push(FromStandby::Wants(vec![Want { file, at, whole }]));
+        self.out.push(FromStandby::Wants(vec![Want { file, at, size, whole }]));
         Ok(())
     }
 

@@ -6,5 +6,6 @@ pub mod lane;
 pub mod receive;
 pub mod replica;
 mod resume;
+pub mod session;
 pub mod state;
 mod target;

@@ -3,7 +3,7 @@
 //! Any number of lanes and the join work on one [`Reception`] at a time. The order of locks is table, then journal.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use standin_common::entry::Time;
@@ -96,6 +96,7 @@ pub struct Reception<'a, V: Volume, S: Store> {
     journal: Mutex<Journal<S::Log>>,
     table: Mutex<Table>,
     arrived: Condvar,
+    committed: AtomicBool,
     next_file: AtomicU64,
     next_side: AtomicU64,
     resumed: Mutex<Resumed>,
@@ -142,6 +143,7 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
             journal: Mutex::new(Journal::new(journal)),
             table: Mutex::new(table),
             arrived: Condvar::new(),
+            committed: AtomicBool::new(false),
             next_file: AtomicU64::new(resumed.next_file),
             next_side: AtomicU64::new(resumed.next_side),
             after: resumed.position.clone(),
@@ -280,8 +282,11 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         let covers = lock(&self.journal).len();
         self.sync_volumes()?;
         let mut journal = lock(&self.journal);
-        journal.append(&Record::Mark { covers, position: position.clone(), summary }, &[])?;
-        journal.sync()?;
+        // The commit must stay the last record.
+        if !self.committed.load(Ordering::Relaxed) {
+            journal.append(&Record::Mark { covers, position: position.clone(), summary }, &[])?;
+            journal.sync()?;
+        }
         Ok(position)
     }
 
@@ -292,7 +297,7 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         Ok(())
     }
 
-    /// Makes what was received a recovery point; when this returns, it is durable and the replica is at it.
+    /// Makes what was received a recovery point, which is durable when this returns. [`Replica::settle`] takes the replica to it.
     pub fn commit(&self, at: Time, consistent: bool, objects: u64, bytes: u64) -> Result<Point, ReceiveError> {
         let (summary, stay) = {
             let table = lock(&self.table);
@@ -312,10 +317,10 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         {
             let mut journal = lock(&self.journal);
             journal.append(&Record::Commit(point.clone()), &[])?;
+            self.committed.store(true, Ordering::Relaxed);
             journal.sync()?;
         }
         self.end();
-        self.replica.settle()?;
         Ok(point)
     }
 

@@ -53,6 +53,11 @@ impl Phase {
         }
     }
 
+    /// Whether a journal is being applied, or was when something failed.
+    pub fn is_moving(&self) -> bool {
+        matches!(self, Self::Moving { .. })
+    }
+
     /// Whether this may be followed by `next`. Everything that is not listed is a bug, refused here.
     fn leads_to(&self, next: &Phase) -> bool {
         use Phase::*;

@@ -1,0 +1,386 @@
+//! One pass of a mirror, over a link: the walk, the lanes, the second walk, the commit.
+//!
+//! The calling thread walks and sends entries; one thread takes what the standby says; each lane has a thread that reads files and sends,
+//! and one that takes answers. They end together: whoever fails tells the [`Queue`], drops its stream, and the standby drops the others.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use standin_common::entry::{Entry, Time};
+use standin_common::id::{PointNumber, RootIndex};
+use standin_common::link::LinkError;
+use standin_common::link::talk::{Open, Receiver, Sender};
+use standin_common::message::{
+    FromSource, FromStandby, JoinSummary, LaneDown, LaneUp, MirrorAnswer, MirrorOpening, Opening, Position, Purpose, Refusal,
+};
+use standin_common::tree::GROUP_LEN;
+
+use super::entries::{Entries, Evidence, Met};
+use super::lane::{Lane, LaneError, Sink};
+use super::meter::Meter;
+use super::pace::Pace;
+use super::queue::{Committed, Queue, Work};
+use crate::report::{FoundReport, Stage};
+use crate::volume::Volume;
+
+/// Entries sent in one message, and bytes of names and attributes: whichever comes first.
+const BATCH: usize = 256;
+const BATCH_BYTES: usize = 128 * 1024;
+/// Compared files that a lane has open at once.
+const MOST_OPEN: usize = 64;
+
+/// Why a pass ended without its end.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PassError {
+    /// The link; the same mirror may go on over the next connection.
+    #[error("the mirror was cut off: {0}")]
+    Link(#[from] LinkError),
+    /// It was stopped here.
+    #[error("the mirror was stopped")]
+    Stopped,
+    /// The standby does not want it, or cannot go on.
+    #[error("{}", refusal(.0))]
+    Refused(Refusal),
+    /// The standby broke the protocol.
+    #[error("the standby broke the protocol: {0}")]
+    Protocol(&'static str),
+    /// What was sent does not arrive.
+    #[error("{0}")]
+    Lane(String),
+}
+
+fn refusal(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::NotYourSet => {
+            "the standby has no such set, or not with this node as its source: compare the settings".to_owned()
+        }
+        Refusal::OtherDefinition => {
+            "the standby's settings of the set have other roots or rules: `standin set check` lists the differences".to_owned()
+        }
+        Refusal::OldGeneration { here } => {
+            format!("the standby is at generation {here}, which is newer: this node is not the source any more")
+        }
+        Refusal::Promoted => "the replica was promoted: its files belong to the applications there".to_owned(),
+        Refusal::Busy => "the standby is busy with another mirror of the set".to_owned(),
+        Refusal::Bad(why) => format!("the replica is in a bad state: {why}"),
+        Refusal::Failed(why) => format!("the standby cannot go on: {why}"),
+        Refusal::Protocol(why) => format!("the standby says that this node broke the protocol: {why}"),
+    }
+}
+
+impl From<LaneError> for PassError {
+    fn from(error: LaneError) -> Self {
+        match error {
+            LaneError::Cut(link) => Self::Link(link),
+            LaneError::Stopped => Self::Stopped,
+            LaneError::Protocol(what) => Self::Protocol(what),
+            LaneError::NeverProven(_) => Self::Lane(error.to_string()),
+        }
+    }
+}
+
+/// How a pass ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passed {
+    /// The point that it made; `None` for a verification or dry run.
+    pub point: Option<PointNumber>,
+    /// Whether nothing changed while it was read.
+    pub consistent: bool,
+    /// Whether it was the first mirror of the set.
+    pub first: bool,
+    /// What the standby found.
+    pub summary: JoinSummary,
+    /// Orphans that were left in the replica.
+    pub orphans_left: u64,
+}
+
+/// Everything a pass needs but the link.
+pub struct Pass<'a, V> {
+    /// The roots.
+    pub volumes: &'a [V],
+    /// What is asked of the standby.
+    pub opening: MirrorOpening,
+    /// Data streams, at least 1.
+    pub lanes: usize,
+    /// How fast.
+    pub pace: &'a Pace,
+    /// Where it counts.
+    pub meter: &'a Meter,
+}
+
+impl<V: Volume> Pass<'_, V> {
+    /// Runs it to its end.
+    pub fn run(&self, link: &dyn Open) -> Result<Passed, PassError> {
+        let (mut send, mut receive) = link.open()?;
+        send.send(&Opening::Mirror(self.opening.clone()), &[])?;
+        let (after, first) = match receive.answer()? {
+            MirrorAnswer::Ready { after, first, .. } => (after, first),
+            MirrorAnswer::Refused(refusal) => return Err(PassError::Refused(refusal)),
+        };
+        let mut lanes = Vec::new();
+        for _ in 0..self.lanes.max(1) {
+            let (mut send, receive) = link.open()?;
+            send.send(&Opening::Lane { mirror: self.opening.mirror }, &[])?;
+            lanes.push((send, receive));
+        }
+        let queue = Queue::new(lanes.len());
+        let ended = thread::scope(|scope| {
+            scope.spawn(|| self.listen(receive, &queue));
+            for (index, (send, receive)) in lanes.into_iter().enumerate() {
+                let queue = &queue;
+                scope.spawn(move || take_answers(receive, queue, index));
+                scope.spawn(move || self.run_lane(send, queue, index).unwrap_or_else(|error| queue.fail(error)));
+            }
+            let ended = self.lead(send, &queue, after);
+            match &ended {
+                Ok(_) => queue.finish(),
+                Err(error) => queue.fail(error.clone()),
+            }
+            ended
+        });
+        // A stream that fails is the consequence, what was noted first is the cause.
+        let (consistent, summary, committed) = ended.map_err(|error| queue.failure().unwrap_or(error))?;
+        Ok(Passed {
+            point: committed.map(|committed| committed.point),
+            consistent,
+            first,
+            summary,
+            orphans_left: committed.map_or(summary.orphans, |committed| committed.orphans_left),
+        })
+    }
+
+    /// The walk, and what follows when everything was sent.
+    fn lead(
+        &self,
+        mut send: Sender,
+        queue: &Queue,
+        after: Option<Position>,
+    ) -> Result<(bool, JoinSummary, Option<Committed>), PassError> {
+        self.meter.enter(Stage::Listing);
+        let first = self.walk(after, Some(&mut send))?;
+        send.send(&FromSource::WalkEnd, &[])?;
+        self.meter.enter(Stage::Sending);
+        let summary = queue.wait_joined(&|| self.pace.is_stopped())?;
+        if self.opening.purpose != Purpose::Mirror {
+            send.finish()?;
+            return Ok((false, summary, None));
+        }
+        self.meter.enter(Stage::Proving);
+        let at = now();
+        let second = self.walk(None, None)?;
+        let consistent =
+            self.meter.flaws.load(Relaxed) == 0 && first.iter().zip(&second).all(|(first, second)| first.proves(second));
+        let (objects, bytes) = (self.meter.objects.load(Relaxed), self.meter.bytes.load(Relaxed));
+        self.meter.enter(Stage::Committing);
+        send.send(&FromSource::Commit { at, consistent, objects, bytes }, &[])?;
+        let committed = queue.wait_committed()?;
+        send.finish()?;
+        Ok((consistent, summary, Some(committed)))
+    }
+
+    /// Walks all roots, and sends what it meets if there is somebody to send to.
+    fn walk(&self, after: Option<Position>, mut send: Option<&mut Sender>) -> Result<Vec<Evidence>, PassError> {
+        self.meter.begin_walk();
+        let mut evidence = Vec::new();
+        for (index, volume) in self.volumes.iter().enumerate() {
+            let root = RootIndex(index as u16);
+            let passed = after.as_ref().filter(|after| after.root == root).map(|after| after.path.clone());
+            if after.as_ref().is_some_and(|after| after.root > root) {
+                evidence.push(Evidence::missing());
+                continue;
+            }
+            let mut entries = Entries::new(volume, passed, SystemTime::now);
+            match &mut send {
+                Some(send) => self.send_entries(&mut entries, root, send)?,
+                None => {
+                    for met in entries.by_ref() {
+                        if let Met::Entry(entry) = &met {
+                            self.meter.met(entry);
+                        }
+                        if self.pace.is_stopped() {
+                            return Err(PassError::Stopped);
+                        }
+                    }
+                }
+            }
+            evidence.push(entries.evidence());
+        }
+        Ok(evidence)
+    }
+
+    fn send_entries(&self, entries: &mut Entries<'_, V>, root: RootIndex, send: &mut Sender) -> Result<(), PassError> {
+        let mut batch = Batch { root, entries: Vec::new(), bytes: 0 };
+        for met in entries.by_ref() {
+            match met {
+                Met::Entry(entry) => {
+                    self.meter.met(&entry);
+                    batch.push(entry);
+                    if batch.entries.len() >= BATCH || batch.bytes >= BATCH_BYTES {
+                        batch.send(send)?;
+                    }
+                }
+                Met::Special(path, what) => {
+                    let text = format!("it is a {what}, which has no meaning on another machine: not replicated");
+                    self.meter.special(&Position { root, path }, text);
+                }
+                Met::Unreadable(path, error) => {
+                    batch.send(send)?;
+                    let at = Position { root, path };
+                    send.send(&FromSource::Unreadable(at.clone()), &[])?;
+                    self.meter.problem(&at, format!("it cannot be read: {error}; no orphan is removed in this mirror"));
+                }
+            }
+            if self.pace.is_stopped() {
+                return Err(PassError::Stopped);
+            }
+        }
+        batch.send(send)
+    }
+
+    /// Takes what the standby says, until it has nothing more to say.
+    fn listen(&self, mut receive: Receiver, queue: &Queue) {
+        loop {
+            match receive.receive::<FromStandby>() {
+                Ok(Some((message, _))) => self.hear(message, queue),
+                Ok(None) => return queue.hung_up(),
+                Err(error) => return queue.fail(error.into()),
+            }
+        }
+    }
+
+    fn hear(&self, message: FromStandby, queue: &Queue) {
+        match message {
+            FromStandby::Wants(wants) => {
+                self.meter.wanted_files.fetch_add(wants.len() as u64, Relaxed);
+                self.meter.wanted_bytes.fetch_add(wants.iter().map(|want| want.size).sum(), Relaxed);
+                queue.want(wants);
+            }
+            FromStandby::Durable(position) => tracing::trace!(?position, "durable"),
+            FromStandby::Problem { at, text } => self.meter.problem(&at, text),
+            FromStandby::Findings(findings) => {
+                for found in findings {
+                    let (root, path) = (found.at.root, found.at.path.to_string());
+                    self.meter.findings.push(|| FoundReport { root, path, difference: found.difference, ranges: Vec::new() });
+                }
+            }
+            FromStandby::Joined(summary) => queue.joined(summary),
+            FromStandby::Committed { point, orphans_left } => queue.committed(Committed { point, orphans_left }),
+            FromStandby::Stopped(refusal) => queue.fail(PassError::Refused(refusal)),
+        }
+    }
+
+    fn run_lane(&self, send: Sender, queue: &Queue, index: usize) -> Result<(), PassError> {
+        let mut sink = LinkSink { send, queue, pace: self.pace, meter: self.meter, places: HashMap::new() };
+        let mut lane = Lane::new(self.volumes, self.pace.packing(self.lanes));
+        let mut idle = false;
+        loop {
+            match queue.next(index, lane.open_files() < MOST_OPEN, idle)? {
+                Work::Answers(answers) => {
+                    for answer in answers {
+                        if let Some(file) = lane.answer(answer, &mut sink)? {
+                            sink.done(file);
+                        }
+                    }
+                }
+                Work::Start(wants) => {
+                    lane.set_packing(self.pace.packing(self.lanes));
+                    for want in wants {
+                        sink.places.insert(want.file, want.at.clone());
+                        lane.start(want, &mut sink)?;
+                    }
+                }
+                Work::Nothing => {}
+                Work::Finished => return Ok(sink.send.finish()?),
+            }
+            idle = !lane.scan(&mut sink)?;
+        }
+    }
+}
+
+fn take_answers(mut receive: Receiver, queue: &Queue, index: usize) {
+    loop {
+        match receive.receive::<LaneUp>() {
+            Ok(Some((answer, _))) => queue.answer(index, answer),
+            Ok(None) => return,
+            Err(error) => return queue.fail(error.into()),
+        }
+    }
+}
+
+/// A lane's way to the standby.
+struct LinkSink<'a> {
+    send: Sender,
+    queue: &'a Queue,
+    pace: &'a Pace,
+    meter: &'a Meter,
+    /// Where the files are that are under way.
+    places: HashMap<u64, Position>,
+}
+
+impl LinkSink<'_> {
+    fn done(&mut self, file: u64) -> Option<Position> {
+        self.meter.done_files.fetch_add(1, Relaxed);
+        self.queue.done();
+        self.places.remove(&file)
+    }
+
+    fn count(&self, message: &LaneDown) {
+        let (done, data) = match message {
+            LaneDown::Small { size: len, .. } | LaneDown::Data { len, .. } => (u64::from(*len), u64::from(*len)),
+            LaneDown::Hole { len, .. } => (*len, 0),
+            LaneDown::Groups { values, .. } => (values.len() as u64 * GROUP_LEN as u64, 0),
+            LaneDown::Leaves { len, hole, .. } => (0, if *hole { 0 } else { u64::from(*len) }),
+            _ => (0, 0),
+        };
+        self.meter.done_bytes.fetch_add(done, Relaxed);
+        self.meter.data_bytes.fetch_add(data, Relaxed);
+    }
+}
+
+impl Sink for LinkSink<'_> {
+    fn send(&mut self, message: &LaneDown, payload: &[u8]) -> Result<(), LaneError> {
+        if !self.pace.admit(payload.len()) {
+            return Err(LaneError::Stopped);
+        }
+        let began = Instant::now();
+        self.send.send(message, payload).map_err(LaneError::Cut)?;
+        self.pace.sent(payload.len(), began.elapsed());
+        self.count(message);
+        if let LaneDown::Gone { file, why } = message
+            && let (Some(at), Some(why)) = (self.done(*file), why)
+        {
+            self.meter.problem(&at, format!("it cannot be read: {why}; the replica keeps what it had of it"));
+        }
+        Ok(())
+    }
+}
+
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time { secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanos: since.subsec_nanos() }
+}
+
+/// Entries on their way.
+struct Batch {
+    root: RootIndex,
+    entries: Vec<Entry>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, entry: Entry) {
+        let xattrs: usize = entry.attrs.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.bytes += entry.path.as_bytes().len() + xattrs;
+        self.entries.push(entry);
+    }
+
+    fn send(&mut self, send: &mut Sender) -> Result<(), PassError> {
+        if !self.entries.is_empty() {
+            send.send(&FromSource::Entries { root: self.root, entries: std::mem::take(&mut self.entries) }, &[])?;
+            self.bytes = 0;
+        }
+        Ok(())
+    }
+}

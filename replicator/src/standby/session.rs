@@ -1,0 +1,269 @@
+//! The standby's half of one pass over a link: what [`crate::source::pass`] talks to.
+//!
+//! The calling thread joins entries and commits; each lane has a thread; one marks what is durable. Whichever fails first tells the
+//! source why ([`FromStandby::Stopped`]); the source then drops all streams of the pass, which ends the other threads.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use standin_common::link::LinkError;
+use standin_common::link::talk::{Receiver, Sender, Talk};
+use standin_common::message::{Comparison, FromSource, FromStandby, LaneDown, MirrorAnswer, MirrorOpening, Refusal};
+
+use super::join::Join;
+use super::lane::Lane;
+use super::receive::{ReceiveError, Reception};
+use super::replica::{Replica, ReplicaError};
+use crate::journal::Point;
+use crate::mirror::How;
+use crate::store::Store;
+use crate::volume::Volume;
+
+/// How often what was received is made durable.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+/// Marks may take at most one part in so many of the time.
+const MARK_SHARE: u32 = 5;
+/// The most lanes of a pass.
+const MOST_LANES: usize = 16;
+
+/// Why a session ended without a point.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The replica, the disk or the source's breach of the protocol.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+    /// The link; what is durable stays for the same mirror to go on from.
+    #[error("the mirror was cut off: {0}")]
+    Link(#[from] LinkError),
+}
+
+/// Lanes that have arrived and were not yet taken.
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    state: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    lanes: VecDeque<Talk>,
+    taken: usize,
+    closed: bool,
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} lanes waiting, {} taken", self.lanes.len(), self.taken)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Arrivals {
+    /// Hands a lane to the session; `false` if it takes no more, and the lane is dropped.
+    pub fn push(&self, lane: Talk) -> bool {
+        let mut state = lock(&self.state);
+        let welcome = !state.closed && state.taken < MOST_LANES;
+        if welcome {
+            state.taken += 1;
+            state.lanes.push_back(lane);
+            self.changed.notify_all();
+        }
+        welcome
+    }
+
+    fn next(&self) -> Option<Talk> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.closed {
+                return None;
+            }
+            match state.lanes.pop_front() {
+                Some(lane) => return Some(lane),
+                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn close(&self) {
+        let mut state = lock(&self.state);
+        state.closed = true;
+        state.lanes.clear();
+        self.changed.notify_all();
+    }
+}
+
+/// Receives one pass of a mirror.
+///
+/// `lanes` gets the lanes of the mirror from whoever accepts streams. `stopping` is told when the session fails: it has to see to it
+/// that a source that goes on all the same is cut off before long.
+pub fn receive<V: Volume, S: Store>(
+    replica: &Replica<V, S>,
+    opening: MirrorOpening,
+    journal_limit: u64,
+    (mut send, receive): Talk,
+    lanes: &Arrivals,
+    stopping: &(dyn Fn() + Sync),
+) -> Result<Option<Point>, SessionError> {
+    let reception = match begin(replica, opening, journal_limit) {
+        Ok(reception) => reception,
+        Err(refused) => {
+            lanes.close();
+            send.send(&MirrorAnswer::Refused(refused.0), &[])?;
+            send.finish()?;
+            return refused.1.map_or(Ok(None), |error| Err(error.into()));
+        }
+    };
+    let owners = replica.volumes().iter().all(|volume| volume.abilities().owners);
+    let objects = replica.state().points.last().map_or(0, |point| point.objects);
+    let ready = MirrorAnswer::Ready { after: reception.after().cloned(), first: reception.first(), owners, objects };
+    send.send(&ready, &[])?;
+    let session = Session { reception: &reception, send: Mutex::new(send), failed: Mutex::new(None), stopping };
+    let point = session.run(receive, lanes, owners);
+    if point.is_some() {
+        // Acknowledged is what is durable; the source's stream ends when it is applied, too.
+        replica.settle().map_err(ReceiveError::from)?;
+        session.end()?;
+        return Ok(point);
+    }
+    match session.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(None),
+    }
+}
+
+type Refused = (Refusal, Option<ReceiveError>);
+
+fn begin<'a, V: Volume, S: Store>(
+    replica: &'a Replica<V, S>,
+    opening: MirrorOpening,
+    journal_limit: u64,
+) -> Result<Reception<'a, V, S>, Refused> {
+    let here = replica.state().generation;
+    if opening.generation < here {
+        return Err((Refusal::OldGeneration { here }, None));
+    }
+    // Whatever hindered the last point from being applied may have been mended meanwhile.
+    let settled = if replica.state().phase.is_moving() { replica.settle().map_err(ReceiveError::from) } else { Ok(()) };
+    settled.and_then(|()| Reception::begin(replica, opening, journal_limit)).map_err(|error| {
+        let expected = matches!(error, ReceiveError::Replica(ReplicaError::Busy | ReplicaError::Promoted(_)));
+        (refusal(&error), (!expected).then_some(error))
+    })
+}
+
+/// An error as the source is told it.
+fn refusal(error: &ReceiveError) -> Refusal {
+    match error {
+        ReceiveError::Replica(ReplicaError::Promoted(_)) => Refusal::Promoted,
+        ReceiveError::Replica(ReplicaError::Busy) => Refusal::Busy,
+        ReceiveError::Replica(ReplicaError::Bad(cause)) => Refusal::Bad(cause.clone()),
+        ReceiveError::Protocol(what) => Refusal::Protocol((*what).to_owned()),
+        other => Refusal::Failed(other.to_string()),
+    }
+}
+
+struct Session<'s, 'a, V: Volume, S: Store> {
+    reception: &'s Reception<'a, V, S>,
+    send: Mutex<Sender>,
+    failed: Mutex<Option<SessionError>>,
+    stopping: &'s (dyn Fn() + Sync),
+}
+
+impl<V: Volume, S: Store> Session<'_, '_, V, S> {
+    fn run(&self, receive: Receiver, lanes: &Arrivals, owners: bool) -> Option<Point> {
+        let (over, ended) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while let Some(lane) = lanes.next() {
+                    scope.spawn(|| self.run_lane(lane).unwrap_or_else(|error| self.fail(error)));
+                }
+            });
+            scope.spawn(|| self.mark(ended).unwrap_or_else(|error| self.fail(error)));
+            let point = self.lead(receive, owners);
+            drop(over);
+            lanes.close();
+            point.unwrap_or_else(|error| {
+                self.fail(error);
+                None
+            })
+        })
+    }
+
+    /// Tells the source why this ends; the first error is the one that counts.
+    fn fail(&self, error: SessionError) {
+        self.reception.end();
+        let mut failed = lock(&self.failed);
+        if failed.is_some() {
+            return;
+        }
+        if let SessionError::Receive(error) = &error {
+            let mut send = lock(&self.send);
+            // If it cannot be told, it is gone, too.
+            let _ = send.send(&FromStandby::Stopped(refusal(error)), &[]).and_then(|()| send.finish());
+            drop(send);
+            (self.stopping)();
+        }
+        *failed = Some(error);
+    }
+
+    fn tell(&self, messages: Vec<FromStandby>) -> Result<(), SessionError> {
+        let mut send = lock(&self.send);
+        for message in messages {
+            send.send(&message, &[])?;
+        }
+        Ok(())
+    }
+
+    fn end(&self) -> Result<(), SessionError> {
+        Ok(lock(&self.send).finish()?)
+    }
+
+    fn lead(&self, mut receive: Receiver, owners: bool) -> Result<Option<Point>, SessionError> {
+        let comparison = match self.reception.opening().comparison {
+            // Whatever lies in the target before the first mirror was not put there by us: it has to be proven.
+            Comparison::Difference if self.reception.first() => Comparison::Checksum,
+            comparison => comparison,
+        };
+        let mut join = Join::new(self.reception, How { comparison, owners });
+        while let Some((message, _)) = receive.receive::<FromSource>()? {
+            match message {
+                FromSource::Entries { root, entries } => self.tell(join.entries(root, entries)?)?,
+                FromSource::Unreadable(_) => self.reception.keep_orphans()?,
+                FromSource::WalkEnd => self.tell(join.end()?)?,
+                FromSource::Commit { at, consistent, objects, bytes } => {
+                    let point = self.reception.commit(at, consistent, objects, bytes)?;
+                    self.tell(vec![FromStandby::Committed { point: point.number, orphans_left: point.orphans }])?;
+                    return Ok(Some(point));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn run_lane(&self, (mut send, mut receive): Talk) -> Result<(), SessionError> {
+        let mut lane = Lane::new(self.reception);
+        while let Some((message, payload)) = receive.receive::<LaneDown>()? {
+            if let Some(answer) = lane.take(message, payload.to_vec())? {
+                send.send(&answer, &[])?;
+            }
+        }
+        Ok(send.finish()?)
+    }
+
+    /// Makes durable what came, from time to time.
+    fn mark(&self, ended: mpsc::Receiver<()>) -> Result<(), SessionError> {
+        let mut pause = MARK_EVERY;
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(pause) {
+            let began = Instant::now();
+            let position = self.reception.mark()?;
+            self.tell(vec![FromStandby::Durable(position)])?;
+            pause = MARK_EVERY.max(began.elapsed() * MARK_SHARE);
+        }
+        Ok(())
+    }
+}
