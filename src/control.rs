@@ -3,12 +3,51 @@
 //! A client sends one [`Request`] and reads [`Reply`]s until [`Reply::Done`] or [`Reply::Failed`]. Hanging up before ends what only
 //! the client wanted to see; it never ends a mirror.
 
+pub(crate) mod client;
+#[cfg_attr(target_os = "linux", path = "control/linux.rs")]
+mod platform;
+pub(crate) mod server;
+
+use std::io;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use standin_common::id::{NodeName, PointNumber, SetName};
 use standin_common::message::{Comparison, OrphanPolicy};
 use standin_config::{Difference, MaxOrphans};
 use standin_replicator::journal::Point;
 use standin_replicator::report::{MirrorReport, SetReport};
+
+/// Why the daemon cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenError {
+    /// There is one already.
+    #[error("a daemon with the state directory {} is running already", .0.display())]
+    Running(std::path::PathBuf),
+    /// Something of the system.
+    #[error("cannot listen in the state directory {}: {source}; `standin init` makes it", path.display())]
+    Io {
+        /// The state directory.
+        path: std::path::PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Listens in a state directory, as the only daemon that does.
+pub(crate) fn listen(state_dir: &Path) -> Result<platform::Listener, ListenError> {
+    platform::listen(state_dir).map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => ListenError::Running(state_dir.to_owned()),
+        _ => ListenError::Io { path: state_dir.to_owned(), source },
+    })
+}
+
+/// A value as a line.
+fn line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
+}
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

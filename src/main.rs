@@ -1,8 +1,8 @@
 //! `standin`: keeps a standby ready to stand in for a mail server. The command line; see `cli` for the commands.
 
 mod cli;
-#[allow(dead_code)] // The daemon and its client come next.
 mod control;
+mod daemon;
 
 use std::process::ExitCode;
 

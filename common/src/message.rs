@@ -130,6 +130,16 @@ pub enum Purpose {
     Verify,
 }
 
+/// What a root is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RootKind {
+    /// A directory with all beneath it.
+    Directory,
+    /// A single file, image file or block device.
+    File,
+}
+
 /// Opens a pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MirrorOpening {
@@ -141,6 +151,8 @@ pub struct MirrorOpening {
     pub mirror: MirrorId,
     /// Digest of what both sides must agree on: roots and rules.
     pub definition: [u8; 32],
+    /// What the roots are on the source.
+    pub roots: Vec<RootKind>,
     /// What for.
     pub purpose: Purpose,
     /// How to compare.

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use standin_common::entry::{Attrs, Time};
 use standin_common::id::{Generation, MirrorId, PointNumber, RootIndex};
 use standin_common::message::{
-    Comparison, FromStandby, LaneDown, LaneUp, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, Want,
+    Comparison, FromStandby, LaneDown, LaneUp, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, RootKind, Want,
 };
 use standin_common::path::RelPath;
 use standin_replicator::mirror::How;
@@ -95,6 +95,7 @@ impl World {
             generation: Generation(1),
             mirror: MirrorId(self.mirror),
             definition: [0; 32],
+            roots: vec![RootKind::Directory; ROOTS],
             purpose: Purpose::Mirror,
             comparison,
             orphans: OrphanPolicy::Remove,

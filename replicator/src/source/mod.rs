@@ -6,3 +6,4 @@ pub mod meter;
 pub mod pace;
 pub mod pass;
 mod queue;
+pub mod safety;

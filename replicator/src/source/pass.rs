@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use standin_common::entry::{Entry, Time};
-use standin_common::id::{PointNumber, RootIndex};
+use standin_common::id::RootIndex;
 use standin_common::link::LinkError;
 use standin_common::link::talk::{Open, Receiver, Sender};
 use standin_common::message::{
@@ -22,6 +22,7 @@ use super::lane::{Lane, LaneError, Sink};
 use super::meter::Meter;
 use super::pace::Pace;
 use super::queue::{Committed, Queue, Work};
+use crate::journal::Point;
 use crate::report::{FoundReport, Stage};
 use crate::volume::Volume;
 
@@ -82,18 +83,14 @@ impl From<LaneError> for PassError {
 }
 
 /// How a pass ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passed {
     /// The point that it made; `None` for a verification or dry run.
-    pub point: Option<PointNumber>,
-    /// Whether nothing changed while it was read.
-    pub consistent: bool,
+    pub point: Option<Point>,
     /// Whether it was the first mirror of the set.
     pub first: bool,
     /// What the standby found.
     pub summary: JoinSummary,
-    /// Orphans that were left in the replica.
-    pub orphans_left: u64,
 }
 
 /// Everything a pass needs but the link.
@@ -141,23 +138,12 @@ impl<V: Volume> Pass<'_, V> {
             ended
         });
         // A stream that fails is the consequence, what was noted first is the cause.
-        let (consistent, summary, committed) = ended.map_err(|error| queue.failure().unwrap_or(error))?;
-        Ok(Passed {
-            point: committed.map(|committed| committed.point),
-            consistent,
-            first,
-            summary,
-            orphans_left: committed.map_or(summary.orphans, |committed| committed.orphans_left),
-        })
+        let (summary, point) = ended.map_err(|error| queue.failure().unwrap_or(error))?;
+        Ok(Passed { point, first, summary })
     }
 
     /// The walk, and what follows when everything was sent.
-    fn lead(
-        &self,
-        mut send: Sender,
-        queue: &Queue,
-        after: Option<Position>,
-    ) -> Result<(bool, JoinSummary, Option<Committed>), PassError> {
+    fn lead(&self, mut send: Sender, queue: &Queue, after: Option<Position>) -> Result<(JoinSummary, Option<Point>), PassError> {
         self.meter.enter(Stage::Listing);
         let first = self.walk(after, Some(&mut send))?;
         send.send(&FromSource::WalkEnd, &[])?;
@@ -165,7 +151,7 @@ impl<V: Volume> Pass<'_, V> {
         let summary = queue.wait_joined(&|| self.pace.is_stopped())?;
         if self.opening.purpose != Purpose::Mirror {
             send.finish()?;
-            return Ok((false, summary, None));
+            return Ok((summary, None));
         }
         self.meter.enter(Stage::Proving);
         let at = now();
@@ -177,7 +163,9 @@ impl<V: Volume> Pass<'_, V> {
         send.send(&FromSource::Commit { at, consistent, objects, bytes }, &[])?;
         let committed = queue.wait_committed()?;
         send.finish()?;
-        Ok((consistent, summary, Some(committed)))
+        let Committed { point: number, orphans_left: orphans } = committed;
+        let generation = self.opening.generation;
+        Ok((summary, Some(Point { number, generation, at, consistent, objects, bytes, orphans })))
     }
 
     /// Walks all roots, and sends what it meets if there is somebody to send to.
@@ -222,7 +210,7 @@ impl<V: Volume> Pass<'_, V> {
                     }
                 }
                 Met::Special(path, what) => {
-                    let text = format!("it is a {what}, which has no meaning on another machine: not replicated");
+                    let text = format!("it is {what}, which has no meaning on another machine: not replicated");
                     self.meter.special(&Position { root, path }, text);
                 }
                 Met::Unreadable(path, error) => {

@@ -92,6 +92,11 @@ impl Connection {
         Ok(halves(self.0.runtime.wait(self.quinn().accept_bi())?, &self.0.runtime))
     }
 
+    /// Whether both are handles to the same connection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Who the peer is.
     pub fn peer(&self) -> Fingerprint {
         self.0.established.peer

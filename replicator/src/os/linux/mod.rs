@@ -6,9 +6,11 @@
 //! | `object` | reads and sets what a file system keeps of an object besides its data |
 //! | `xattr` | extended attributes |
 //! | `handle` | open directories and files |
+//! | `mount` | which file system a root lies in |
 //! | `volume` | ties them together |
 
 mod handle;
+mod mount;
 mod object;
 mod resolve;
 #[cfg(test)]
@@ -17,4 +19,5 @@ mod volume;
 mod xattr;
 
 pub use handle::{OsDirectory, OsFile};
-pub use volume::{OsVolume, RootKind};
+pub use mount::mount_point;
+pub use volume::OsVolume;

@@ -4,7 +4,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 
 use standin_common::path::RelPath;
 
-use super::{OsVolume, RootKind};
+use standin_common::message::RootKind;
+
+use super::OsVolume;
 use crate::volume::{Directory, ObjectKind, Place, SideId, Volume, VolumeFile};
 use crate::walk::Walk;
 

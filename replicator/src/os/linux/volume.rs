@@ -11,6 +11,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use standin_common::entry::Attrs;
+use standin_common::message::RootKind;
 use standin_common::path::RelPath;
 
 use super::handle::{OsDirectory, OsFile};
@@ -26,15 +27,6 @@ const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLO
 const WRITE: OFlags = OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 const CREATE: OFlags = WRITE.union(OFlags::CREATE).union(OFlags::EXCL);
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-
-/// What a target root that does not exist yet will be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RootKind {
-    /// A directory.
-    Directory,
-    /// A single file or image file.
-    File,
-}
 
 #[derive(Debug)]
 enum Root {
@@ -91,6 +83,14 @@ impl OsVolume {
         volume.abilities.clones = matches!(volume.root, Root::Directory(_)) && clones(side.fd.as_fd())?;
         volume.side = Some(side);
         Ok(volume)
+    }
+
+    /// What the root is.
+    pub fn kind(&self) -> RootKind {
+        match &self.root {
+            Root::Directory(_) => RootKind::Directory,
+            Root::Single(_) => RootKind::File,
+        }
     }
 
     fn directory(&self) -> io::Result<BorrowedFd<'_>> {

@@ -1,0 +1,99 @@
+//! Whether a source root is what it was: an unmounted or emptied root must never look like an order to empty the standby.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::os::mount_point;
+
+/// What is remembered of a root from its last mirror.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// Where the file system was mounted that it lay in.
+    pub mount: PathBuf,
+    /// Whether there was something in it.
+    pub filled: bool,
+}
+
+/// Why a root is not mirrored.
+#[derive(Debug, thiserror::Error)]
+pub enum UnsafeRoot {
+    /// It is not there, or cannot be read.
+    #[error("the root {} cannot be read: {source}; mount it or correct `path`; nothing was removed on the standby", path.display())]
+    Unreadable {
+        /// The root.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It lies in another file system than before.
+    #[error(
+        "the root {} was on the file system mounted at {}, which is not mounted now: mount it; nothing was removed on the standby",
+        path.display(), mount.display()
+    )]
+    Unmounted {
+        /// The root.
+        path: PathBuf,
+        /// Where its file system was mounted.
+        mount: PathBuf,
+    },
+    /// It had contents, and has none.
+    #[error(
+        "the root {} is empty and was not at the last mirror: is something not mounted? Nothing was removed on the standby; if all of it \
+         is really meant to go, say so with `--max-orphans 100%`",
+        path.display()
+    )]
+    Emptied {
+        /// The root.
+        path: PathBuf,
+    },
+}
+
+/// Looks at a root before a mirror; returns what to remember of it. `emptied_is_meant` lets an emptied one pass.
+pub fn look_at(path: &Path, before: Option<&Remembered>, emptied_is_meant: bool) -> Result<Remembered, UnsafeRoot> {
+    let unreadable = |source| UnsafeRoot::Unreadable { path: path.to_owned(), source };
+    let filled = match path.metadata().map_err(unreadable)?.is_dir() {
+        true => std::fs::read_dir(path).map_err(unreadable)?.next().is_some(),
+        false => true,
+    };
+    let mount = mount_point(path).map_err(unreadable)?;
+    if let Some(before) = before {
+        if before.mount != mount && before.mount.starts_with(&mount) {
+            return Err(UnsafeRoot::Unmounted { path: path.to_owned(), mount: before.mount.clone() });
+        }
+        if before.filled && !filled && !emptied_is_meant {
+            return Err(UnsafeRoot::Emptied { path: path.to_owned() });
+        }
+    }
+    Ok(Remembered { mount, filled })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_that_is_gone_or_emptied_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        assert!(matches!(look_at(&root, None, false), Err(UnsafeRoot::Unreadable { .. })));
+        std::fs::create_dir(&root).unwrap();
+        let empty = look_at(&root, None, false).unwrap();
+        assert!(!empty.filled);
+        std::fs::write(root.join("file"), b"").unwrap();
+        let filled = look_at(&root, Some(&empty), false).unwrap();
+        assert!(filled.filled);
+        std::fs::remove_file(root.join("file")).unwrap();
+        assert!(matches!(look_at(&root, Some(&filled), false), Err(UnsafeRoot::Emptied { .. })));
+        assert!(look_at(&root, Some(&filled), true).is_ok());
+    }
+
+    #[test]
+    fn a_file_system_that_is_not_mounted_any_more_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = look_at(directory.path(), None, false).unwrap();
+        let before = Remembered { mount: directory.path().canonicalize().unwrap(), ..now };
+        assert!(matches!(look_at(directory.path(), Some(&before), true), Err(UnsafeRoot::Unmounted { .. })));
+    }
+}

@@ -1,0 +1,167 @@
+//! What the command line asks for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use standin_common::id::{MirrorId, PointNumber, SetName};
+use standin_common::link::quic::Connection;
+use standin_common::message::SetAnswer;
+use standin_config::Set;
+use standin_replicator::standby::replica::ReplicaError;
+
+use super::peer::PeerError;
+use super::source::SourceSet;
+use super::standby::StandbyError;
+use super::{Daemon, PeerStatus, peer};
+use crate::control::server::{Client, Handler};
+use crate::control::{Answer, Failed, FailedKind, MirrorOrder, Request};
+
+/// How often a client that waits is told how far it is.
+const PROGRESS: Duration = Duration::from_millis(200);
+
+/// Answers requests.
+pub(super) struct Requests(pub(super) Arc<Daemon>);
+
+fn failed(kind: FailedKind, text: impl Into<String>) -> Failed {
+    Failed { kind, text: text.into() }
+}
+
+impl From<PeerError> for Failed {
+    fn from(error: PeerError) -> Self {
+        failed(FailedKind::Unreachable, error.to_string())
+    }
+}
+
+impl From<StandbyError> for Failed {
+    fn from(error: StandbyError) -> Self {
+        use ReplicaError::*;
+        let refused =
+            matches!(error, StandbyError::Replica(Busy | Promoted(_) | NoPoint | UnknownPoint(_)) | StandbyError::Nothing);
+        failed(if refused { FailedKind::Refused } else { FailedKind::Failed }, error.to_string())
+    }
+}
+
+impl Handler for Requests {
+    fn handle(&self, request: Request, client: &mut Client) -> Result<Answer, Failed> {
+        match request {
+            Request::Status { set } => self.status(set),
+            Request::Points { set } => self.points(&set),
+            Request::Promote { set, point } => self.promote(&set, point),
+            Request::Mirror(order) => self.mirror(&order, client),
+            Request::Pause { set } => self.source(&set)?.pause().map(|()| Answer::Ok),
+            Request::Resume { set } => self.source(&set)?.resume().map(|()| Answer::Ok),
+            Request::Stop { set } => self.source(&set)?.stop().map(|()| Answer::Ok),
+            Request::Verify { set } => {
+                let source = self.source(&set)?;
+                let mirror = source.verify()?;
+                self.wait(source, mirror, client)
+            }
+            Request::CheckSet { set } => self.check_set(&set),
+            Request::AcceptPairing { timeout_seconds } => self.accept_pairing(timeout_seconds, client),
+        }
+    }
+}
+
+impl Requests {
+    fn set(&self, name: &SetName) -> Result<&Set, Failed> {
+        let sets = &self.0.context.settings.sets;
+        sets.get(name).ok_or_else(|| {
+            let known: Vec<_> = sets.keys().map(SetName::to_string).collect();
+            let known = if known.is_empty() { "there are none".to_owned() } else { format!("there are {}", known.join(", ")) };
+            failed(FailedKind::Usage, format!("there is no set {name} in the settings that the daemon runs with; {known}"))
+        })
+    }
+
+    fn source(&self, name: &SetName) -> Result<&Arc<SourceSet>, Failed> {
+        let set = self.set(name)?;
+        self.0.sources.get(name).ok_or_else(|| {
+            let text = format!("this node is not the source of {name}: ask for it on {}", set.source);
+            failed(FailedKind::Usage, text)
+        })
+    }
+
+    fn status(&self, set: Option<SetName>) -> Result<Answer, Failed> {
+        let names: Vec<_> = match set {
+            Some(name) => vec![self.set(&name)?.name.clone()],
+            None => self.0.context.settings.sets.keys().cloned().collect(),
+        };
+        let sets = names.iter().filter_map(|name| self.0.report(name)).collect();
+        Ok(Answer::Status { node: self.0.context.settings.node.name.clone(), sets })
+    }
+
+    fn points(&self, name: &SetName) -> Result<Answer, Failed> {
+        if let Some(standby) = self.0.standbys.get(name) {
+            let (points, at) = standby.points();
+            return Ok(Answer::Points { points, at });
+        }
+        let (_, status) = self.ask_peer(name)?;
+        Ok(Answer::Points { points: status.points, at: status.at })
+    }
+
+    fn promote(&self, name: &SetName, point: Option<PointNumber>) -> Result<Answer, Failed> {
+        let set = self.set(name)?;
+        let standby = self.0.standbys.get(name).ok_or_else(|| {
+            failed(FailedKind::Usage, format!("this node is not the standby of {name}: promote on {}", set.standby))
+        })?;
+        let point = standby.promote(point)?;
+        tracing::warn!(set = %name, point = %point.number, "promoted");
+        Ok(Answer::Promoted { point })
+    }
+
+    fn mirror(&self, order: &MirrorOrder, client: &mut Client) -> Result<Answer, Failed> {
+        let source = self.source(&order.set)?;
+        let (mirror, new) = source.start(order)?;
+        if order.wait || order.dry_run { self.wait(source, mirror, client) } else { Ok(Answer::Started { new }) }
+    }
+
+    /// Waits for the end of a mirror, as long as the client does.
+    fn wait(&self, source: &SourceSet, mirror: MirrorId, client: &mut Client) -> Result<Answer, Failed> {
+        loop {
+            if let Some(end) = source.wait(mirror, PROGRESS) {
+                return end.map(Answer::Mirrored);
+            }
+            if !client.progress(&source.report()) {
+                return Err(failed(FailedKind::Failed, "the client is gone"));
+            }
+        }
+    }
+
+    /// What the other node says of a set.
+    fn ask_peer(&self, name: &SetName) -> Result<(Set, PeerStatus), Failed> {
+        let set = self.set(name)?;
+        let here = &self.0.context.settings.node.name;
+        let other = set.peer_of(here).ok_or_else(|| failed(FailedKind::Usage, format!("this node has no part in {name}")))?;
+        let open = self.0.sources.get(name).and_then(|source| source.connection());
+        let connection: Connection = match open {
+            Some(connection) => connection,
+            None => self.0.context.dial(other)?,
+        };
+        let unreachable = |why: String| failed(FailedKind::Unreachable, format!("{other}: {why}"));
+        match peer::ask_of_set(&connection, name).map_err(|error| unreachable(error.to_string()))? {
+            SetAnswer::Unknown => {
+                let text =
+                    format!("{other} has no set {name} with this node in its settings: write the same lines on both nodes");
+                Err(failed(FailedKind::Failed, text))
+            }
+            SetAnswer::Known { definition, status } => {
+                let unreadable = |error: serde_json::Error| unreachable(format!("its answer cannot be read: {error}"));
+                Ok((serde_json::from_str(&definition).map_err(unreadable)?, serde_json::from_str(&status).map_err(unreadable)?))
+            }
+        }
+    }
+
+    fn check_set(&self, name: &SetName) -> Result<Answer, Failed> {
+        let here = self.set(name)?;
+        let (there, _) = self.ask_peer(name)?;
+        let peer = here.peer_of(&self.0.context.settings.node.name).cloned().unwrap_or_else(|| here.standby.clone());
+        Ok(Answer::Compared { peer, differences: here.differences(&there) })
+    }
+
+    fn accept_pairing(&self, timeout_seconds: u64, client: &mut Client) -> Result<Answer, Failed> {
+        let client = std::cell::RefCell::new(client);
+        let limit = Duration::from_secs(timeout_seconds.min(24 * 3600));
+        self.0.pairing.accept(&self.0.context, limit, &mut || client.borrow_mut().is_gone(), &mut |node, key| {
+            client.borrow_mut().confirm(node, &key.to_string())
+        })
+    }
+}

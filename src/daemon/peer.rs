@@ -1,0 +1,100 @@
+//! Reaching a peer, and being reached: the connection and who is at its other end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use standin_common::id::{NodeName, SetName};
+use standin_common::identity::{Identity, Trust, TrustError};
+use standin_common::link::LinkError;
+use standin_common::link::quic::{Connection, Endpoint, Expect};
+use standin_common::link::talk::Open;
+use standin_common::message::{Hello, HelloAnswer, Opening, PROTOCOL, SetAnswer};
+use standin_common::pairing::Gate;
+use standin_config::Settings;
+
+/// What every part of the daemon may need.
+pub(super) struct Context {
+    pub(super) settings: Settings,
+    pub(super) trust: Trust,
+    pub(super) gate: Arc<Gate>,
+    pub(super) endpoint: Endpoint,
+}
+
+/// Why a peer cannot be worked with.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PeerError {
+    #[error("this node is not paired with {0}: run `standin pair ADDRESS` here, and `standin pair --accept` there")]
+    NotPaired(NodeName),
+    #[error("the settings have no address of {0}: write [peers.{0}] addresses = [\"HOST:PORT\"]")]
+    NoAddress(NodeName),
+    #[error("{peer} cannot be reached: {source}")]
+    Link { peer: NodeName, source: LinkError },
+    #[error("{peer} speaks version {there} of the protocol, this node version {PROTOCOL}: bring both to the same release")]
+    OtherVersion { peer: NodeName, there: u16 },
+    #[error("{peer} knows this node as {known_as}: correct the name in the settings of one of the two, or pair again")]
+    OtherName { peer: NodeName, known_as: NodeName },
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+}
+
+impl Context {
+    pub(super) fn open(settings: Settings) -> Result<Self, String> {
+        let state_dir = &settings.node.state_dir;
+        let identity = Arc::new(Identity::load(state_dir).map_err(|error| error.to_string())?);
+        let trust = Trust::new(state_dir);
+        let gate = Arc::new(Gate::new(trust.clone()));
+        let mut listen = Vec::new();
+        for address in &settings.node.listen {
+            listen.extend(address.resolve().map_err(|error| format!("cannot look up the listening address {address}: {error}"))?);
+        }
+        let endpoint = Endpoint::bind(&listen, identity, gate.clone()).map_err(|error| error.to_string())?;
+        Ok(Self { settings, trust, gate, endpoint })
+    }
+
+    pub(super) fn hello(&self) -> Hello {
+        Hello { protocol: PROTOCOL, program: env!("CARGO_PKG_VERSION").to_owned(), node: self.settings.node.name.clone() }
+    }
+
+    /// Dials a peer and makes sure that both sides speak the same.
+    pub(super) fn dial(&self, peer: &NodeName) -> Result<Connection, PeerError> {
+        let known = self.trust.by_name(peer)?.ok_or_else(|| PeerError::NotPaired(peer.clone()))?;
+        let addresses = self.addresses(peer);
+        if addresses.is_empty() {
+            return Err(PeerError::NoAddress(peer.clone()));
+        }
+        let link = |source| PeerError::Link { peer: peer.clone(), source };
+        let connection = self.endpoint.dial(&addresses, Expect::Pinned(known.fingerprint)).map_err(link)?;
+        match self.greet(&connection).map_err(link)? {
+            HelloAnswer::Welcome(_) => Ok(connection),
+            HelloAnswer::OtherVersion(there) => Err(PeerError::OtherVersion { peer: peer.clone(), there }),
+            HelloAnswer::OtherName { known_as } => Err(PeerError::OtherName { peer: peer.clone(), known_as }),
+        }
+    }
+
+    fn greet(&self, connection: &Connection) -> Result<HelloAnswer, LinkError> {
+        let (mut send, mut receive) = Open::open(connection)?;
+        send.send(&Opening::Hello(self.hello()), &[])?;
+        send.finish()?;
+        receive.answer()
+    }
+
+    /// Every address that the peer's names lead to now; a name that leads nowhere is logged.
+    fn addresses(&self, peer: &NodeName) -> Vec<SocketAddr> {
+        let mut found = Vec::new();
+        for address in self.settings.peers.get(peer).map_or(&[][..], |peer| &peer.addresses) {
+            match address.resolve() {
+                Ok(addresses) => found.extend(addresses),
+                Err(why) => tracing::warn!(%peer, %address, %why, "cannot look up an address"),
+            }
+        }
+        found
+    }
+}
+
+/// Asks the peer at the other end what it knows of a set.
+pub(super) fn ask_of_set(connection: &Connection, set: &SetName) -> Result<SetAnswer, LinkError> {
+    let (mut send, mut receive) = Open::open(connection)?;
+    send.send(&Opening::Set(set.clone()), &[])?;
+    send.finish()?;
+    receive.answer()
+}

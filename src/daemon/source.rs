@@ -1,0 +1,304 @@
+//! A set of which this node is the source: a thread that keeps the connection and does what is ordered, one thing at a time.
+
+mod kept;
+mod run;
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use standin_common::id::MirrorId;
+use standin_common::link::quic::Connection;
+use standin_common::message::{Comparison, OrphanLimit, OrphanPolicy, Purpose};
+use standin_config::{MaxOrphans, Orphans, Role, Set};
+use standin_replicator::report::{MirrorReport, PeerReport, SetReport, SetState, Wire};
+use standin_replicator::source::meter::Meter;
+use standin_replicator::source::pace::Pace;
+
+use self::kept::{Job, Kept, KeptFile};
+use super::path_report;
+use super::peer::Context;
+use crate::control::{Failed, FailedKind, MirrorOrder};
+
+/// Ends that are kept for whoever waits for them.
+const MOST_ENDED: usize = 16;
+
+/// See the module.
+pub(super) struct SourceSet {
+    pub(super) set: Set,
+    context: Arc<Context>,
+    file: KeptFile,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// Comparing without writing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Compare {
+    mirror: MirrorId,
+    purpose: Purpose,
+    comparison: Comparison,
+}
+
+struct State {
+    kept: Kept,
+    compare: Option<Compare>,
+    /// What is running now, for reports and to be stopped.
+    running: Option<Running>,
+    connection: Option<Connection>,
+    trouble: Option<String>,
+    last_mirror: Option<MirrorReport>,
+    ended: VecDeque<(MirrorId, Result<MirrorReport, Failed>)>,
+    stopping: bool,
+}
+
+#[derive(Clone)]
+struct Running {
+    mirror: MirrorId,
+    meter: Arc<Meter>,
+    pace: Arc<Pace>,
+    /// What earlier connections of this mirror carried.
+    wire_before: Wire,
+    /// What the connection had carried when it was taken into use.
+    wire_start: Wire,
+    active: bool,
+}
+
+fn failed(kind: FailedKind, text: impl Into<String>) -> Failed {
+    Failed { kind, text: text.into() }
+}
+
+fn new_mirror_id() -> MirrorId {
+    // Room for the passes of this mirror, which count on from here.
+    MirrorId(RandomState::new().build_hasher().finish() & !0xff)
+}
+
+impl SourceSet {
+    /// With what was kept; an order that had not ended goes on when [`SourceSet::run`] runs.
+    pub(super) fn open(set: Set, context: Arc<Context>, directory: &Path) -> Result<Self, String> {
+        let (file, kept) = KeptFile::open(directory)?;
+        let state = State {
+            kept,
+            compare: None,
+            running: None,
+            connection: None,
+            trouble: None,
+            last_mirror: None,
+            ended: VecDeque::new(),
+            stopping: false,
+        };
+        Ok(Self { set, context, file, state: Mutex::new(state), changed: Condvar::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is kept, durably, or not at all.
+    fn keep(&self, change: impl FnOnce(&mut Kept)) -> Result<(), Failed> {
+        let mut state = self.lock();
+        let mut kept = state.kept.clone();
+        change(&mut kept);
+        self.file.write(&kept).map_err(|error| failed(FailedKind::Failed, error.to_string()))?;
+        state.kept = kept;
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Orders a mirror. Returns its identity, and whether it is new: ordering what runs already changes nothing.
+    pub(super) fn start(&self, order: &MirrorOrder) -> Result<(MirrorId, bool), Failed> {
+        let mirror = new_mirror_id();
+        let comparison = order.comparison.unwrap_or(Comparison::Difference);
+        if order.dry_run {
+            return self.compare(mirror, Purpose::DryRun, comparison).map(|()| (mirror, true));
+        }
+        let max_orphans = order.max_orphans.unwrap_or(self.set.max_orphans);
+        let orphans = order.orphans.unwrap_or(match self.set.orphans {
+            Orphans::Remove => OrphanPolicy::Remove,
+            Orphans::Report => OrphanPolicy::Report,
+            Orphans::Keep => OrphanPolicy::Keep,
+        });
+        let job = Job {
+            mirror,
+            comparison,
+            orphans,
+            orphan_limit: match max_orphans {
+                MaxOrphans::Share(share) => OrphanLimit::Percent(share),
+                MaxOrphans::Count(count) => OrphanLimit::Count(count),
+            },
+            limit_bytes_per_second: order.limit_bytes_per_second.or(self.set.limit_bytes_per_second),
+            emptied_is_meant: order.max_orphans == Some(MaxOrphans::Share(100)) || orphans != OrphanPolicy::Remove,
+            pass: 1,
+            paused: false,
+            resumed: 0,
+        };
+        if let Some(running) = &self.lock().kept.job {
+            let same = Job { mirror, pass: 1, paused: false, resumed: 0, ..running.clone() } == job;
+            return match (same, running.paused) {
+                (true, false) => Ok((running.mirror, false)),
+                (_, true) => Err(failed(FailedKind::Refused, self.advice("a mirror is paused", "mirror resume", "mirror stop"))),
+                (false, false) => Err(failed(
+                    FailedKind::Refused,
+                    self.advice("another mirror is running", "mirror start --wait", "mirror stop"),
+                )),
+            };
+        }
+        self.keep(|kept| kept.job = Some(job))?;
+        Ok((mirror, true))
+    }
+
+    fn advice(&self, what: &str, go_on: &str, end: &str) -> String {
+        let name = &self.set.name;
+        format!("{what}: `standin {go_on} {name}` goes on with it, `standin {end} {name}` ends it")
+    }
+
+    /// Orders a comparison that writes nothing.
+    pub(super) fn compare(&self, mirror: MirrorId, purpose: Purpose, comparison: Comparison) -> Result<(), Failed> {
+        let mut state = self.lock();
+        if state.compare.is_some() || state.kept.job.as_ref().is_some_and(|job| !job.paused) {
+            return Err(failed(
+                FailedKind::Refused,
+                "a mirror or comparison of the set is running: wait for its end, or stop it",
+            ));
+        }
+        state.compare = Some(Compare { mirror, purpose, comparison });
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Orders a verification.
+    pub(super) fn verify(&self) -> Result<MirrorId, Failed> {
+        let mirror = new_mirror_id();
+        self.compare(mirror, Purpose::Verify, Comparison::Checksum).map(|()| mirror)
+    }
+
+    /// Pauses the mirror: it goes on where it was, also after a restart of the daemon.
+    pub(super) fn pause(&self) -> Result<(), Failed> {
+        if self.lock().kept.job.is_none() {
+            return Err(failed(FailedKind::Failed, "no mirror of the set is running"));
+        }
+        self.keep(|kept| kept.job.iter_mut().for_each(|job| job.paused = true))?;
+        self.stop_running();
+        Ok(())
+    }
+
+    /// Goes on with a paused mirror. One that runs is let run.
+    pub(super) fn resume(&self) -> Result<(), Failed> {
+        if self.lock().kept.job.is_none() {
+            return Err(failed(FailedKind::Failed, "no mirror of the set is paused"));
+        }
+        self.keep(|kept| kept.job.iter_mut().for_each(|job| job.paused = false))
+    }
+
+    /// Ends whatever runs. Nothing to do if nothing does.
+    pub(super) fn stop(&self) -> Result<(), Failed> {
+        let mut state = self.lock();
+        let compare = state.compare.take();
+        let job = state.kept.job.clone();
+        drop(state);
+        if job.is_some() {
+            self.keep(|kept| kept.job = None)?;
+        }
+        self.stop_running();
+        for mirror in compare.map(|compare| compare.mirror).into_iter().chain(job.map(|job| job.mirror)) {
+            self.end(mirror, Err(failed(FailedKind::Failed, "the mirror was stopped; the newest recovery point stays")));
+        }
+        Ok(())
+    }
+
+    fn stop_running(&self) {
+        let running = self.lock().running.clone();
+        if let Some(running) = running {
+            running.pace.stop();
+        }
+        self.changed.notify_all();
+    }
+
+    /// The daemon stops: what runs goes on at its next start.
+    pub(super) fn shut_down(&self) {
+        self.lock().stopping = true;
+        self.stop_running();
+    }
+
+    /// Notes how a mirror ended, for whoever waits for it.
+    fn end(&self, mirror: MirrorId, end: Result<MirrorReport, Failed>) {
+        let mut state = self.lock();
+        if let Ok(report) = &end {
+            state.last_mirror = Some(report.clone());
+        }
+        state.ended.push_back((mirror, end));
+        if state.ended.len() > MOST_ENDED {
+            state.ended.pop_front();
+        }
+        self.changed.notify_all();
+    }
+
+    /// Waits a while for the end of a mirror.
+    pub(super) fn wait(&self, mirror: MirrorId, limit: Duration) -> Option<Result<MirrorReport, Failed>> {
+        let ended = |state: &State| state.ended.iter().find(|(ended, _)| *ended == mirror).map(|(_, end)| end.clone());
+        let state = self.lock();
+        if let Some(end) = ended(&state) {
+            return Some(end);
+        }
+        if state.stopping {
+            return Some(Err(failed(FailedKind::Failed, "the daemon stops; the mirror goes on when it starts again")));
+        }
+        if state.kept.job.as_ref().is_some_and(|job| job.mirror == mirror && job.paused) && state.running.is_none() {
+            let why = state.trouble.as_ref().map_or(String::new(), |why| format!(": {why}"));
+            let text = format!("the mirror is paused{why}; `standin mirror resume {}` goes on where it was", self.set.name);
+            return Some(Err(failed(FailedKind::Failed, text)));
+        }
+        let state = self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0;
+        ended(&state)
+    }
+
+    /// The connection to the standby, if there is one.
+    pub(super) fn connection(&self) -> Option<Connection> {
+        self.lock().connection.clone().filter(|connection| !connection.is_closed())
+    }
+
+    /// How it stands.
+    pub(super) fn report(&self) -> SetReport {
+        let state = self.lock();
+        let connection = state.connection.as_ref().filter(|connection| !connection.is_closed());
+        let active = state.running.as_ref().is_some_and(|running| running.active);
+        let doing = match (&state.kept.job, &state.compare) {
+            (_, Some(_)) if active => SetState::Comparing,
+            (Some(job), _) if job.paused => SetState::Paused,
+            (Some(_), _) if active => SetState::Mirroring,
+            (None, None) => SetState::Idle,
+            _ => SetState::Waiting,
+        };
+        let mirror = state.running.as_ref().map(|running| running.meter.progress(running.wire(connection)));
+        SetReport {
+            set: self.set.name.clone(),
+            role: Role::Source,
+            generation: state.kept.generation,
+            state: doing,
+            trouble: state.trouble.clone(),
+            point: state.kept.point.clone(),
+            queued_bytes: 0,
+            mirror,
+            last_mirror: state.last_mirror.clone(),
+            peer: PeerReport { node: self.set.standby.clone(), path: connection.map(path_report) },
+        }
+    }
+}
+
+fn carried(connection: &Connection) -> Wire {
+    let path = connection.path();
+    Wire { sent_bytes: path.sent_bytes, received_bytes: path.received_bytes }
+}
+
+impl Running {
+    /// What the link has carried for this mirror.
+    fn wire(&self, connection: Option<&Connection>) -> Wire {
+        let now = connection.filter(|_| self.active).map_or(self.wire_start, carried);
+        Wire {
+            sent_bytes: self.wire_before.sent_bytes + now.sent_bytes.saturating_sub(self.wire_start.sent_bytes),
+            received_bytes: self.wire_before.received_bytes + now.received_bytes.saturating_sub(self.wire_start.received_bytes),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a source keeps of a set between two starts: the file `source.json` in the set's state directory.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use standin_common::disk::{self, DiskError, Mode};
+use standin_common::id::{Generation, MirrorId};
+use standin_common::message::{Comparison, OrphanLimit, OrphanPolicy};
+use standin_replicator::journal::Point;
+use standin_replicator::source::safety::Remembered;
+
+const FILE: &str = "source.json";
+const FORMAT: u16 = 1;
+
+/// A mirror that was ordered and has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Job {
+    /// The first pass has this identity, each further one the next.
+    pub(super) mirror: MirrorId,
+    pub(super) comparison: Comparison,
+    pub(super) orphans: OrphanPolicy,
+    pub(super) orphan_limit: OrphanLimit,
+    pub(super) limit_bytes_per_second: Option<u64>,
+    /// An emptied root is meant to be one.
+    pub(super) emptied_is_meant: bool,
+    /// The pass that it is at, from 1.
+    pub(super) pass: u32,
+    pub(super) paused: bool,
+    /// How often it went on after a cut.
+    pub(super) resumed: u32,
+}
+
+/// Everything that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    format: u16,
+    pub(super) generation: Generation,
+    pub(super) job: Option<Job>,
+    /// What the roots were at the last mirror, in their order.
+    pub(super) roots: Vec<Remembered>,
+    /// The newest point that the standby made.
+    pub(super) point: Option<Point>,
+}
+
+/// Where it is kept.
+#[derive(Debug)]
+pub(super) struct KeptFile(PathBuf);
+
+impl KeptFile {
+    /// Opens the set's state directory, made if it is not there, and reads what was kept.
+    pub(super) fn open(directory: &std::path::Path) -> Result<(Self, Kept), String> {
+        disk::create_private_dir(directory).map_err(|error| error.to_string())?;
+        let file = Self(directory.join(FILE));
+        let kept = match disk::read_optional(&file.0).map_err(|error| error.to_string())? {
+            None => Kept { format: FORMAT, generation: Generation(1), job: None, roots: Vec::new(), point: None },
+            Some(text) => serde_json::from_slice::<Kept>(&text)
+                .map_err(|error| error.to_string())
+                .and_then(|kept| if kept.format == FORMAT { Ok(kept) } else { Err(format!("its format is {}", kept.format)) })
+                .map_err(|why| format!("{} cannot be used ({why}); restore it from a backup", file.0.display()))?,
+        };
+        Ok((file, kept))
+    }
+
+    /// Makes it durable.
+    pub(super) fn write(&self, kept: &Kept) -> Result<(), DiskError> {
+        // Plain data always serialises; should it not, the file says so at the next start.
+        let text = serde_json::to_vec_pretty(kept).unwrap_or_default();
+        disk::replace(&self.0, &text, Mode::Private)
+    }
+}

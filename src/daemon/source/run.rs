@@ -1,0 +1,361 @@
+//! The thread of a source: connects, and runs what is ordered.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use standin_common::id::MirrorId;
+use standin_common::link::quic::Connection;
+use standin_common::message::{Comparison, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, Refusal, SetAnswer};
+use standin_replicator::definition;
+use standin_replicator::os::OsVolume;
+use standin_replicator::report::{MirrorReport, Wire};
+use standin_replicator::source::meter::Meter;
+use standin_replicator::source::pace::Pace;
+use standin_replicator::source::pass::{Pass, PassError, Passed};
+use standin_replicator::source::safety::{self, Remembered, UnsafeRoot};
+
+use super::kept::Job;
+use super::{Compare, Running, SourceSet, carried, failed};
+use crate::control::{Failed, FailedKind};
+use crate::daemon::peer;
+
+/// Pauses between attempts to reach the standby.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// How often an idle source looks at its connection.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What to do next.
+enum Next {
+    Mirror(Job),
+    Compare(Compare),
+    Idle,
+    Stop,
+}
+
+/// What came of doing it.
+enum Outcome {
+    /// It ended, well or not.
+    Ended,
+    /// It goes on over the next connection.
+    Again(String),
+}
+
+impl SourceSet {
+    /// Runs until [`SourceSet::shut_down`].
+    pub(in crate::daemon) fn run(&self) {
+        let generation = self.lock().kept.generation;
+        let span = tracing::info_span!("set", set = %self.set.name, peer = %self.set.standby, %generation);
+        let _entered = span.enter();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let next = self.next();
+            if let Next::Stop = next {
+                return;
+            }
+            let again = match (self.connect(), next) {
+                (Err(why), _) => Some(why),
+                (Ok(connection), Next::Mirror(job)) => self.mirror(&connection, job).again(),
+                (Ok(connection), Next::Compare(compare)) => self.run_compare(&connection, compare).again(),
+                (Ok(_), _) => {
+                    self.sleep(LOOK);
+                    None
+                }
+            };
+            match again {
+                None => pause = FIRST_PAUSE,
+                Some(why) => {
+                    tracing::warn!("{why}");
+                    self.lock().trouble = Some(why);
+                    self.sleep(pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    fn next(&self) -> Next {
+        let state = self.lock();
+        match (&state.compare, &state.kept.job) {
+            _ if state.stopping => Next::Stop,
+            (Some(compare), _) => Next::Compare(compare.clone()),
+            (None, Some(job)) if !job.paused => Next::Mirror(job.clone()),
+            _ => Next::Idle,
+        }
+    }
+
+    /// Waits until something is ordered, or `limit`.
+    fn sleep(&self, limit: Duration) {
+        let state = self.lock();
+        if !state.stopping {
+            let _state = self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The connection, dialled now if there is none.
+    fn connect(&self) -> Result<Connection, String> {
+        if let Some(connection) = self.connection() {
+            return Ok(connection);
+        }
+        let connection = self.context.dial(&self.set.standby).map_err(|error| error.to_string())?;
+        tracing::info!(remote = %connection.path().remote, "connected");
+        let asked = peer::ask_of_set(&connection, &self.set.name).map_err(|error| error.to_string())?;
+        let mut state = self.lock();
+        state.trouble = match asked {
+            SetAnswer::Unknown => Some(format!(
+                "{} has no set {} with this node in its settings: write the same lines on both nodes",
+                self.set.standby, self.set.name
+            )),
+            SetAnswer::Known { .. } => None,
+        };
+        state.connection = Some(connection.clone());
+        Ok(connection)
+    }
+
+    fn disconnect(&self, connection: &Connection) {
+        let mut state = self.lock();
+        let carried = carried(connection);
+        if let Some(running) = &mut state.running {
+            running.wire_before.sent_bytes += carried.sent_bytes.saturating_sub(running.wire_start.sent_bytes);
+            running.wire_before.received_bytes += carried.received_bytes.saturating_sub(running.wire_start.received_bytes);
+            running.wire_start = Wire::default();
+        }
+        state.connection = None;
+    }
+
+    /// Opens the roots, after a look at whether they are what they were.
+    fn open_roots(&self, emptied_is_meant: bool) -> Result<(Vec<OsVolume>, Vec<Remembered>), UnsafeRoot> {
+        let before = self.lock().kept.roots.clone();
+        let mut volumes = Vec::new();
+        let mut remembered = Vec::new();
+        for (index, root) in self.set.roots.iter().enumerate() {
+            remembered.push(safety::look_at(&root.path, before.get(index), emptied_is_meant)?);
+            let opened = OsVolume::open_source(&root.path);
+            volumes.push(opened.map_err(|source| UnsafeRoot::Unreadable { path: root.path.clone(), source })?);
+        }
+        Ok((volumes, remembered))
+    }
+
+    /// The counters and brakes of a mirror: those it has, if it goes on.
+    fn running(&self, mirror: MirrorId, limit: Option<u64>, connection: &Connection) -> Running {
+        let mut state = self.lock();
+        let before = state.running.take().filter(|running| running.mirror == mirror);
+        let running = Running {
+            mirror,
+            meter: before.as_ref().map_or_else(|| Arc::new(Meter::default()), |before| before.meter.clone()),
+            pace: Arc::new(Pace::new(limit, self.set.compression)),
+            wire_before: before.map_or_else(Wire::default, |before| before.wire_before),
+            wire_start: carried(connection),
+            active: true,
+        };
+        state.running = Some(running.clone());
+        // Stopped or paused between the order and now.
+        let ordered = state.kept.job.as_ref().is_some_and(|job| job.mirror == mirror && !job.paused)
+            || state.compare.as_ref().is_some_and(|compare| compare.mirror == mirror);
+        if state.stopping || !ordered {
+            running.pace.stop();
+        }
+        running
+    }
+
+    fn opening(&self, mirror: MirrorId, volumes: &[OsVolume]) -> MirrorOpening {
+        MirrorOpening {
+            set: self.set.name.clone(),
+            generation: self.lock().kept.generation,
+            mirror,
+            definition: definition::digest(&self.set),
+            roots: volumes.iter().map(OsVolume::kind).collect(),
+            purpose: Purpose::Mirror,
+            comparison: Comparison::Difference,
+            orphans: OrphanPolicy::Keep,
+            orphan_limit: OrphanLimit::Count(0),
+        }
+    }
+
+    fn mirror(&self, connection: &Connection, mut job: Job) -> Outcome {
+        let (volumes, remembered) = match self.open_roots(job.emptied_is_meant) {
+            Ok(opened) => opened,
+            Err(error) => return self.give_up(job.mirror, failed(FailedKind::Refused, error.to_string())),
+        };
+        let running = self.running(job.mirror, job.limit_bytes_per_second, connection);
+        tracing::info!(pass = job.pass, comparison = ?job.comparison, resumed = job.resumed, "mirror");
+        loop {
+            let opening = MirrorOpening {
+                comparison: if job.pass == 1 { job.comparison } else { Comparison::Difference },
+                orphans: job.orphans,
+                orphan_limit: job.orphan_limit,
+                ..self.opening(MirrorId(job.mirror.0 + u64::from(job.pass)), &volumes)
+            };
+            running.meter.begin_pass(job.pass);
+            let lanes = usize::from(self.set.lanes);
+            let pass = Pass { volumes: &volumes, opening, lanes, pace: &running.pace, meter: &running.meter };
+            let passed = match pass.run(connection) {
+                Ok(passed) => passed,
+                Err(error) => return self.pass_failed(connection, &job, error),
+            };
+            let consistent = passed.point.as_ref().is_some_and(|point| point.consistent);
+            let last = consistent || job.pass >= u32::from(self.set.passes) || running.meter.flaws.load(Relaxed) > 0;
+            let next = Job { pass: job.pass + 1, ..job.clone() };
+            let kept = self.keep(|kept| {
+                // Whoever stopped or paused it meanwhile has changed the job.
+                if kept.job.as_ref().is_some_and(|kept| kept.mirror == job.mirror) {
+                    kept.job = (!last).then(|| Job { paused: kept.job.as_ref().is_some_and(|job| job.paused), ..next.clone() });
+                }
+                kept.roots = remembered.clone();
+                kept.point = passed.point.clone();
+            });
+            if let Err(error) = kept {
+                return self.give_up(job.mirror, error);
+            }
+            let report = self.mirror_report(&job, &running, &passed, connection);
+            tracing::info!(point = ?report.point, consistent = report.consistent, seconds = report.seconds, "mirrored");
+            if last {
+                self.settle(None);
+                self.end(job.mirror, Ok(report));
+                return Outcome::Ended;
+            }
+            self.lock().last_mirror = Some(report);
+            job = next;
+        }
+    }
+
+    /// What is to be done about a pass that did not end well.
+    fn pass_failed(&self, connection: &Connection, job: &Job, error: PassError) -> Outcome {
+        match error {
+            PassError::Stopped => {
+                self.settle(None);
+                Outcome::Ended
+            }
+            PassError::Link(_) | PassError::Refused(Refusal::Busy) => {
+                let counted = self.keep(|kept| kept.job.iter_mut().for_each(|job| job.resumed += 1));
+                if let Err(error) = counted {
+                    return self.give_up(job.mirror, error);
+                }
+                if connection.is_closed() {
+                    self.disconnect(connection);
+                }
+                self.lock().running.iter_mut().for_each(|running| running.active = false);
+                Outcome::Again(error.to_string())
+            }
+            // Somebody has to make room or mend something there; what was received is kept.
+            PassError::Refused(Refusal::Failed(_)) | PassError::Lane(_) => {
+                let paused = self.keep(|kept| kept.job.iter_mut().for_each(|job| job.paused = true));
+                if let Err(error) = paused {
+                    return self.give_up(job.mirror, error);
+                }
+                tracing::error!("{error}");
+                self.settle(Some(error.to_string()));
+                Outcome::Ended
+            }
+            error => {
+                let refused = matches!(
+                    error,
+                    PassError::Refused(
+                        Refusal::Promoted
+                            | Refusal::OldGeneration { .. }
+                            | Refusal::OtherDefinition
+                            | Refusal::NotYourSet
+                            | Refusal::Bad(_)
+                    )
+                );
+                let kind = if refused { FailedKind::Refused } else { FailedKind::Failed };
+                self.give_up(job.mirror, failed(kind, error.to_string()))
+            }
+        }
+    }
+
+    /// A mirror ends without having done what it should.
+    fn give_up(&self, mirror: MirrorId, error: Failed) -> Outcome {
+        tracing::error!("{}", error.text);
+        // If even this cannot be kept, the mirror is tried again at the next start, which is harmless.
+        let _ = self.keep(|kept| kept.job = kept.job.take().filter(|job| job.mirror != mirror));
+        self.settle(Some(error.text.clone()));
+        self.end(mirror, Err(error));
+        Outcome::Ended
+    }
+
+    /// Nothing runs any more.
+    fn settle(&self, trouble: Option<String>) {
+        let mut state = self.lock();
+        state.running = None;
+        state.compare = None;
+        state.trouble = trouble;
+        self.changed.notify_all();
+    }
+
+    fn run_compare(&self, connection: &Connection, compare: Compare) -> Outcome {
+        let (volumes, _) = match self.open_roots(true) {
+            Ok(opened) => opened,
+            Err(error) => return self.give_up(compare.mirror, failed(FailedKind::Refused, error.to_string())),
+        };
+        let running = self.running(compare.mirror, self.set.limit_bytes_per_second, connection);
+        let opening =
+            MirrorOpening { purpose: compare.purpose, comparison: compare.comparison, ..self.opening(compare.mirror, &volumes) };
+        let lanes = usize::from(self.set.lanes);
+        let pass = Pass { volumes: &volumes, opening, lanes, pace: &running.pace, meter: &running.meter };
+        match pass.run(connection) {
+            Ok(passed) => {
+                let job = Job {
+                    mirror: compare.mirror,
+                    comparison: compare.comparison,
+                    orphans: OrphanPolicy::Keep,
+                    orphan_limit: OrphanLimit::Count(0),
+                    limit_bytes_per_second: None,
+                    emptied_is_meant: false,
+                    pass: 1,
+                    paused: false,
+                    resumed: 0,
+                };
+                let report = self.mirror_report(&job, &running, &passed, connection);
+                self.settle(None);
+                self.end(compare.mirror, Ok(report));
+                Outcome::Ended
+            }
+            Err(PassError::Stopped) => {
+                self.settle(None);
+                Outcome::Ended
+            }
+            Err(error) => self.give_up(compare.mirror, failed(FailedKind::Failed, error.to_string())),
+        }
+    }
+
+    fn mirror_report(&self, job: &Job, running: &Running, passed: &Passed, connection: &Connection) -> MirrorReport {
+        let progress = running.meter.progress(running.wire(Some(connection)));
+        let (problems, problem_count) = running.meter.problems.get();
+        let (findings, finding_count) = running.meter.findings.get();
+        MirrorReport {
+            mirror: job.mirror,
+            comparison: job.comparison,
+            failed: None,
+            point: passed.point.as_ref().map(|point| point.number),
+            consistent: passed.point.as_ref().is_some_and(|point| point.consistent),
+            passes: job.pass,
+            resumed: job.resumed,
+            objects: progress.objects,
+            bytes: progress.bytes,
+            orphans: passed.summary.orphans,
+            orphans_left: passed.point.as_ref().map_or(passed.summary.orphans, |point| point.orphans),
+            wanted_files: passed.summary.wanted_files,
+            wanted_bytes: passed.summary.wanted_bytes,
+            changed_objects: passed.summary.changed_objects,
+            data_bytes: progress.data_bytes,
+            wire: progress.wire,
+            seconds: running.meter.seconds(),
+            problems,
+            problem_count,
+            findings,
+            finding_count,
+        }
+    }
+}
+
+impl Outcome {
+    fn again(self) -> Option<String> {
+        match self {
+            Self::Ended => None,
+            Self::Again(why) => Some(why),
+        }
+    }
+}

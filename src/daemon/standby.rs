@@ -1,0 +1,294 @@
+//! A set of which this node is the standby.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use standin_common::disk::{self, Mode};
+use standin_common::id::PointNumber;
+use standin_common::link::quic::Connection;
+use standin_common::link::talk::Talk;
+use standin_common::link::{CloseCode, LinkError};
+use standin_common::message::{MirrorAnswer, MirrorOpening, Refusal, RootKind};
+use standin_config::{Role, Set};
+use standin_replicator::definition;
+use standin_replicator::journal::Point;
+use standin_replicator::os::{OsVolume, mount_point};
+use standin_replicator::report::{PeerReport, SetReport, SetState};
+use standin_replicator::standby::replica::{Replica, ReplicaError};
+use standin_replicator::standby::session::{self, Arrivals, SessionError};
+use standin_replicator::standby::state::Phase;
+use standin_replicator::store::DirectoryStore;
+
+use super::path_report;
+
+/// How long a source that does not let go of a failed mirror is waited for.
+const LET_GO: Duration = Duration::from_secs(10);
+/// How long the session of a connection that was replaced may take to end.
+const END: Duration = Duration::from_secs(15);
+const TARGETS: &str = "targets.json";
+
+type OsReplica = Replica<OsVolume, DirectoryStore>;
+
+/// What is remembered of a target, so that an unmounted one is noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Target {
+    path: PathBuf,
+    mount: PathBuf,
+}
+
+/// See the module.
+pub(super) struct StandbySet {
+    pub(super) set: Set,
+    directory: PathBuf,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    replica: Option<Arc<OsReplica>>,
+    /// Why it is not as it should be.
+    trouble: Option<String>,
+    receiving: bool,
+    /// The source's connection, of the last time it spoke of this set.
+    connection: Option<Connection>,
+}
+
+/// Why there is no replica to work with.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StandbyError {
+    #[error("the target {} is not there, although the set has a replica: mount it, or restore it", .0.display())]
+    Missing(PathBuf),
+    #[error(
+        "the target {} was on the file system mounted at {}, which is not mounted now: mount it",
+        path.display(), mount.display()
+    )]
+    Unmounted { path: PathBuf, mount: PathBuf },
+    #[error("the target {} is {here}, and the source's root is {there}: correct `target`", path.display())]
+    OtherKind { path: PathBuf, here: &'static str, there: &'static str },
+    #[error("the target {} cannot be opened: {source}", path.display())]
+    Target { path: PathBuf, source: std::io::Error },
+    #[error("the state directory of the set: {0}")]
+    Store(std::io::Error),
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
+    #[error("nothing of the set was received yet, so there is no recovery point")]
+    Nothing,
+}
+
+fn kind_name(kind: RootKind) -> &'static str {
+    match kind {
+        RootKind::Directory => "a directory",
+        RootKind::File => "a file or device",
+    }
+}
+
+impl StandbySet {
+    /// Opens the replica if there is one, which finishes what a crash interrupted.
+    pub(super) fn open(set: Set, directory: PathBuf) -> Self {
+        let standby = Self { set, directory, state: Mutex::default(), changed: Condvar::new() };
+        if let Err(error) = standby.replica(None)
+            && !matches!(error, StandbyError::Nothing)
+        {
+            tracing::error!(set = %standby.set.name, "{error}");
+            standby.lock().trouble = Some(error.to_string());
+        }
+        standby
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The replica, opened now if it was not; `kinds` makes targets that are not there in the first mirror.
+    pub(super) fn replica(&self, kinds: Option<&[RootKind]>) -> Result<Arc<OsReplica>, StandbyError> {
+        let mut state = self.lock();
+        if let Some(replica) = &state.replica {
+            return Ok(replica.clone());
+        }
+        let remembered = self.remembered()?;
+        let Some(kinds) = kinds.map(<[_]>::to_vec).or_else(|| remembered.as_ref().map(|_| self.kinds_here())) else {
+            return Err(StandbyError::Nothing);
+        };
+        let mut volumes = Vec::new();
+        for (index, root) in self.set.roots.iter().enumerate() {
+            let target = remembered.as_ref().and_then(|targets| targets.get(index));
+            volumes.push(self.open_target(&root.target, index, kinds.get(index).copied(), target)?);
+        }
+        if remembered.is_none() {
+            self.remember()?;
+        }
+        let store = DirectoryStore::open(&self.directory.join("replica")).map_err(StandbyError::Store)?;
+        let replica = Arc::new(Replica::open(volumes, store, usize::from(self.set.history_points))?);
+        state.replica = Some(replica.clone());
+        state.trouble = None;
+        Ok(replica)
+    }
+
+    fn kinds_here(&self) -> Vec<RootKind> {
+        let kind = |target: &PathBuf| if target.is_dir() { RootKind::Directory } else { RootKind::File };
+        self.set.roots.iter().map(|root| kind(&root.target)).collect()
+    }
+
+    fn open_target(
+        &self,
+        path: &PathBuf,
+        index: usize,
+        kind: Option<RootKind>,
+        remembered: Option<&Target>,
+    ) -> Result<OsVolume, StandbyError> {
+        if let Some(target) = remembered.filter(|target| target.path == *path) {
+            let mount = mount_point(path).map_err(|_| StandbyError::Missing(path.clone()))?;
+            if mount != target.mount && target.mount.starts_with(&mount) {
+                return Err(StandbyError::Unmounted { path: path.clone(), mount: target.mount.clone() });
+            }
+        }
+        let kind = kind.unwrap_or(RootKind::Directory);
+        let side = self.directory.join("side").join(index.to_string());
+        let opened = OsVolume::open_target(path, &side, kind);
+        let volume = opened.map_err(|source| StandbyError::Target { path: path.clone(), source })?;
+        if volume.kind() != kind {
+            let (here, there) = (kind_name(volume.kind()), kind_name(kind));
+            return Err(StandbyError::OtherKind { path: path.clone(), here, there });
+        }
+        Ok(volume)
+    }
+
+    fn remembered(&self) -> Result<Option<Vec<Target>>, StandbyError> {
+        let text = disk::read_optional(&self.directory.join(TARGETS)).map_err(|error| StandbyError::Store(error.source))?;
+        let parse = |text: Vec<u8>| serde_json::from_slice(&text).map_err(|error| StandbyError::Store(error.into()));
+        text.map(parse).transpose()
+    }
+
+    fn remember(&self) -> Result<(), StandbyError> {
+        let mut targets = Vec::new();
+        for root in &self.set.roots {
+            let failed = |source| StandbyError::Target { path: root.target.clone(), source };
+            targets.push(Target { path: root.target.clone(), mount: mount_point(&root.target).map_err(failed)? });
+        }
+        let text = serde_json::to_vec_pretty(&targets).map_err(|error| StandbyError::Store(error.into()))?;
+        disk::replace(&self.directory.join(TARGETS), &text, Mode::Private).map_err(|error| StandbyError::Store(error.source))
+    }
+
+    /// The source spoke of this set on `connection`.
+    pub(super) fn heard_from(&self, connection: &Connection) {
+        self.lock().connection = Some(connection.clone());
+    }
+
+    /// Receives one pass of a mirror, to its end.
+    pub(super) fn receive(
+        &self,
+        connection: &Connection,
+        opening: MirrorOpening,
+        (mut send, receive): Talk,
+        lanes: &Arrivals,
+    ) -> Result<(), LinkError> {
+        if opening.definition != definition::digest(&self.set) || opening.roots.len() != self.set.roots.len() {
+            send.send(&MirrorAnswer::Refused(Refusal::OtherDefinition), &[])?;
+            return send.finish();
+        }
+        self.replace_session(connection);
+        let replica = match self.replica(Some(&opening.roots)) {
+            Ok(replica) => replica,
+            Err(error) => {
+                self.lock().trouble = Some(error.to_string());
+                send.send(&MirrorAnswer::Refused(Refusal::Failed(error.to_string())), &[])?;
+                return send.finish();
+            }
+        };
+        let _receiving = Receiving::begin(self);
+        let deadline = Mutex::new(None);
+        let stopping = || {
+            let cut = connection.close_after(LET_GO, CloseCode::PROTOCOL, "the mirror failed, and its streams were not ended");
+            *deadline.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
+        };
+        let limit = self.set.journal_limit_bytes;
+        let ended = session::receive(&replica, opening, limit, (send, receive), lanes, &stopping);
+        let mut state = self.lock();
+        match ended {
+            Ok(Some(point)) => {
+                tracing::info!(point = %point.number, consistent = point.consistent, objects = point.objects, "recovery point");
+                state.trouble = None;
+            }
+            Ok(None) => tracing::info!("the source ended a pass without a point"),
+            Err(SessionError::Link(error)) => tracing::warn!(%error, "cut off"),
+            Err(SessionError::Receive(error)) => {
+                tracing::error!(%error, "the mirror failed");
+                state.trouble = Some(error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// A source that dialled again has no use for what still runs over its old connection.
+    fn replace_session(&self, connection: &Connection) {
+        let mut state = self.lock();
+        let old = state.connection.replace(connection.clone());
+        if let Some(old) = old.filter(|old| state.receiving && !old.is_same(connection)) {
+            old.close(CloseCode::DONE, "replaced by a new connection");
+        }
+        let deadline = Instant::now() + END;
+        while state.receiving && Instant::now() < deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Makes the replica a plain, writable tree.
+    pub(super) fn promote(&self, point: Option<PointNumber>) -> Result<Point, StandbyError> {
+        Ok(self.replica(None)?.promote(point)?)
+    }
+
+    /// The kept points, and the one that the replica is at.
+    pub(super) fn points(&self) -> (Vec<Point>, Option<PointNumber>) {
+        let state = self.lock().replica.as_ref().map(|replica| replica.state());
+        state.map_or_else(Default::default, |state| (state.points, state.phase.point()))
+    }
+
+    /// How it stands.
+    pub(super) fn report(&self) -> SetReport {
+        let state = self.lock();
+        let replica = state.replica.as_ref().map(|replica| replica.state());
+        let (doing, cause) = match replica.as_ref().map(|replica| &replica.phase) {
+            None | Some(Phase::Empty) => (SetState::Empty, None),
+            Some(Phase::FirstMirror { .. }) => (SetState::FirstMirror, None),
+            Some(Phase::Settled { .. }) if state.receiving => (SetState::Receiving, None),
+            Some(Phase::Settled { .. }) => (SetState::Ready, None),
+            Some(Phase::Moving { .. }) => (SetState::Applying, None),
+            Some(Phase::Promoted { .. }) => (SetState::Promoted, None),
+            Some(Phase::Bad { cause, .. }) => (SetState::Bad, Some(cause.clone())),
+        };
+        let path = state.connection.as_ref().filter(|connection| !connection.is_closed()).map(path_report);
+        SetReport {
+            set: self.set.name.clone(),
+            role: Role::Standby,
+            generation: replica.as_ref().map(|replica| replica.generation).unwrap_or_default(),
+            state: doing,
+            trouble: cause.or_else(|| state.trouble.clone()),
+            point: replica.and_then(|replica| replica.points.last().cloned()),
+            queued_bytes: 0,
+            mirror: None,
+            last_mirror: None,
+            peer: PeerReport { node: self.set.source.clone(), path },
+        }
+    }
+}
+
+/// Held while a pass is received.
+struct Receiving<'a>(&'a StandbySet);
+
+impl<'a> Receiving<'a> {
+    fn begin(standby: &'a StandbySet) -> Self {
+        standby.lock().receiving = true;
+        Self(standby)
+    }
+}
+
+impl Drop for Receiving<'_> {
+    fn drop(&mut self) {
+        self.0.lock().receiving = false;
+        self.0.changed.notify_all();
+    }
+}
