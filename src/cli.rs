@@ -1,27 +1,51 @@
 //! The command line: what was typed, and a file for each command.
 
+mod bar;
 mod check;
 mod init;
+mod mirror;
+mod pages;
+mod pair;
+mod points;
+mod promote;
+mod run;
+mod set;
+mod show;
+mod status;
+mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use standin_config::LoadError;
+use standin_config::{LoadError, Settings};
+
+use crate::control::client::{self, AskError, Waiting};
+use crate::control::{Answer, Failed, FailedKind, Request};
 
 /// Exit codes, as the help lists them.
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 the command line or the settings are wrong.";
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  the command line or the settings are wrong
+  3  refused, because it would not be safe, or orphans were left because they are too many
+  4  the daemon does not run, or the peer cannot be reached
+  5  verify found differences";
 
 /// Keeps a standby ready to stand in for a mail server.
 #[derive(Debug, Parser)]
-#[command(name = "standin", version, after_help = EXIT_CODES)]
+#[command(name = "standin", version, after_help = EXIT_CODES, arg_required_else_help = true)]
 pub(crate) struct Arguments {
     /// The settings file.
     #[arg(long, global = true, env = "STANDIN_CONFIG", default_value = "/etc/standin/standin.toml")]
     config: PathBuf,
-    /// Print JSON.
+    /// Print JSON, one value.
     #[arg(long, global = true)]
     json: bool,
+    /// Log more; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
     #[command(subcommand)]
     command: Command,
 }
@@ -30,15 +54,36 @@ pub(crate) struct Arguments {
 enum Command {
     /// Make a node of this machine: its settings file, state directory and identity. Running it again changes nothing.
     Init(init::Options),
+    /// Pair with another node, so that the two trust each other.
+    Pair(pair::Options),
+    /// Run the daemon, in the foreground.
+    Run,
     /// Check the settings and the roots of this node; every problem at once.
     Check,
+    /// Look at sets: what is replicated, and whether both nodes agree on it.
+    #[command(subcommand)]
+    Set(set::SetCommand),
+    /// Make the replica equal to the source: start, pause, resume or stop.
+    #[command(subcommand)]
+    Mirror(mirror::MirrorCommand),
+    /// List the recovery points of a set.
+    Points(points::Options),
+    /// Make the replica a plain, writable tree, on the standby.
+    Promote(promote::Options),
+    /// Show how the sets stand.
+    Status(status::Options),
+    /// Read both sides again and compare them.
+    Verify(verify::Options),
     /// Print a completion script.
     Completions {
         /// For which shell.
         shell: clap_complete::Shell,
     },
-    /// Print the man page.
-    Man,
+    /// Write the man pages to a directory.
+    Man {
+        /// The directory, made if it is not there.
+        directory: PathBuf,
+    },
 }
 
 /// Why a command failed.
@@ -47,6 +92,15 @@ pub(crate) enum Failure {
     /// Something that was tried.
     #[error("{0}")]
     Failed(String),
+    /// The command line makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// It would not be safe.
+    #[error("{0}")]
+    Refused(String),
+    /// The daemon or the peer.
+    #[error("{0}")]
+    Unreachable(String),
     /// The settings.
     #[error("{0}")]
     Settings(#[from] LoadError),
@@ -57,26 +111,103 @@ impl Failure {
         Self::Failed(error.to_string())
     }
 
-    pub(crate) fn code(&self) -> ExitCode {
+    fn number(&self) -> u8 {
         match self {
-            Self::Failed(_) => ExitCode::from(1),
-            Self::Settings(_) => ExitCode::from(2),
+            Self::Failed(_) => 1,
+            Self::Usage(_) | Self::Settings(_) => 2,
+            Self::Refused(_) => 3,
+            Self::Unreachable(_) => 4,
+        }
+    }
+
+    /// Says it, as JSON if that was asked for.
+    pub(crate) fn tell(&self, json: bool) -> ExitCode {
+        if json {
+            eprintln!("{}", serde_json::json!({ "error": self.to_string(), "code": self.number() }));
+        } else {
+            eprintln!("standin: {self}");
+        }
+        ExitCode::from(self.number())
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        let text = error.to_string();
+        match error {
+            AskError::Failed(Failed { kind: FailedKind::Failed, .. }) => Self::Failed(text),
+            AskError::Failed(Failed { kind: FailedKind::Usage, .. }) => Self::Usage(text),
+            AskError::Failed(Failed { kind: FailedKind::Refused, .. }) => Self::Refused(text),
+            AskError::Failed(Failed { kind: FailedKind::Unreachable, .. }) | AskError::NotRunning | AskError::Ended => {
+                Self::Unreachable(text)
+            }
+            AskError::Io(_) | AskError::Unreadable(_) => Self::Failed(text),
         }
     }
 }
 
-/// Runs a command.
-pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    match arguments.command {
-        Command::Init(options) => init::run(&arguments.config, options, arguments.json),
-        Command::Check => check::run(&arguments.config, arguments.json),
+/// What every command gets.
+struct Scene<'a> {
+    config: &'a Path,
+    json: bool,
+}
+
+impl Scene<'_> {
+    fn settings(&self) -> Result<Settings, Failure> {
+        Ok(Settings::load(self.config)?)
+    }
+
+    /// Asks the daemon for what it answers at once.
+    fn ask(&self, request: &Request) -> Result<Answer, Failure> {
+        Ok(client::ask_at_once(&self.settings()?.node.state_dir, request)?)
+    }
+
+    /// Asks the daemon for what takes time, with a progress bar if somebody sees it.
+    fn ask_and_wait(&self, request: &Request) -> Result<Answer, Failure> {
+        let bar = bar::Bar::new(self.json);
+        let progress = &mut |report: &_| bar.show(report);
+        let waiting = Waiting { progress, confirm: &mut |_, _| false };
+        Ok(client::ask(&self.settings()?.node.state_dir, request, waiting)?)
+    }
+
+    /// Prints a value as JSON, or what people read.
+    fn print(&self, value: &impl serde::Serialize, people: impl FnOnce() -> String) -> Result<(), Failure> {
+        let text = if self.json { serde_json::to_string(value).map_err(Failure::failed)? } else { people() };
+        show::print(&text);
+        Ok(())
+    }
+}
+
+/// An answer of another kind than the request's.
+fn unexpected() -> Failure {
+    Failure::failed("the daemon answered something else than was asked: is it of another release?")
+}
+
+/// Runs what was typed.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let scene = Scene { config: &arguments.config, json: arguments.json };
+    match &arguments.command {
+        Command::Init(options) => init::run(&scene, options),
+        Command::Pair(options) => pair::run(&scene, options),
+        Command::Run => run::run(&scene, arguments.verbose),
+        Command::Check => check::run(&scene),
+        Command::Set(command) => set::run(&scene, command),
+        Command::Mirror(command) => mirror::run(&scene, command),
+        Command::Points(options) => points::run(&scene, options),
+        Command::Promote(options) => promote::run(&scene, options),
+        Command::Status(options) => status::run(&scene, options),
+        Command::Verify(options) => verify::run(&scene, options),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "standin", &mut std::io::stdout());
+            clap_complete::generate(*shell, &mut Arguments::command(), "standin", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Man => {
-            clap_mangen::Man::new(Arguments::command()).render(&mut std::io::stdout()).map_err(Failure::failed)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Man { directory } => pages::run(&scene, directory),
+    }
+}
+
+impl Arguments {
+    /// Whether errors are JSON, too.
+    pub(crate) fn json(&self) -> bool {
+        self.json
     }
 }

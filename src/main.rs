@@ -1,4 +1,4 @@
-//! `standin`: keeps a standby ready to stand in for a mail server. The command line; see `cli` for the commands.
+//! `standin`: keeps a standby ready to stand in for a mail server. See `cli` for the commands, `daemon` for what runs.
 
 mod cli;
 mod control;
@@ -9,11 +9,6 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    match cli::run(cli::Arguments::parse()) {
-        Ok(code) => code,
-        Err(failure) => {
-            eprintln!("standin: {failure}");
-            failure.code()
-        }
-    }
+    let arguments = cli::Arguments::parse();
+    cli::run(&arguments).unwrap_or_else(|failure| failure.tell(arguments.json()))
 }

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use standin_common::identity::Identity;
 use standin_config::{LoadError, Role, Set, Settings};
 
-use super::Failure;
+use super::{Failure, Scene};
 
-pub(crate) fn run(config: &Path, json: bool) -> Result<ExitCode, Failure> {
+pub(super) fn run(scene: &Scene<'_>) -> Result<ExitCode, Failure> {
+    let Scene { config, json } = *scene;
     let settings = match Settings::load(config) {
         Ok(settings) => settings,
         Err(LoadError::Problems(problems)) if json => {

@@ -8,10 +8,10 @@ use standin_common::id::NodeName;
 use standin_common::identity::Identity;
 use standin_config::{Address, Settings, template};
 
-use super::Failure;
+use super::{Failure, Scene};
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Options {
+pub(super) struct Options {
     /// The node's name; by default the machine's.
     #[arg(long)]
     name: Option<NodeName>,
@@ -23,10 +23,11 @@ pub(crate) struct Options {
     state_dir: PathBuf,
 }
 
-pub(crate) fn run(config: &Path, options: Options, json: bool) -> Result<ExitCode, Failure> {
+pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Failure> {
+    let Scene { config, json } = *scene;
     let new = disk::read_optional(config).map_err(Failure::failed)?.is_none();
     if new {
-        write_settings(config, &options)?;
+        write_settings(config, options)?;
     }
     let settings = Settings::load(config)?;
     disk::create_private_dir(&settings.node.state_dir).map_err(Failure::failed)?;

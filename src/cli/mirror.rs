@@ -1,0 +1,213 @@
+//! `standin mirror`.
+
+use std::process::ExitCode;
+
+use standin_common::id::SetName;
+use standin_common::message::{Comparison, Difference, OrphanPolicy};
+use standin_config::{MaxOrphans, Orphans, units};
+use standin_replicator::report::MirrorReport;
+
+use super::{Failure, Scene, show, unexpected};
+use crate::control::{Answer, MirrorOrder, Request};
+
+/// Problems and findings that people are shown; `--json` has more.
+const SHOWN: usize = 20;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum MirrorCommand {
+    /// Start a mirror. Ordering what runs already changes nothing.
+    Start(Start),
+    /// Pause a mirror; it goes on where it was.
+    Pause { set: SetName },
+    /// Go on with a paused mirror.
+    Resume { set: SetName },
+    /// End a mirror; the newest recovery point stays.
+    Stop { set: SetName },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Start {
+    set: SetName,
+    /// Send everything, whatever the standby has.
+    #[arg(long, group = "comparison")]
+    full: bool,
+    /// Compare by size, times, owner, mode and attributes (the default).
+    #[arg(long, group = "comparison")]
+    difference: bool,
+    /// Compare the data of all files.
+    #[arg(long, group = "comparison")]
+    checksum: bool,
+    /// What happens to objects that only the standby has: remove, report or keep; by default as in the settings.
+    #[arg(long)]
+    orphans: Option<Orphans>,
+    /// How many of them, or which share (`25%`), may be removed without asking.
+    #[arg(long)]
+    max_orphans: Option<MaxOrphans>,
+    /// The largest rate, such as `50 MB/s` or `400 Mbit/s`.
+    #[arg(long, value_parser = rate)]
+    limit: Option<u64>,
+    /// Change nothing, and list what would change.
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait for the end.
+    #[arg(long)]
+    wait: bool,
+}
+
+fn rate(text: &str) -> Result<u64, String> {
+    units::parse_rate(text).map_err(|error| error.to_string())
+}
+
+impl Start {
+    fn order(&self) -> MirrorOrder {
+        let comparison =
+            [(self.full, Comparison::Full), (self.difference, Comparison::Difference), (self.checksum, Comparison::Checksum)];
+        MirrorOrder {
+            set: self.set.clone(),
+            comparison: comparison.into_iter().find(|(chosen, _)| *chosen).map(|(_, comparison)| comparison),
+            orphans: self.orphans.map(|orphans| match orphans {
+                Orphans::Remove => OrphanPolicy::Remove,
+                Orphans::Report => OrphanPolicy::Report,
+                Orphans::Keep => OrphanPolicy::Keep,
+            }),
+            max_orphans: self.max_orphans,
+            limit_bytes_per_second: self.limit,
+            dry_run: self.dry_run,
+            wait: self.wait,
+        }
+    }
+}
+
+pub(super) fn run(scene: &Scene<'_>, command: &MirrorCommand) -> Result<ExitCode, Failure> {
+    let (request, said) = match command {
+        MirrorCommand::Start(start) => return run_start(scene, start),
+        MirrorCommand::Pause { set } => (Request::Pause { set: set.clone() }, "paused"),
+        MirrorCommand::Resume { set } => (Request::Resume { set: set.clone() }, "goes on"),
+        MirrorCommand::Stop { set } => (Request::Stop { set: set.clone() }, "stopped; the newest recovery point stays"),
+    };
+    let Answer::Ok = scene.ask(&request)? else { return Err(unexpected()) };
+    scene.print(&serde_json::json!({ "ok": true }), || said.to_owned())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_start(scene: &Scene<'_>, start: &Start) -> Result<ExitCode, Failure> {
+    let order = start.order();
+    let removes = order.orphans.unwrap_or(match scene.settings()?.sets.get(&start.set).map(|set| set.orphans) {
+        Some(Orphans::Report) => OrphanPolicy::Report,
+        Some(Orphans::Keep) => OrphanPolicy::Keep,
+        _ => OrphanPolicy::Remove,
+    }) == OrphanPolicy::Remove;
+    match scene.ask_and_wait(&Request::Mirror(order))? {
+        Answer::Started { new } => {
+            scene.print(&serde_json::json!({ "started": new }), || {
+                let what = if new { "started" } else { "running already" };
+                format!("{what}; `standin status {}` shows how far it is", start.set)
+            })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Answer::Mirrored(report) if start.dry_run => {
+            scene.print(&report, || dry_run(&report))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Answer::Mirrored(report) => {
+            scene.print(&report, || summary(&report))?;
+            if removes && report.orphans_left > 0 {
+                return Err(Failure::Refused(format!(
+                    "the recovery point was made, but {} orphans were left on the standby: more than `max_orphans` allows, or something \
+                     of the source could not be read; if they are really to go, repeat it with --max-orphans {}",
+                    report.orphans_left, report.orphans_left
+                )));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => Err(unexpected()),
+    }
+}
+
+/// A mirror that ended, for people.
+pub(super) fn summary(report: &MirrorReport) -> String {
+    let grade = if report.consistent { "consistent" } else { "one by one: files changed while they were read" };
+    let point = report.point.map_or("none".to_owned(), |point| format!("{point} ({grade})"));
+    let ratio = if report.data_bytes > 0 {
+        format!(", {:.2} times the data", report.wire.sent_bytes as f64 / report.data_bytes as f64)
+    } else {
+        String::new()
+    };
+    let rate = (report.bytes as f64 / report.seconds.max(0.001)) as u64;
+    let mut lines = vec![
+        format!("recovery point  {point}"),
+        format!("source          {} objects, {}", report.objects, show::size(report.bytes)),
+        format!(
+            "different       {} files of {}, {} other objects",
+            report.wanted_files,
+            show::size(report.wanted_bytes),
+            report.changed_objects
+        ),
+        format!("data sent       {}", show::size(report.data_bytes)),
+        format!(
+            "on the wire     {} out, {} in{ratio}",
+            show::size(report.wire.sent_bytes),
+            show::size(report.wire.received_bytes)
+        ),
+        format!("orphans         {} found, {} left", report.orphans, report.orphans_left),
+        format!("time            {} in {}, {}/s", show::span(report.seconds), passes(report), show::size(rate)),
+    ];
+    for problem in report.problems.iter().take(SHOWN) {
+        lines.push(format!(
+            "problem         root {}: {}: {}",
+            problem.root.0,
+            show::harmless(&problem.path),
+            show::harmless(&problem.text)
+        ));
+    }
+    more(&mut lines, report.problem_count, "problems");
+    lines.extend(findings(report));
+    lines.join("\n")
+}
+
+fn passes(report: &MirrorReport) -> String {
+    let passes = if report.passes == 1 { "1 pass".to_owned() } else { format!("{} passes", report.passes) };
+    if report.resumed > 0 { format!("{passes}, {} times taken up again", report.resumed) } else { passes }
+}
+
+fn more(lines: &mut Vec<String>, count: u64, what: &str) {
+    if count > SHOWN as u64 {
+        lines.push(format!("                and {} more {what}; --json lists the first 1,000", count - SHOWN as u64));
+    }
+}
+
+/// What differs, a line each.
+pub(super) fn findings(report: &MirrorReport) -> Vec<String> {
+    let word = |difference| match difference {
+        Difference::Missing => "missing on the standby",
+        Difference::Orphan => "only on the standby",
+        Difference::OtherKind => "of another kind",
+        Difference::Attributes => "other attributes",
+        Difference::Data => "other data",
+    };
+    let mut lines = Vec::new();
+    for found in report.findings.iter().take(SHOWN) {
+        let ranges: Vec<_> = found.ranges.iter().take(4).map(|(start, end)| format!("{start}-{end}")).collect();
+        let ranges = match ranges.len() {
+            0 => String::new(),
+            _ if found.ranges.len() > 4 => format!(", bytes {}, ... ({} ranges)", ranges.join(", "), found.ranges.len()),
+            _ => format!(", bytes {}", ranges.join(", ")),
+        };
+        let path = if found.path.is_empty() { "(the root itself)".to_owned() } else { show::harmless(&found.path) };
+        lines.push(format!("root {}: {path}: {}{ranges}", found.root.0, word(found.difference)));
+    }
+    more(&mut lines, report.finding_count, "differences");
+    lines
+}
+
+fn dry_run(report: &MirrorReport) -> String {
+    let mut lines = findings(report);
+    lines.push(format!(
+        "a mirror would send {} files of {}, change {} other objects, and find {} orphans; nothing was changed",
+        report.wanted_files,
+        show::size(report.wanted_bytes),
+        report.changed_objects,
+        report.orphans
+    ));
+    lines.join("\n")
+}

@@ -1,0 +1,109 @@
+//! How things are written for people.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use standin_common::entry::Time;
+use standin_replicator::journal::Point;
+
+/// Prints to standard output; a reader that has gone away, such as `head`, is no error.
+pub(super) fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let newline = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
+    // There is nobody left to tell.
+    let _ = write!(out, "{text}{newline}").and_then(|()| out.flush());
+}
+
+/// A size in bytes: `1.2 GiB`.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = if value < 9.95 { 2 } else { usize::from(value < 99.5) };
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// A span of time: `340 ms`, `12.3 s`, `4 min 05 s`, `3 h 20 min`, `2 d 4 h`.
+pub(super) fn span(seconds: f64) -> String {
+    let whole = seconds as u64;
+    match whole {
+        0 => format!("{:.0} ms", seconds * 1000.0),
+        1..=59 => format!("{seconds:.1} s"),
+        60..=3599 => format!("{} min {:02} s", whole / 60, whole % 60),
+        3600..=86_399 => format!("{} h {:02} min", whole / 3600, whole / 60 % 60),
+        _ => format!("{} d {} h", whole / 86_400, whole / 3600 % 24),
+    }
+}
+
+/// A time in UTC, as RFC 3339.
+pub(super) fn time(at: Time) -> String {
+    let since = Duration::new(u64::try_from(at.secs).unwrap_or(0), at.nanos);
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
+}
+
+/// How long ago a time was.
+pub(super) fn age(at: Time) -> String {
+    let since = Duration::new(u64::try_from(at.secs).unwrap_or(0), at.nanos);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{} ago", span(now.saturating_sub(since).as_secs_f64()))
+}
+
+/// How good a point is.
+pub(super) fn grade(point: &Point) -> &'static str {
+    if point.consistent { "consistent" } else { "one by one" }
+}
+
+/// Text of another machine or disk, with nothing in it that could upset a terminal.
+pub(super) fn harmless(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+/// Rows under a heading, each column as wide as its widest cell.
+pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain([heading[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..heading.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded: Vec<_> = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        padded.join("  ").trim_end().to_owned() + "\n"
+    };
+    let mut text = line(&mut heading.iter().copied());
+    rows.iter().for_each(|row| text.push_str(&line(&mut row.iter().map(String::as_str))));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_spans() {
+        let sizes = [(0, "0 B"), (1023, "1023 B"), (1024, "1.00 KiB"), (1_300_000_000, "1.21 GiB"), (1023 * 1024, "1.00 MiB")];
+        for (bytes, text) in sizes {
+            assert_eq!(size(bytes), text);
+        }
+        for (seconds, text) in [(0.25, "250 ms"), (12.34, "12.3 s"), (245.0, "4 min 05 s"), (12_000.0, "3 h 20 min")] {
+            assert_eq!(span(seconds), text);
+        }
+        assert_eq!(time(Time { secs: 0, nanos: 5 }), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_table_is_aligned() {
+        assert_eq!(table(&["a", "long"], &[vec!["xx".into(), "y".into()]]), "a   long\nxx  y\n");
+    }
+
+    #[test]
+    fn nothing_upsets_a_terminal() {
+        assert_eq!(harmless("a\x1b[31m\nä"), "a\\u{1b}[31m\\nä");
+    }
+}
