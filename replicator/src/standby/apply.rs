@@ -275,6 +275,8 @@ impl<V: Volume> Target<'_, V> {
             Op::RemoveDirectory if self.is_directory()? => {
                 self.volume.remove_directory(self.path).map_err(self.failed("removing the directory"))
             }
+            // What it leads to vanished at the source before it was read, and was dropped: then there is nothing to lead to.
+            Op::Link { to } if self.object_at(&Place::Tree(&to))?.is_none() => Ok(()),
             Op::Link { to } if self.object()?.is_none() => {
                 self.volume.link(&Place::Tree(&to), &here).map_err(self.failed("linking"))
             }

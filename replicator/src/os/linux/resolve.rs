@@ -82,6 +82,8 @@ fn shorten<'a, 'p>(root: BorrowedFd<'a>, mut path: &'p [u8]) -> io::Result<(Hand
 fn open_piece(from: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
     const HOW: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
     let path = if path.is_empty() { b"." } else { path };
+    // The kernel takes a mode only for what may be made.
+    let mode = if flags.contains(OFlags::CREATE) { mode } else { Mode::empty() };
     let mut attempts = 0;
     loop {
         match openat2(from, path, flags | OFlags::CLOEXEC, mode, HOW) {
