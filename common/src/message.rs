@@ -449,4 +449,11 @@ pub enum LaneUp {
         /// [`Want::file`].
         file: u64,
     },
+    /// The answer to [`LaneDown::Begin`] of a file that is only compared, in a verification or dry run.
+    Here {
+        /// [`Want::file`].
+        file: u64,
+        /// Its size on the standby, in bytes.
+        size: u64,
+    },
 }

@@ -203,7 +203,7 @@ impl Lanes<'_, '_> {
         }
         while self.source.under_way() > 0 || !self.wire.0.is_empty() {
             while let Some((message, payload)) = self.wire.0.pop_front() {
-                self.answers.extend(self.standby.take(message, payload)?);
+                self.answers.extend(self.standby.take(message, &payload)?);
             }
             if let Some(answer) = self.answers.pop_front() {
                 self.source.answer(answer, &mut self.wire).unwrap();

@@ -1,29 +1,29 @@
 //! One lane on the source: reads the files that the standby asks for and sends them whole, or what differs of them.
 //!
 //! Drive it so: [`Lane::start`] a wanted file, [`Lane::scan`] while it has something to compare, [`Lane::answer`] whatever comes back.
-//! Each sends through the given sink and never waits; several compared files are under way at once, so that a long line stays full.
+//! A lane made by [`Lane::comparing`] sends no data, but finds what differs. Each sends through the given sink and never waits; several compared files are under way at once, so that a long line stays full.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 use standin_common::link::LinkError;
 use standin_common::message::{Differing, Encoding, FileEnd, LaneDown, LaneUp, Position, Want};
-use standin_common::tree::{
-    GROUP_LEN, GroupFold, LEAF_LEN, Root, Value, group_count, group_len, group_value, leaf_values, short,
-};
+use standin_common::tree::{GROUP_LEN, GroupFold, LEAF_LEN, Value, group_count, group_value, leaf_values, short};
 
-use crate::mirror::SMALL_LEN;
-use crate::pack;
+pub use super::ranges::{Found, MOST_RANGES};
+use super::ranges::{Outcome, Ranges};
+use super::whole::{PIECE_LEN, Pieces};
+use crate::pack::Packer;
 use crate::volume::{Object, Place, Volume, VolumeFile};
 
-/// Bytes of a piece of a whole file.
-const PIECE_LEN: usize = 512 * 1024;
 /// Groups announced in one message.
 const GROUPS_AT_ONCE: u64 = 64;
+/// Groups read at once.
+const GROUPS_PER_READ: u64 = (PIECE_LEN / GROUP_LEN) as u64;
 /// Groups announced and not answered, of one file.
 const WINDOW: usize = 8192;
 /// How often a file is read again because it changed while it was read.
-const ATTEMPTS: u32 = 4;
+pub(super) const ATTEMPTS: u32 = 4;
 
 /// Where messages go. An error ends the lane.
 pub trait Sink {
@@ -66,19 +66,42 @@ struct Reading<F> {
     attempt: u32,
 }
 
+/// Memory that is taken once.
+pub(super) struct Room {
+    pub buffer: Vec<u8>,
+    pub packer: Packer,
+    leaves: Vec<u8>,
+}
+
 /// The source's side of one lane.
 pub struct Lane<'a, V: Volume> {
     volumes: &'a [V],
-    packing: Packing,
+    room: Room,
     compared: BTreeMap<u64, Reading<V::File>>,
-    /// Whole files whose proof has not come: they are small notes, and sent again by compare if it fails.
+    /// Files sent or compared to their end whose proof has not come: they are small notes, and sent again by compare if it fails.
     sent: BTreeMap<u64, (Want, u32)>,
+    /// What was found of the files under way, if nothing is sent of them.
+    outcomes: Option<BTreeMap<u64, Outcome>>,
+    found: Option<Found>,
 }
 
 impl<'a, V: Volume> Lane<'a, V> {
     /// A lane over the roots of a set.
     pub fn new(volumes: &'a [V], packing: Packing) -> Self {
-        Self { volumes, packing, compared: BTreeMap::new(), sent: BTreeMap::new() }
+        let mut packer = Packer::default();
+        packer.set_level(packing.level);
+        let room = Room { buffer: vec![0; PIECE_LEN], packer, leaves: Vec::new() };
+        Self { volumes, room, compared: BTreeMap::new(), sent: BTreeMap::new(), outcomes: None, found: None }
+    }
+
+    /// A lane that compares every file, whole or not, and sends no data; ask for what it [found](Self::found) after each answer.
+    pub fn comparing(volumes: &'a [V]) -> Self {
+        Self { outcomes: Some(BTreeMap::new()), ..Self::new(volumes, Packing { level: None }) }
+    }
+
+    /// The file that turned out to differ by the last answer, once.
+    pub fn found(&mut self) -> Option<Found> {
+        self.found.take()
     }
 
     /// Files begun and not proven.
@@ -93,10 +116,10 @@ impl<'a, V: Volume> Lane<'a, V> {
 
     /// Packs what comes from now on in another way.
     pub fn set_packing(&mut self, packing: Packing) {
-        self.packing = packing;
+        self.room.packer.set_level(packing.level);
     }
 
-    /// Begins a file; sends all of it if it is wanted whole.
+    /// Begins a file; sends all of it if it is wanted whole, unless this lane only compares.
     pub fn start(&mut self, want: Want, sink: &mut impl Sink) -> Result<(), LaneError> {
         self.start_attempt(want, 1, sink)
     }
@@ -105,15 +128,20 @@ impl<'a, V: Volume> Lane<'a, V> {
         let file = want.file;
         let opened = self.open(&want).and_then(|opened| opened.map(|f| f.object().map(|object| (f, object))).transpose());
         let why = match opened {
-            Ok(Some((opened, begun))) if want.whole => match self.send_whole(file, &opened, begun, sink)? {
-                Ok(()) => {
-                    self.sent.insert(file, (want, attempt));
-                    return Ok(());
+            Ok(Some((opened, begun))) if want.whole && self.outcomes.is_none() => {
+                match (Pieces { number: file, room: &mut self.room, sink }).send(&opened, begun)? {
+                    Ok(()) => {
+                        self.sent.insert(file, (want, attempt));
+                        return Ok(());
+                    }
+                    Err(error) => Some(error.to_string()),
                 }
-                Err(error) => Some(error.to_string()),
-            },
+            }
             Ok(Some((opened, begun))) => {
                 let size = begun.size;
+                if let Some(outcomes) = &mut self.outcomes {
+                    outcomes.insert(file, Outcome { size, ..Outcome::default() });
+                }
                 sink.send(&LaneDown::Begin { file, size }, &[])?;
                 let fold = GroupFold::new(size);
                 let reading = Reading { want, file: opened, begun, size, scanned: 0, fold, unanswered: VecDeque::new(), attempt };
@@ -123,6 +151,14 @@ impl<'a, V: Volume> Lane<'a, V> {
             Ok(None) => None,
             Err(error) => Some(error.to_string()),
         };
+        self.give_up(file, why, sink)
+    }
+
+    fn give_up(&mut self, file: u64, why: Option<String>, sink: &mut impl Sink) -> Result<(), LaneError> {
+        self.compared.remove(&file);
+        if let Some(outcomes) = &mut self.outcomes {
+            outcomes.remove(&file);
+        }
         sink.send(&LaneDown::Gone { file, why }, &[])
     }
 
@@ -134,27 +170,6 @@ impl<'a, V: Volume> Lane<'a, V> {
         }
     }
 
-    /// Sends a file whole, again while it changes under the reading, but not for ever. The inner error is the file's, not the lane's.
-    fn send_whole(
-        &self,
-        number: u64,
-        file: &V::File,
-        mut begun: Object,
-        sink: &mut impl Sink,
-    ) -> Result<io::Result<()>, LaneError> {
-        let mut pieces = Pieces { number, packing: self.packing, sink };
-        for attempt in 1..=ATTEMPTS {
-            let last = attempt == ATTEMPTS;
-            let sent = if begun.size <= SMALL_LEN { pieces.small(file, &begun, last) } else { pieces.large(file, &begun, last) };
-            match sent? {
-                Ok(None) => return Ok(Ok(())),
-                Ok(Some(changed)) => begun = changed,
-                Err(error) => return Ok(Err(error)),
-            }
-        }
-        Ok(Ok(()))
-    }
-
     /// Reads on in a compared file and announces its groups; returns whether there was something to do.
     pub fn scan(&mut self, sink: &mut impl Sink) -> Result<bool, LaneError> {
         let due =
@@ -162,23 +177,24 @@ impl<'a, V: Volume> Lane<'a, V> {
         let Some(reading) = self.compared.values_mut().find(due) else { return Ok(false) };
         let file = reading.want.file;
         let until = group_count(reading.size).min(reading.scanned + GROUPS_AT_ONCE);
-        let mut buffer = vec![0; GROUP_LEN];
-        let mut values = Vec::new();
-        for group in reading.scanned..until {
-            match read_group(&reading.file, reading.size, group, &mut buffer) {
+        let mut values = Vec::with_capacity(GROUPS_AT_ONCE as usize);
+        while reading.scanned < until {
+            let count = (until - reading.scanned).min(GROUPS_PER_READ);
+            match read_groups(&reading.file, reading.size, reading.scanned, count, &mut self.room.buffer) {
                 Ok(data) => {
-                    let value = group_value(reading.size, group, data);
-                    values.push(short(&value));
-                    reading.unanswered.push_back((group, value));
+                    for data in data.chunks(GROUP_LEN) {
+                        let value = group_value(reading.size, reading.scanned, data);
+                        values.push(short(&value));
+                        reading.unanswered.push_back((reading.scanned, value));
+                        reading.scanned += 1;
+                    }
                 }
                 Err(error) => {
-                    self.compared.remove(&file);
-                    sink.send(&LaneDown::Gone { file, why: Some(error.to_string()) }, &[])?;
+                    self.give_up(file, Some(error.to_string()), sink)?;
                     return Ok(true);
                 }
             }
         }
-        reading.scanned = until;
         sink.send(&LaneDown::Groups { file, values }, &[])?;
         Ok(true)
     }
@@ -191,16 +207,35 @@ impl<'a, V: Volume> Lane<'a, V> {
                 Ok(None)
             }
             LaneUp::Done { file } => {
-                self.sent.remove(&file);
+                let sent = self.sent.remove(&file);
+                let (want, _) = sent.ok_or(LaneError::Protocol("it proved a file that was not sent"))?;
+                if let Some(outcome) = self.outcomes.as_mut().and_then(|outcomes| outcomes.remove(&file)) {
+                    outcome.theirs.ok_or(LaneError::Protocol("it did not say how long its file is"))?;
+                    self.found = outcome.found(want);
+                }
                 Ok(Some(file))
             }
             LaneUp::Again { file } => {
                 let (want, attempt) =
                     self.sent.remove(&file).ok_or(LaneError::Protocol("it asked again for a file that was not sent"))?;
-                if attempt >= ATTEMPTS {
-                    return Err(LaneError::NeverProven(want.at));
+                if attempt < ATTEMPTS {
+                    self.start_attempt(Want { whole: false, ..want }, attempt + 1, sink)?;
+                    return Ok(None);
                 }
-                self.start_attempt(Want { whole: false, ..want }, attempt + 1, sink)?;
+                let outcome = self.outcomes.as_mut().and_then(|outcomes| outcomes.remove(&file));
+                let Some(mut outcome) = outcome else { return Err(LaneError::NeverProven(want.at)) };
+                // Equal by its groups and never by its root: nothing of it is known to be equal.
+                outcome.ranges = Ranges::default();
+                outcome.ranges.add(0, outcome.size.max(outcome.theirs.unwrap_or(0)).max(1));
+                self.found = outcome.found(want);
+                self.give_up(file, None, sink)?;
+                Ok(None)
+            }
+            LaneUp::Here { file, size } => {
+                let outcomes = self.outcomes.as_mut().ok_or(LaneError::Protocol("it compares where it should receive"))?;
+                if let Some(outcome) = outcomes.get_mut(&file) {
+                    outcome.theirs = Some(size);
+                }
                 Ok(None)
             }
         }
@@ -214,22 +249,21 @@ impl<'a, V: Volume> Lane<'a, V> {
         sink: &mut impl Sink,
     ) -> Result<(), LaneError> {
         let Some(reading) = self.compared.get_mut(&file) else { return Ok(()) };
+        let mut outcome = self.outcomes.as_mut().and_then(|outcomes| outcomes.get_mut(&file));
         let mut differing = differing.into_iter().peekable();
         for _ in 0..groups {
             let (group, value) =
                 reading.unanswered.pop_front().ok_or(LaneError::Protocol("it compared more than was announced"))?;
             let differs = differing.next_if(|differs| differs.group == group);
-            let value = match differs {
-                None => value,
-                Some(differs) => match send_leaves(reading, group, &differs, self.packing, sink)? {
-                    Ok(value) => value,
-                    Err(error) => {
-                        self.compared.remove(&file);
-                        return sink.send(&LaneDown::Gone { file, why: Some(error.to_string()) }, &[]);
-                    }
-                },
+            let value = match (differs, &mut outcome) {
+                (None, _) => Ok(value),
+                (Some(differs), None) => send_leaves(reading, group, &differs, &mut self.room, sink)?,
+                (Some(differs), Some(outcome)) => note_leaves(reading, group, &differs, outcome, &mut self.room).map(|()| value),
             };
-            reading.fold.push(value);
+            match value {
+                Ok(value) => reading.fold.push(value),
+                Err(error) => return self.give_up(file, Some(error.to_string()), sink),
+            }
         }
         if differing.next().is_some() {
             return Err(LaneError::Protocol("it named groups that were not announced"));
@@ -245,7 +279,7 @@ impl<'a, V: Volume> Lane<'a, V> {
         let Some(reading) = self.compared.remove(&file) else { return Ok(()) };
         let now = match reading.file.object() {
             Ok(now) => now,
-            Err(error) => return sink.send(&LaneDown::Gone { file, why: Some(error.to_string()) }, &[]),
+            Err(error) => return self.give_up(file, Some(error.to_string()), sink),
         };
         let changed = now.stamp != reading.begun.stamp;
         if changed && reading.attempt < ATTEMPTS {
@@ -258,10 +292,11 @@ impl<'a, V: Volume> Lane<'a, V> {
     }
 }
 
-/// Reads one group; a file that became shorter reads as zeros there, and will be read again.
-fn read_group<'b>(file: &impl VolumeFile, size: u64, group: u64, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
-    let len = group_len(size, group);
-    let read = file.read_at(&mut buffer[..len], group * GROUP_LEN as u64)?;
+/// Reads groups; a file that became shorter reads as zeros there, and will be read again.
+fn read_groups<'b>(file: &impl VolumeFile, size: u64, first: u64, count: u64, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
+    let start = first * GROUP_LEN as u64;
+    let len = (size - start).min(count * GROUP_LEN as u64) as usize;
+    let read = file.read_at(&mut buffer[..len], start)?;
     buffer[read..len].fill(0);
     Ok(&buffer[..len])
 }
@@ -271,23 +306,22 @@ fn send_leaves<F: VolumeFile>(
     reading: &Reading<F>,
     group: u64,
     theirs: &Differing,
-    packing: Packing,
+    room: &mut Room,
     sink: &mut impl Sink,
 ) -> Result<io::Result<Value>, LaneError> {
-    let mut buffer = vec![0; GROUP_LEN];
-    let data = match read_group(&reading.file, reading.size, group, &mut buffer) {
+    let data = match read_groups(&reading.file, reading.size, group, 1, &mut room.buffer) {
         Ok(data) => data,
         Err(error) => return Ok(Err(error)),
     };
     let ours = leaf_values(group, data);
     let mut mask = 0;
-    let mut differing = Vec::with_capacity(data.len());
+    room.leaves.clear();
     // The root of a file of one leaf is of its data alone, so that leaf is always sent.
     let only = reading.size <= LEAF_LEN as u64;
     for (leaf, (value, data)) in ours.iter().zip(data.chunks(LEAF_LEN)).enumerate() {
         if only || theirs.leaves.get(leaf) != Some(&short(value)) {
             mask |= 1 << leaf;
-            differing.extend_from_slice(data);
+            room.leaves.extend_from_slice(data);
         }
     }
     let start = group * GROUP_LEN as u64;
@@ -296,97 +330,35 @@ fn send_leaves<F: VolumeFile>(
         Err(error) => return Ok(Err(error)),
     };
     let value = group_value(reading.size, group, data);
-    let len = differing.len() as u32;
-    let (encoding, payload) = if hole { (Encoding::Plain, Vec::new()) } else { packing.pack(differing) };
-    sink.send(&LaneDown::Leaves { file: reading.want.file, group, mask, hole, len, encoding }, &payload)?;
+    let len = room.leaves.len() as u32;
+    let (encoding, payload) = if hole { (Encoding::Plain, &[][..]) } else { room.packer.pack(&room.leaves) };
+    sink.send(&LaneDown::Leaves { file: reading.want.file, group, mask, hole, len, encoding }, payload)?;
     Ok(Ok(value))
 }
 
-impl Packing {
-    fn pack(self, data: Vec<u8>) -> (Encoding, Vec<u8>) {
-        match self.level.and_then(|level| pack::pack(&data, level)) {
-            Some(packed) => (Encoding::Zstd, packed),
-            None => (Encoding::Plain, data),
+/// Notes which leaves of a group differ, as far as both sides have it; where only one has, is noted at the end.
+fn note_leaves<F: VolumeFile>(
+    reading: &Reading<F>,
+    group: u64,
+    theirs: &Differing,
+    outcome: &mut Outcome,
+    room: &mut Room,
+) -> io::Result<()> {
+    let start = group * GROUP_LEN as u64;
+    let Some(size) = outcome.theirs else { return Err(io::Error::other("the standby did not say how long its file is")) };
+    let data = read_groups(&reading.file, reading.size, group, 1, &mut room.buffer)?;
+    let common = &data[..data.len().min(size.saturating_sub(start) as usize)];
+    let mut explained = common.len() < data.len();
+    for (leaf, (value, data)) in leaf_values(group, common).iter().zip(common.chunks(LEAF_LEN)).enumerate() {
+        if theirs.leaves.get(leaf) != Some(&short(value)) {
+            let start = start + (leaf * LEAF_LEN) as u64;
+            outcome.ranges.add(start, start + data.len() as u64);
+            explained = true;
         }
     }
-}
-
-/// One whole file on its way.
-struct Pieces<'s, S> {
-    number: u64,
-    packing: Packing,
-    sink: &'s mut S,
-}
-
-type Sent = Result<io::Result<Option<Object>>, LaneError>;
-
-impl<S: Sink> Pieces<'_, S> {
-    /// Sends a small file in one message, unless it changed while it was read: then returns what it is now.
-    fn small(&mut self, file: &impl VolumeFile, begun: &Object, last: bool) -> Sent {
-        let mut data = vec![0; begun.size as usize + 1];
-        let read = file.read_at(&mut data, 0).and_then(|read| Ok((read, file.object()?)));
-        let (read, now) = match read {
-            Ok(read) => read,
-            Err(error) => return Ok(Err(error)),
-        };
-        if !last && (now.stamp != begun.stamp || read as u64 != begun.size) {
-            return Ok(Ok(Some(now)));
-        }
-        data.truncate(read);
-        let (size, root) = (read as u64, Root::of(&data));
-        let (encoding, payload) = self.packing.pack(data);
-        let end = FileEnd { size, root, attrs: now.attrs };
-        self.sink.send(&LaneDown::Small { file: self.number, size: size as u32, encoding, end }, &payload)?;
-        Ok(Ok(None))
+    if !explained {
+        // It changed since its value was taken; which leaves differed then cannot be known any more.
+        outcome.ranges.add(start, start + data.len() as u64);
     }
-
-    /// Sends a large file in pieces; if it changed while it was read, returns what it is now, without an end.
-    fn large(&mut self, file: &impl VolumeFile, begun: &Object, last: bool) -> Sent {
-        self.sink.send(&LaneDown::Begin { file: self.number, size: begun.size }, &[])?;
-        let mut hasher = blake3::Hasher::new();
-        let mut at = 0;
-        while at < begun.size {
-            let stretch = match file.stretch(at) {
-                Ok(stretch) => stretch,
-                Err(error) => return Ok(Err(error)),
-            };
-            let end = stretch.end.min(begun.size);
-            if stretch.hole {
-                hash_zeros(&mut hasher, end - at);
-                self.sink.send(&LaneDown::Hole { file: self.number, len: end - at }, &[])?;
-                at = end;
-                continue;
-            }
-            let mut data = vec![0; ((end - at) as usize).min(PIECE_LEN)];
-            let read = match file.read_at(&mut data, at) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(error) => return Ok(Err(error)),
-            };
-            data.truncate(read);
-            hasher.update(&data);
-            at += read as u64;
-            let (encoding, payload) = self.packing.pack(data);
-            self.sink.send(&LaneDown::Data { file: self.number, len: read as u32, encoding }, &payload)?;
-        }
-        let now = match file.object() {
-            Ok(now) => now,
-            Err(error) => return Ok(Err(error)),
-        };
-        if !last && now.stamp != begun.stamp {
-            return Ok(Ok(Some(now)));
-        }
-        let end = FileEnd { size: at, root: Root(*hasher.finalize().as_bytes()), attrs: now.attrs };
-        self.sink.send(&LaneDown::End { file: self.number, end }, &[])?;
-        Ok(Ok(None))
-    }
-}
-
-fn hash_zeros(hasher: &mut blake3::Hasher, mut len: u64) {
-    let zeros = [0; GROUP_LEN];
-    while len > 0 {
-        let piece = len.min(GROUP_LEN as u64);
-        hasher.update(&zeros[..piece as usize]);
-        len -= piece;
-    }
+    Ok(())
 }

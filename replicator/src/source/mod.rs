@@ -6,4 +6,6 @@ pub mod meter;
 pub mod pace;
 pub mod pass;
 mod queue;
+mod ranges;
 pub mod safety;
+mod whole;

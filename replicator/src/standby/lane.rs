@@ -6,19 +6,17 @@ use std::collections::{HashMap, VecDeque};
 use standin_common::entry::Attrs;
 use standin_common::message::{Differing, Encoding, FileEnd, LaneDown, LaneUp};
 use standin_common::tree::{
-    Fold, GROUP_LEN, GroupFold, LEAF_LEN, LEAVES_PER_GROUP, Root, ShortValue, Value, group_count, group_len, group_value,
-    leaf_value, leaf_values, short,
+    Fold, GROUP_LEN, GroupFold, LEAF_LEN, LEAVES_PER_GROUP, Root, ShortValue, Value, group_count, group_len, leaf_value, short,
 };
 
+use super::compare::{MOST_PENDING, compare_group};
 use super::receive::{ReceiveError, Reception, Wanted, failed};
-use super::target::{Target, usable};
+use super::target::Target;
 use crate::journal::{Landing, Op, Record};
-use crate::pack;
+use crate::pack::Unpacker;
 use crate::store::Store;
 use crate::volume::{Place, Volume, VolumeFile};
 
-/// The most groups that a source may announce ahead of what it has sent, which bounds memory.
-const MOST_PENDING: usize = 32 * 1024;
 /// Bytes of zeros hashed at a time.
 static ZEROS: [u8; GROUP_LEN] = [0; GROUP_LEN];
 
@@ -48,16 +46,18 @@ struct Receiving<F> {
 pub struct Lane<'r, 'a, V: Volume, S: Store> {
     reception: &'r Reception<'a, V, S>,
     files: HashMap<u64, Receiving<V::File>>,
+    unpacker: Unpacker,
+    group: Vec<u8>,
 }
 
 impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
     /// A lane of a reception.
     pub fn new(reception: &'r Reception<'a, V, S>) -> Self {
-        Self { reception, files: HashMap::new() }
+        Self { reception, files: HashMap::new(), unpacker: Unpacker::default(), group: vec![0; GROUP_LEN] }
     }
 
-    /// Takes one message; returns the answer, if it has one.
-    pub fn take(&mut self, message: LaneDown, payload: Vec<u8>) -> Result<Option<LaneUp>, ReceiveError> {
+    /// Takes one message with its payload; returns the answer, if it has one.
+    pub fn take(&mut self, message: LaneDown, payload: &[u8]) -> Result<Option<LaneUp>, ReceiveError> {
         match message {
             LaneDown::Begin { file, size } => self.begin(file, size).map(|()| None),
             LaneDown::Small { file, size, encoding, end } => {
@@ -69,8 +69,13 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
             LaneDown::Hole { file, len } => self.hole(file, len).map(|()| None),
             LaneDown::Groups { file, values } => self.groups(file, &values).map(Some),
             LaneDown::Leaves { file, group, mask, hole, len, encoding } => {
-                let data = if hole { vec![0; (len as usize).min(GROUP_LEN)] } else { unpack(&payload, len, encoding)? };
-                self.leaves(file, group, mask, hole, &data).map(|()| None)
+                let data = if hole {
+                    &ZEROS[..(len as usize).min(GROUP_LEN)]
+                } else {
+                    unpack(&mut self.unpacker, payload, len, encoding)?
+                };
+                let receiving = receiving(&mut self.files, file)?;
+                receiving.leaves(self.reception, (file, group), mask, hole, data).map(|()| None)
             }
             LaneDown::End { file, end } => self.finish(file, end).map(Some),
             LaneDown::Gone { file, .. } => self.give_up(file).map(|()| None),
@@ -110,28 +115,24 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         }
     }
 
-    fn receiving(&mut self, file: u64) -> Result<&mut Receiving<V::File>, ReceiveError> {
-        self.files.get_mut(&file).ok_or(ReceiveError::Protocol("it sent data of a file that had not begun"))
-    }
-
-    fn data(&mut self, file: u64, len: u32, encoding: Encoding, payload: Vec<u8>) -> Result<(), ReceiveError> {
+    fn data(&mut self, file: u64, len: u32, encoding: Encoding, payload: &[u8]) -> Result<(), ReceiveError> {
         let reception = self.reception;
-        let receiving = self.receiving(file)?;
-        let data = unpack(&payload, len, encoding)?;
-        let packed = (encoding == Encoding::Zstd).then_some(&payload[..]);
+        let receiving = receiving(&mut self.files, file)?;
+        let data = unpack(&mut self.unpacker, payload, len, encoding)?;
+        let packed = (encoding == Encoding::Zstd).then_some(payload);
         let (hasher, at) = receiving.whole()?;
-        hasher.update(&data);
+        hasher.update(data);
         let offset = *at;
         *at = offset.checked_add(data.len() as u64).ok_or(ReceiveError::Protocol("it sent a file beyond any size"))?;
         if data.is_empty() {
             return Ok(());
         }
-        receiving.target.write(reception, (file, &receiving.wanted), offset, &data, packed)
+        receiving.target.write(reception, (file, &receiving.wanted), offset, data, packed)
     }
 
     fn hole(&mut self, file: u64, len: u64) -> Result<(), ReceiveError> {
         let reception = self.reception;
-        let receiving = self.receiving(file)?;
+        let receiving = receiving(&mut self.files, file)?;
         let size = receiving.size;
         let (hasher, at) = receiving.whole()?;
         let start = *at;
@@ -151,7 +152,7 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
 
     fn groups(&mut self, file: u64, values: &[ShortValue]) -> Result<LaneUp, ReceiveError> {
         let reception = self.reception;
-        let receiving = self.receiving(file)?;
+        let receiving = receiving(&mut self.files, file)?;
         let size = receiving.size;
         if matches!(receiving.mode, Mode::Begun) {
             receiving.mode = Mode::Compare { fold: GroupFold::new(size), next: 0, pending: VecDeque::new() };
@@ -163,17 +164,13 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
             return Err(ReceiveError::Protocol("it sent values beyond the file's end or far ahead of its data"));
         }
         let mut differing = Vec::new();
-        let mut buffer = vec![0; GROUP_LEN];
         for theirs in values {
             let group = *next;
             *next += 1;
-            let read = receiving.target.read_group(reception, &receiving.wanted, group, &mut buffer)?;
-            let data = &buffer[..usable(size, group, read)];
-            let value = (!data.is_empty()).then(|| group_value(size, group, data));
-            match value.filter(|value| data.len() == group_len(size, group) && short(value) == *theirs) {
-                Some(value) => pending.push_back(Pending::Known(value)),
-                None => {
-                    let leaves = leaf_values(group, data);
+            let read = receiving.target.read_group(reception, &receiving.wanted, group, &mut self.group)?;
+            match compare_group(size, group, &self.group[..read], theirs) {
+                Ok(value) => pending.push_back(Pending::Known(value)),
+                Err(leaves) => {
                     differing.push(Differing { group, leaves: leaves.iter().map(short).collect() });
                     pending.push_back(Pending::Waiting { group, leaves });
                 }
@@ -183,61 +180,8 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         Ok(LaneUp::Compared { file, groups: values.len() as u32, differing })
     }
 
-    fn leaves(&mut self, file: u64, group: u64, mask: u16, hole: bool, data: &[u8]) -> Result<(), ReceiveError> {
-        let reception = self.reception;
-        let receiving = self.receiving(file)?;
-        let len = group_len(receiving.size, group);
-        let Mode::Compare { fold, pending, .. } = &mut receiving.mode else {
-            return Err(ReceiveError::Protocol("it sent leaves of a file that is not compared"));
-        };
-        let waiting =
-            pending.iter_mut().find(|pending| matches!(pending, Pending::Waiting { group: waits, .. } if *waits == group));
-        let Some(entry @ Pending::Waiting { .. }) = waiting else {
-            return Err(ReceiveError::Protocol("it sent leaves of a group that does not differ"));
-        };
-        let Pending::Waiting { leaves, .. } = entry else { return Ok(()) };
-        let mut values = std::mem::take(leaves);
-        let small = receiving.size <= GROUP_LEN as u64;
-        let mut only = None;
-        let mut rest = data;
-        for leaf in (0..LEAVES_PER_GROUP).filter(|leaf| mask & (1 << leaf) != 0) {
-            let leaf_len = len.saturating_sub(leaf * LEAF_LEN).min(LEAF_LEN);
-            let piece = rest.get(..leaf_len).filter(|piece| !piece.is_empty());
-            let piece = piece.ok_or(ReceiveError::Protocol("it sent less data than its leaves have"))?;
-            rest = &rest[leaf_len..];
-            let start = group * GROUP_LEN as u64 + (leaf * LEAF_LEN) as u64;
-            let wanted = (file, &receiving.wanted);
-            if hole {
-                receiving.target.punch(reception, wanted, start, start + leaf_len as u64)?;
-            } else {
-                receiving.target.write(reception, wanted, start, piece, None)?;
-            }
-            let value = leaf_value(group, leaf, piece);
-            if small && len <= LEAF_LEN {
-                only = Some(Root::of(piece).0);
-            }
-            match leaf.cmp(&values.len()) {
-                Ordering::Less => values[leaf] = value,
-                Ordering::Equal => values.push(value),
-                Ordering::Greater => return Err(ReceiveError::Protocol("it left out leaves that the standby does not have")),
-            }
-        }
-        if !rest.is_empty() || values.len() != len.div_ceil(LEAF_LEN) {
-            return Err(ReceiveError::Protocol("its leaves do not make up the group"));
-        }
-        let fold_leaves: Fold = values.iter().copied().collect();
-        let value = match only {
-            Some(only) => Some(only),
-            None if small && values.len() > 1 => fold_leaves.into_root().map(|root| root.0),
-            None => fold_leaves.into_value(),
-        };
-        *entry = Pending::Known(value.ok_or(ReceiveError::Protocol("its group is empty"))?);
-        settle(fold, pending);
-        Ok(())
-    }
-
     fn finish(&mut self, file: u64, end: FileEnd) -> Result<LaneUp, ReceiveError> {
-        let receiving = self.receiving(file)?;
+        let receiving = receiving(&mut self.files, file)?;
         let mode = std::mem::replace(&mut receiving.mode, Mode::Begun);
         let root = match mode {
             Mode::Whole { hasher, at } if at == end.size => Some(Root(*hasher.finalize().as_bytes())),
@@ -295,7 +239,7 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
     }
 }
 
-impl<F> Receiving<F> {
+impl<F: VolumeFile> Receiving<F> {
     fn whole(&mut self) -> Result<(&mut blake3::Hasher, &mut u64), ReceiveError> {
         if matches!(self.mode, Mode::Begun) {
             self.mode = Mode::Whole { hasher: Box::default(), at: 0 };
@@ -305,6 +249,69 @@ impl<F> Receiving<F> {
             _ => Err(ReceiveError::Protocol("it sent whole pieces of a compared file")),
         }
     }
+
+    /// Puts the leaves of the mask in.
+    fn leaves<V: Volume, S: Store>(
+        &mut self,
+        reception: &Reception<'_, V, S>,
+        (file, group): (u64, u64),
+        mask: u16,
+        hole: bool,
+        data: &[u8],
+    ) -> Result<(), ReceiveError> {
+        let len = group_len(self.size, group);
+        let Mode::Compare { fold, pending, .. } = &mut self.mode else {
+            return Err(ReceiveError::Protocol("it sent leaves of a file that is not compared"));
+        };
+        let waiting =
+            pending.iter_mut().find(|pending| matches!(pending, Pending::Waiting { group: waits, .. } if *waits == group));
+        let Some(entry @ Pending::Waiting { .. }) = waiting else {
+            return Err(ReceiveError::Protocol("it sent leaves of a group that does not differ"));
+        };
+        let Pending::Waiting { leaves, .. } = entry else { return Ok(()) };
+        let mut values = std::mem::take(leaves);
+        let small = self.size <= GROUP_LEN as u64;
+        let mut only = None;
+        let mut rest = data;
+        for leaf in (0..LEAVES_PER_GROUP).filter(|leaf| mask & (1 << leaf) != 0) {
+            let leaf_len = len.saturating_sub(leaf * LEAF_LEN).min(LEAF_LEN);
+            let piece = rest.get(..leaf_len).filter(|piece| !piece.is_empty());
+            let piece = piece.ok_or(ReceiveError::Protocol("it sent less data than its leaves have"))?;
+            rest = &rest[leaf_len..];
+            let start = group * GROUP_LEN as u64 + (leaf * LEAF_LEN) as u64;
+            let wanted = (file, &self.wanted);
+            if hole {
+                self.target.punch(reception, wanted, start, start + leaf_len as u64)?;
+            } else {
+                self.target.write(reception, wanted, start, piece, None)?;
+            }
+            let value = leaf_value(group, leaf, piece);
+            if small && len <= LEAF_LEN {
+                only = Some(Root::of(piece).0);
+            }
+            match leaf.cmp(&values.len()) {
+                Ordering::Less => values[leaf] = value,
+                Ordering::Equal => values.push(value),
+                Ordering::Greater => return Err(ReceiveError::Protocol("it left out leaves that the standby does not have")),
+            }
+        }
+        if !rest.is_empty() || values.len() != len.div_ceil(LEAF_LEN) {
+            return Err(ReceiveError::Protocol("its leaves do not make up the group"));
+        }
+        let fold_leaves: Fold = values.iter().copied().collect();
+        let value = match only {
+            Some(only) => Some(only),
+            None if small && values.len() > 1 => fold_leaves.into_root().map(|root| root.0),
+            None => fold_leaves.into_value(),
+        };
+        *entry = Pending::Known(value.ok_or(ReceiveError::Protocol("its group is empty"))?);
+        settle(fold, pending);
+        Ok(())
+    }
+}
+
+fn receiving<F>(files: &mut HashMap<u64, Receiving<F>>, file: u64) -> Result<&mut Receiving<F>, ReceiveError> {
+    files.get_mut(&file).ok_or(ReceiveError::Protocol("it sent data of a file that had not begun"))
 }
 
 /// Folds the groups whose values are known, in order.
@@ -315,10 +322,10 @@ fn settle(fold: &mut GroupFold, pending: &mut VecDeque<Pending>) {
     }
 }
 
-fn unpack(payload: &[u8], len: u32, encoding: Encoding) -> Result<Vec<u8>, ReceiveError> {
+fn unpack<'p>(unpacker: &'p mut Unpacker, payload: &'p [u8], len: u32, encoding: Encoding) -> Result<&'p [u8], ReceiveError> {
     if len as usize > crate::journal::MAX_PAYLOAD_LEN {
         return Err(ReceiveError::Protocol("it sent a piece beyond the bound"));
     }
-    pack::unpack(payload.to_vec(), len as usize, encoding)
-        .map_err(|_| ReceiveError::Protocol("it sent data of another length than announced"))
+    let unpacked = unpacker.unpack(payload, len as usize, encoding);
+    unpacked.map_err(|_| ReceiveError::Protocol("it sent data of another length than announced"))
 }

@@ -1,6 +1,7 @@
 //! The standby's half: receive, journal, apply, history.
 
 pub mod apply;
+pub mod compare;
 pub mod join;
 pub mod lane;
 pub mod receive;
@@ -8,4 +9,5 @@ pub mod replica;
 mod resume;
 pub mod session;
 pub mod state;
+pub mod survey;
 mod target;

@@ -21,7 +21,7 @@ use crate::volume::{Place, SideId, Volume};
 /// Operations on orphans belong to this file, which is dropped when no orphan may be removed.
 pub(super) const ORPHANS: u64 = 0;
 /// The most files asked for that have not come, which bounds memory on both sides.
-const MOST_WANTED: usize = 4096;
+pub(super) const MOST_WANTED: usize = 4096;
 
 /// Why a reception cannot begin or go on.
 #[derive(Debug, thiserror::Error)]

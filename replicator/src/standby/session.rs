@@ -248,7 +248,7 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
     fn run_lane(&self, (mut send, mut receive): Talk) -> Result<(), SessionError> {
         let mut lane = Lane::new(self.reception);
         while let Some((message, payload)) = receive.receive::<LaneDown>()? {
-            if let Some(answer) = lane.take(message, payload.to_vec())? {
+            if let Some(answer) = lane.take(message, payload)? {
                 send.send(&answer, &[])?;
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use standin_common::message::Encoding;
-use standin_common::tree::{GROUP_LEN, group_len};
+use standin_common::tree::GROUP_LEN;
 
 use super::receive::{ReceiveError, Reception, Wanted, failed};
 use crate::journal::{Op, Record};
@@ -127,9 +127,4 @@ fn patch(record: &(Record, Vec<u8>), start: u64, buffer: &mut [u8]) -> Result<us
         buffer[at..at + len].copy_from_slice(&data[..len]);
     }
     Ok(at + len)
-}
-
-/// Bytes of group `index` that a file of `size` has in common with what was read.
-pub(super) fn usable(size: u64, index: u64, read: usize) -> usize {
-    group_len(size, index).min(read)
 }
