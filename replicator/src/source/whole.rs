@@ -111,3 +111,60 @@ fn hash_zeros(hasher: &mut blake3::Hasher, mut len: u64) {
         len -= piece;
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::{Seek, SeekFrom, Write};
+
+    use standin_common::id::RootIndex;
+    use standin_common::message::{Position, Want};
+    use standin_common::path::RelPath;
+
+    use super::*;
+    use crate::os::OsVolume;
+    use crate::source::lane::{Lane, Packing};
+
+    #[derive(Default)]
+    struct Rebuilt {
+        data: Vec<u8>,
+        holes: u64,
+        end: Option<FileEnd>,
+    }
+
+    impl Sink for Rebuilt {
+        fn send(&mut self, message: &LaneDown, payload: &[u8]) -> Result<(), LaneError> {
+            match message {
+                LaneDown::Data { .. } => self.data.extend_from_slice(payload),
+                LaneDown::Hole { len, .. } => {
+                    self.data.resize(self.data.len() + *len as usize, 0);
+                    self.holes += len;
+                }
+                LaneDown::End { end, .. } => self.end = Some(end.clone()),
+                _ => {}
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn holes_are_named_and_all_else_is_sent() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut file = std::fs::File::create(directory.path().join("sparse")).unwrap();
+        for (at, len) in [(0, 700_000), (2 << 20, 1_500_000), (6 << 20, 10)] {
+            file.seek(SeekFrom::Start(at)).unwrap();
+            file.write_all(&vec![7; len]).unwrap();
+        }
+        file.set_len(7 << 20).unwrap();
+        let volumes = [OsVolume::open_source(directory.path()).unwrap()];
+        let at = Position { root: RootIndex(0), path: RelPath::new("sparse").unwrap() };
+        let mut rebuilt = Rebuilt::default();
+        let mut lane = Lane::new(&volumes, Packing { level: None });
+        lane.start(Want { file: 1, at, size: 7 << 20, whole: true }, &mut rebuilt).unwrap();
+        let data = std::fs::read(directory.path().join("sparse")).unwrap();
+        let end = rebuilt.end.unwrap();
+        assert!(rebuilt.data == data && end.root == Root::of(&data) && end.size == data.len() as u64);
+        // Not every file system keeps holes, and none keeps them to the byte.
+        assert!(rebuilt.holes % 512 == 0 && rebuilt.holes < data.len() as u64 - 2_200_000);
+    }
+}
