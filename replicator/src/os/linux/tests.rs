@@ -43,6 +43,20 @@ fn nothing_leads_out_of_the_root() {
 }
 
 #[test]
+fn what_was_created_can_be_opened() {
+    let (_directory, volume) = target();
+    volume.make_directory(&path("d")).unwrap();
+    let inner = path("d/file");
+    for place in [Place::Tree(&inner), Place::Side(SideId { point: 1, number: 1 })] {
+        volume.create(&place).unwrap().write_at(b"data", 0).unwrap();
+        volume.open(&place, true).unwrap().write_at(b"D", 0).unwrap();
+        let mut data = [0; 10];
+        assert_eq!(volume.open(&place, false).unwrap().read_at(&mut data, 0).unwrap(), 4);
+        assert_eq!(&data[..4], b"Data");
+    }
+}
+
+#[test]
 fn attributes_come_back_as_they_were_set() {
     let (_directory, volume) = target();
     let file_path = path("file");
