@@ -141,6 +141,7 @@ mod tests {
                     self.holes += len;
                 }
                 LaneDown::End { end, .. } => self.end = Some(end.clone()),
+                LaneDown::Gone { why, .. } => panic!("{why:?}"),
                 _ => {}
             }
             Ok(())
