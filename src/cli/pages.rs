@@ -11,6 +11,8 @@ pub(super) fn run(scene: &Scene<'_>, directory: &Path) -> Result<ExitCode, Failu
     let failed = |error: std::io::Error| Failure::failed(format!("cannot write man pages to {}: {error}", directory.display()));
     std::fs::create_dir_all(directory).map_err(failed)?;
     clap_mangen::generate_to(Arguments::command(), directory).map_err(failed)?;
-    scene.print(&serde_json::json!({ "directory": directory }), || format!("a page for each command in {}", directory.display()))?;
+    scene.print(&serde_json::json!({ "directory": directory }), || {
+        format!("a page for each command in {}", directory.display())
+    })?;
     Ok(ExitCode::SUCCESS)
 }

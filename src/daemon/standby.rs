@@ -10,12 +10,13 @@ use standin_common::id::PointNumber;
 use standin_common::link::quic::Connection;
 use standin_common::link::talk::Talk;
 use standin_common::link::{CloseCode, LinkError};
-use standin_common::message::{MirrorAnswer, MirrorOpening, Refusal, RootKind};
+use standin_common::message::{MirrorAnswer, MirrorOpening, Purpose, Refusal, RootKind};
 use standin_config::{Role, Set};
 use standin_replicator::definition;
 use standin_replicator::journal::Point;
 use standin_replicator::os::{OsVolume, mount_point};
 use standin_replicator::report::{PeerReport, SetReport, SetState};
+use standin_replicator::standby::comparing;
 use standin_replicator::standby::replica::{Replica, ReplicaError};
 use standin_replicator::standby::session::{self, Arrivals, SessionError};
 use standin_replicator::standby::state::Phase;
@@ -190,7 +191,9 @@ impl StandbySet {
             return send.finish();
         }
         self.replace_session(connection);
-        let replica = match self.replica(Some(&opening.roots)) {
+        // Comparing makes nothing, not even a target.
+        let kinds = (opening.purpose == Purpose::Mirror).then_some(&opening.roots[..]);
+        let replica = match self.replica(kinds) {
             Ok(replica) => replica,
             Err(error) => {
                 self.lock().trouble = Some(error.to_string());
@@ -205,14 +208,19 @@ impl StandbySet {
             *deadline.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
         };
         let limit = self.set.journal_limit_bytes;
-        let ended = session::receive(&replica, opening, limit, (send, receive), lanes, &stopping);
+        let ended = match opening.purpose {
+            Purpose::Mirror => session::receive(&replica, opening, limit, (send, receive), lanes, &stopping),
+            Purpose::DryRun | Purpose::Verify => {
+                comparing::compare(&replica, &opening, (send, receive), lanes, &stopping).map(|()| None)
+            }
+        };
         let mut state = self.lock();
         match ended {
             Ok(Some(point)) => {
                 tracing::info!(point = %point.number, consistent = point.consistent, objects = point.objects, "recovery point");
                 state.trouble = None;
             }
-            Ok(None) => tracing::info!("the source ended a pass without a point"),
+            Ok(None) => tracing::debug!("the source ended a pass without a point"),
             Err(SessionError::Link(error)) => tracing::warn!(%error, "cut off"),
             Err(SessionError::Receive(error)) => {
                 tracing::error!(%error, "the mirror failed");

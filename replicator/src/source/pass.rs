@@ -13,12 +13,13 @@ use standin_common::id::RootIndex;
 use standin_common::link::LinkError;
 use standin_common::link::talk::{Open, Receiver, Sender};
 use standin_common::message::{
-    FromSource, FromStandby, JoinSummary, LaneDown, LaneUp, MirrorAnswer, MirrorOpening, Opening, Position, Purpose, Refusal,
+    Difference, FromSource, FromStandby, JoinSummary, LaneDown, LaneUp, MirrorAnswer, MirrorOpening, Opening, Position, Purpose,
+    Refusal,
 };
 use standin_common::tree::GROUP_LEN;
 
 use super::entries::{Entries, Evidence, Met};
-use super::lane::{Lane, LaneError, Sink};
+use super::lane::{Found, Lane, LaneError, Sink};
 use super::meter::Meter;
 use super::pace::Pace;
 use super::queue::{Committed, Queue, Work};
@@ -259,15 +260,29 @@ impl<V: Volume> Pass<'_, V> {
         }
     }
 
+    /// A file whose data differs.
+    fn found(&self, found: &Found) {
+        let (root, path) = (found.want.at.root, found.want.at.path.to_string());
+        let ranges = found.ranges.clone();
+        self.meter.findings.push(|| FoundReport { root, path, difference: Difference::Data, ranges });
+    }
+
     fn run_lane(&self, send: Sender, queue: &Queue, index: usize) -> Result<(), PassError> {
         let mut sink = LinkSink { send, queue, pace: self.pace, meter: self.meter, places: HashMap::new() };
-        let mut lane = Lane::new(self.volumes, self.pace.packing(self.lanes));
+        let mut lane = match self.opening.purpose {
+            Purpose::Mirror => Lane::new(self.volumes, self.pace.packing(self.lanes)),
+            Purpose::DryRun | Purpose::Verify => Lane::comparing(self.volumes),
+        };
         let mut idle = false;
         loop {
             match queue.next(index, lane.open_files() < MOST_OPEN, idle)? {
                 Work::Answers(answers) => {
                     for answer in answers {
-                        if let Some(file) = lane.answer(answer, &mut sink)? {
+                        let done = lane.answer(answer, &mut sink)?;
+                        if let Some(found) = lane.found() {
+                            self.found(&found);
+                        }
+                        if let Some(file) = done {
                             sink.done(file);
                         }
                     }

@@ -209,11 +209,18 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
             let to = to.clone();
             return self.join_link(&entry, &to, here);
         }
+        // Several names on the standby may lead to one object where the source has several: only the first keeps it.
+        let shared = here.as_ref().filter(|here| entry.linked || here.names > 1 && here.kind != ObjectKind::Directory);
+        let taken = shared.is_some_and(|here| self.claimed.insert(here.stamp.inode, entry.path.clone()).is_some());
         if entry.linked {
-            let kept = here.as_ref().filter(|here| self.claimed.insert(here.stamp.inode, entry.path.clone()).is_none());
-            self.links.insert(entry.path.clone(), kept.map(|here| here.stamp.inode));
+            self.links.insert(entry.path.clone(), here.as_ref().filter(|_| !taken).map(|here| here.stamp.inode));
         }
-        match mirror::decide(&entry, here.as_ref(), self.how) {
+        let decided = match entry.kind {
+            Kind::File { .. } if taken => Action::Send,
+            _ if taken => Action::Make,
+            _ => mirror::decide(&entry, here.as_ref(), self.how),
+        };
+        match decided {
             Action::Same if entry.kind != Kind::Directory => Ok(()),
             Action::Attributes if entry.kind != Kind::Directory => {
                 self.reception.count(|summary| summary.changed_objects += 1);

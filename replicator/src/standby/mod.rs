@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod compare;
+pub mod comparing;
 pub mod join;
 pub mod lane;
 pub mod receive;

@@ -77,7 +77,7 @@ impl Arrivals {
         welcome
     }
 
-    fn next(&self) -> Option<Talk> {
+    pub(super) fn next(&self) -> Option<Talk> {
         let mut state = lock(&self.state);
         loop {
             if state.closed {
@@ -90,7 +90,7 @@ impl Arrivals {
         }
     }
 
-    fn close(&self) {
+    pub(super) fn close(&self) {
         let mut state = lock(&self.state);
         state.closed = true;
         state.lanes.clear();
@@ -157,7 +157,7 @@ fn begin<'a, V: Volume, S: Store>(
 }
 
 /// An error as the source is told it.
-fn refusal(error: &ReceiveError) -> Refusal {
+pub(super) fn refusal(error: &ReceiveError) -> Refusal {
     match error {
         ReceiveError::Replica(ReplicaError::Promoted(_)) => Refusal::Promoted,
         ReceiveError::Replica(ReplicaError::Busy) => Refusal::Busy,
