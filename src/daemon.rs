@@ -31,6 +31,7 @@ use standin_common::link::quic::Connection;
 use standin_config::{Role, Settings};
 use standin_replicator::journal::Point;
 use standin_replicator::report::{PathReport, SetReport};
+use standin_replicator::rules::Rules;
 
 use self::pairing::PairingDesk;
 use self::peer::Context;
@@ -97,13 +98,14 @@ impl Daemon {
         let (mut sources, mut standbys) = (BTreeMap::new(), BTreeMap::new());
         for (name, set) in &context.settings.sets {
             let directory = context.settings.node.state_dir.join("sets").join(name.as_str());
+            let rules = Rules::of(set).map_err(|error| format!("set {name}: {error}"))?;
             match set.role(&context.settings.node.name) {
                 Some(Role::Source) => {
-                    sources.insert(name.clone(), Arc::new(SourceSet::open(set.clone(), context.clone(), &directory)?));
+                    sources.insert(name.clone(), Arc::new(SourceSet::open(set.clone(), rules, context.clone(), &directory)?));
                 }
                 Some(Role::Standby) => {
                     disk::create_private_dir(&directory).map_err(|error| error.to_string())?;
-                    standbys.insert(name.clone(), StandbySet::open(set.clone(), directory));
+                    standbys.insert(name.clone(), StandbySet::open(set.clone(), rules, directory));
                 }
                 None => {}
             }

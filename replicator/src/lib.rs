@@ -2,10 +2,12 @@
 
 pub mod definition;
 pub mod journal;
+pub mod listing;
 pub mod mirror;
 pub mod os;
 pub mod pack;
 pub mod report;
+pub mod rules;
 pub mod sim;
 pub mod source;
 pub mod standby;

@@ -1,11 +1,14 @@
 //! Walking a tree in the order of [`RelPath`]: a directory before what it holds, siblings by their bytes.
 //!
-//! Memory is the names of one directory for each level. Both sides walk like this, so their walks can be merged.
+//! Memory is the names of one directory for each level. Both sides walk like this, so their walks can be merged. What the rules exclude
+//! is not met; an excluded directory is, right before the first included object in it.
 
+use std::collections::VecDeque;
 use std::io;
 
 use standin_common::path::{PathError, RelPath};
 
+use crate::rules::Rules;
 use crate::volume::{Directory, Names, Object, ObjectKind, Place, Volume};
 
 /// One object met on the walk.
@@ -33,39 +36,57 @@ struct Level<D> {
     directory: D,
     names: Names,
     next: usize,
+    /// The directory itself, if it is excluded and nothing included was met in it yet.
+    way: Option<Step>,
 }
 
 /// The objects beneath a root, the root first.
 pub struct Walk<'a, V: Volume> {
     volume: &'a V,
+    rules: &'a Rules,
     levels: Vec<Level<V::Directory>>,
     root_is_next: bool,
     after: Option<RelPath>,
+    /// Met together with the directories that lead to it.
+    met: VecDeque<Step>,
 }
 
 impl<'a, V: Volume> Walk<'a, V> {
-    /// Everything beneath the root, or what comes after a path.
-    pub fn new(volume: &'a V, after: Option<RelPath>) -> Self {
-        Self { volume, levels: Vec::new(), root_is_next: true, after }
+    /// Everything beneath the root that the rules include, or what comes of it after a path.
+    pub fn new(volume: &'a V, after: Option<RelPath>, rules: &'a Rules) -> Self {
+        Self { volume, rules, levels: Vec::new(), root_is_next: true, after, met: VecDeque::new() }
     }
 
-    fn descend(&mut self, path: &RelPath) -> io::Result<()> {
+    fn descend(&mut self, path: &RelPath, way: Option<Step>) -> io::Result<()> {
         let directory = self.volume.open_directory(path)?;
         let names = directory.names()?;
         let next = self.after.as_ref().map_or(0, |after| first_name_after(&names, path, after));
-        self.levels.push(Level { path: path.clone(), directory, names, next });
+        self.levels.push(Level { path: path.clone(), directory, names, next, way });
         Ok(())
     }
 
-    /// What the walk does with an object that it met: nothing if it lies before where the walk begins.
+    /// What the walk does with an object that it met: nothing if it is excluded, or lies before where the walk begins.
     fn meet(&mut self, path: RelPath, object: Object) -> Option<Result<Step, WalkError>> {
-        if object.kind == ObjectKind::Directory
-            && let Err(source) = self.descend(&path)
-        {
+        let before = self.after.as_ref().is_some_and(|after| path <= *after);
+        let is_directory = object.kind == ObjectKind::Directory;
+        if !self.rules.judge(&path).included {
+            if is_directory && self.rules.may_include_beneath(&path) {
+                let way = (!before).then(|| Step { path: path.clone(), object });
+                return self.descend(&path, way).err().map(|source| Err(WalkError { path, source }));
+            }
+            return None;
+        }
+        if !before {
+            self.met.extend(self.levels.iter_mut().filter_map(|level| level.way.take()));
+        }
+        if is_directory && let Err(source) = self.descend(&path, None) {
             return Some(Err(WalkError { path, source }));
         }
-        let before = self.after.as_ref().is_some_and(|after| path <= *after);
-        (!before).then_some(Ok(Step { path, object }))
+        if before {
+            return None;
+        }
+        self.met.push_back(Step { path, object });
+        self.met.pop_front().map(Ok)
     }
 
     fn look(&mut self) -> Looked {
@@ -113,6 +134,9 @@ impl<V: Volume> Iterator for Walk<'_, V> {
     type Item = Result<Step, WalkError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(step) = self.met.pop_front() {
+            return Some(Ok(step));
+        }
         if self.root_is_next {
             self.root_is_next = false;
             let root = RelPath::root();

@@ -13,7 +13,9 @@ use standin_common::message::{
     Comparison, FromStandby, LaneDown, LaneUp, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, RootKind, Want,
 };
 use standin_common::path::RelPath;
+use standin_config::{Effect, Rule};
 use standin_replicator::mirror::How;
+use standin_replicator::rules::Rules;
 use standin_replicator::sim::{Disk, Fault, Random, SimStore, SimVolume};
 use standin_replicator::source::entries::{Entries, Met};
 use standin_replicator::source::lane::{self, LaneError, Packing, Sink};
@@ -53,27 +55,70 @@ struct World {
     points: BTreeMap<PointNumber, Vec<Contents>>,
     acknowledged: Option<PointNumber>,
     mirror: u64,
+    /// What is replicated, one for each root.
+    rules: Vec<Rules>,
+    /// Whether the standby has objects of its own that the rules exclude: nothing may happen to them.
+    strangers: bool,
+}
+
+const RULES: [(Effect, &str, bool); 5] = [
+    (Effect::Exclude, "1", false),
+    (Effect::Exclude, "4", true),
+    (Effect::Include, "4/0", false),
+    (Effect::Exclude, "d/2", false),
+    (Effect::Exclude, "strangers", true),
+];
+
+fn some_rules() -> Rules {
+    let rules = RULES.map(|(effect, pattern, recurse)| Rule { effect, pattern: pattern.to_owned(), recurse });
+    Rules::new(&rules).unwrap()
+}
+
+/// Makes objects that the rules exclude.
+fn add_strangers(volume: &SimVolume) {
+    volume.make_directory(&RelPath::new("strangers").unwrap()).unwrap();
+    for (path, data) in [("1", &b"one"[..]), ("strangers/2", b"two")] {
+        volume.create(&Place::Tree(&RelPath::new(path).unwrap())).unwrap().write_at(data, 0).unwrap();
+    }
+    volume.sync().unwrap();
+}
+
+/// What a mirror takes of these: what the rules include, and the directories that lead there.
+fn replicated(contents: Contents, rules: &Rules) -> Contents {
+    let included = |path: &RelPath| rules.judge(path).included;
+    let paths: Vec<_> = contents.iter().map(|(path, ..)| path.clone()).filter(|path| included(path)).collect();
+    let kept = |path: &RelPath| included(path) || paths.iter().any(|below| below.starts_with(path));
+    contents.into_iter().filter(|(path, ..)| kept(path)).collect()
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let healthy = Disk::new(0);
         let disk = Disk::new(seed ^ 0xd15c);
+        let mut random = Random::new(seed);
+        let strangers = random.one_in(2);
+        let rules = vec![if strangers { some_rules() } else { Rules::everything() }; ROOTS];
         let volumes = |disk: &Disk| (0..ROOTS).map(|_| SimVolume::new(disk.clone())).collect::<Vec<_>>();
+        let standby = volumes(&disk);
+        if strangers {
+            standby.iter().for_each(add_strangers);
+        }
         Self {
-            random: Random::new(seed),
+            random,
             source: volumes(&healthy),
-            volumes: volumes(&disk),
+            volumes: standby,
             store: SimStore::new(disk.clone()),
             disk,
             points: BTreeMap::new(),
             acknowledged: None,
             mirror: 0,
+            strangers,
+            rules,
         }
     }
 
     fn contents(&self) -> Vec<Contents> {
-        self.source.iter().map(SimVolume::contents).collect()
+        self.source.iter().zip(&self.rules).map(|(volume, rules)| replicated(volume.contents(), rules)).collect()
     }
 
     fn change_source(&mut self) {
@@ -109,7 +154,7 @@ impl World {
             wire: Wire::default(),
             answers: VecDeque::new(),
         };
-        let mut join = Join::new(&reception, how);
+        let mut join = Join::new(&reception, how, &self.rules);
         let after = reception.after().cloned();
         let mut wants: Vec<Want> = Vec::new();
         for (index, volume) in self.source.iter().enumerate() {
@@ -118,7 +163,7 @@ impl World {
                 continue;
             }
             let after = after.clone().filter(|after| after.root == root).map(|after| after.path);
-            for met in Entries::new(volume, after, now) {
+            for met in Entries::new(volume, after, &self.rules[index], now) {
                 let Met::Entry(entry) = met else { continue };
                 take(join.entries(root, vec![entry])?, &mut wants);
                 if self.random.one_in(3) {
@@ -165,9 +210,21 @@ impl World {
             let clone = Replica::open(volumes.clone(), self.store.snapshot(disk), KEEP).unwrap();
             clone.promote(Some(point.number)).unwrap();
             for (root, (volume, expected)) in volumes.iter().zip(&self.points[&point.number]).enumerate() {
-                assert_same(&volume.contents(), expected, &format!("root {root} at point {}", point.number));
+                let found = if self.strangers { self.without_strangers(volume.contents()) } else { volume.contents() };
+                assert_same(&found, expected, &format!("root {root} at point {}", point.number));
             }
         }
+    }
+}
+
+impl World {
+    fn without_strangers(&self, contents: Contents) -> Contents {
+        let (strangers, rest): (Contents, Contents) = contents
+            .into_iter()
+            .partition(|(path, ..)| path.starts_with(&RelPath::new("strangers").unwrap()) || path.as_bytes() == b"1");
+        let data: Vec<_> = strangers.iter().map(|(.., data)| &data[..]).collect();
+        assert_eq!(data, [&b"one"[..], b"", b"two"], "what the rules exclude was touched");
+        rest
     }
 }
 
@@ -283,7 +340,7 @@ fn every_kept_point_is_one_state_of_the_source_whatever_crashes() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seeds = match number("STANDIN_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("STANDIN_SCHEDULES").unwrap_or(300),
+        None => 0..number("STANDIN_SCHEDULES").unwrap_or(1000),
     };
     for seed in seeds {
         if let Err(panic) = std::panic::catch_unwind(|| run(seed)) {

@@ -1,9 +1,13 @@
 //! `standin set`.
 
+use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
 use standin_common::id::SetName;
-use standin_config::{Set, Settings, units};
+use standin_config::{Role, Rule, Set, Settings, units};
+use standin_replicator::listing::{self, Fate, Listed};
+use standin_replicator::os::OsVolume;
+use standin_replicator::rules::Rules;
 
 use super::{Failure, Scene, show, unexpected};
 use crate::control::{Answer, Request};
@@ -30,7 +34,8 @@ pub(super) enum SetCommand {
 pub(super) fn run(scene: &Scene<'_>, command: &SetCommand) -> Result<ExitCode, Failure> {
     match command {
         SetCommand::List => list(scene),
-        SetCommand::Show { set, .. } => {
+        SetCommand::Show { set, files: true } => files(scene, set),
+        SetCommand::Show { set, files: false } => {
             let settings = scene.settings()?;
             let set = find(&settings, set)?;
             scene.print(set, || definition(set))?;
@@ -86,6 +91,71 @@ fn definition(set: &Set) -> String {
         }
     }
     text
+}
+
+/// Lists as it walks: a root may have millions of objects.
+fn files(scene: &Scene<'_>, name: &SetName) -> Result<ExitCode, Failure> {
+    let settings = scene.settings()?;
+    let set = find(&settings, name)?;
+    if set.role(&settings.node.name) != Some(Role::Source) {
+        return Err(Failure::Usage(format!("the files of {name} are on {}: ask for them there", set.source)));
+    }
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut unreadable = 0;
+    for (index, root) in set.roots.iter().enumerate() {
+        let rules = Rules::new(&root.rules).map_err(Failure::failed)?;
+        let at_root = |error| Failure::failed(format!("{}: {error}", root.path.display()));
+        let volume = OsVolume::open_source(&root.path).map_err(at_root)?;
+        let listed = listing::list(&volume, &rules, |listed| {
+            let line = match &listed {
+                Ok(listed) if scene.json => as_json(index, listed),
+                Ok(listed) => as_text(listed, &root.rules),
+                Err(error) => {
+                    unreadable += 1;
+                    eprintln!("standin: {}", show::harmless(&error.to_string()));
+                    return Ok(());
+                }
+            };
+            writeln!(out, "{line}")
+        });
+        match listed.and_then(|()| out.flush()) {
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+            written => written.map_err(Failure::failed)?,
+        }
+    }
+    Ok(if unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn word(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Included => "replicated",
+        Fate::Excluded | Fate::ExcludedWithAll => "excluded",
+        Fate::Way => "way",
+        Fate::Special(_) => "never",
+    }
+}
+
+fn as_json(root: usize, listed: &Listed) -> String {
+    let path = listed.path.to_string();
+    let with_all = listed.fate == Fate::ExcludedWithAll;
+    let value = serde_json::json!({
+        "root": root, "path": path, "size": listed.size, "fate": word(listed.fate), "with_all_beneath": with_all, "rule": listed.rule,
+    });
+    value.to_string()
+}
+
+fn as_text(listed: &Listed, rules: &[Rule]) -> String {
+    let path = if listed.path.is_root() { "(the root)".to_owned() } else { show::harmless(&listed.path.to_string()) };
+    let by =
+        listed.rule.and_then(|rule| rules.get(rule).map(|found| format!("by rule {rule}, {} {:?}", found.effect, found.pattern)));
+    let why = match listed.fate {
+        Fate::Special(what) => format!("it is {what}"),
+        Fate::Way => format!("{}; replicated only if something in it is", by.unwrap_or_default()),
+        Fate::ExcludedWithAll => format!("{}, with all beneath it", by.unwrap_or_default()),
+        _ => by.unwrap_or_else(|| "no rule against it".to_owned()),
+    };
+    format!("{:<10}  {:>10}  {path}  ({why})", word(listed.fate), show::size(listed.size))
 }
 
 fn check(scene: &Scene<'_>, name: &SetName) -> Result<ExitCode, Failure> {

@@ -14,6 +14,7 @@ use standin_common::link::quic::Connection;
 use standin_common::message::{Comparison, OrphanLimit, OrphanPolicy, Purpose};
 use standin_config::{MaxOrphans, Orphans, Role, Set};
 use standin_replicator::report::{MirrorReport, PeerReport, SetReport, SetState, Wire};
+use standin_replicator::rules::Rules;
 use standin_replicator::source::meter::Meter;
 use standin_replicator::source::pace::Pace;
 
@@ -28,6 +29,7 @@ const MOST_ENDED: usize = 16;
 /// See the module.
 pub(super) struct SourceSet {
     pub(super) set: Set,
+    rules: Vec<Rules>,
     context: Arc<Context>,
     file: KeptFile,
     state: Mutex<State>,
@@ -77,7 +79,7 @@ fn new_mirror_id() -> MirrorId {
 
 impl SourceSet {
     /// With what was kept; an order that had not ended goes on when [`SourceSet::run`] runs.
-    pub(super) fn open(set: Set, context: Arc<Context>, directory: &Path) -> Result<Self, String> {
+    pub(super) fn open(set: Set, rules: Vec<Rules>, context: Arc<Context>, directory: &Path) -> Result<Self, String> {
         let (file, kept) = KeptFile::open(directory)?;
         let state = State {
             kept,
@@ -89,7 +91,7 @@ impl SourceSet {
             ended: VecDeque::new(),
             stopping: false,
         };
-        Ok(Self { set, context, file, state: Mutex::new(state), changed: Condvar::new() })
+        Ok(Self { set, rules, context, file, state: Mutex::new(state), changed: Condvar::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

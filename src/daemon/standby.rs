@@ -16,6 +16,7 @@ use standin_replicator::definition;
 use standin_replicator::journal::Point;
 use standin_replicator::os::{OsVolume, mount_point};
 use standin_replicator::report::{PeerReport, SetReport, SetState};
+use standin_replicator::rules::Rules;
 use standin_replicator::standby::comparing;
 use standin_replicator::standby::replica::{Replica, ReplicaError};
 use standin_replicator::standby::session::{self, Arrivals, SessionError};
@@ -42,6 +43,7 @@ struct Target {
 /// See the module.
 pub(super) struct StandbySet {
     pub(super) set: Set,
+    rules: Vec<Rules>,
     directory: PathBuf,
     state: Mutex<State>,
     changed: Condvar,
@@ -88,8 +90,8 @@ fn kind_name(kind: RootKind) -> &'static str {
 
 impl StandbySet {
     /// Opens the replica if there is one, which finishes what a crash interrupted.
-    pub(super) fn open(set: Set, directory: PathBuf) -> Self {
-        let standby = Self { set, directory, state: Mutex::default(), changed: Condvar::new() };
+    pub(super) fn open(set: Set, rules: Vec<Rules>, directory: PathBuf) -> Self {
+        let standby = Self { set, rules, directory, state: Mutex::default(), changed: Condvar::new() };
         if let Err(error) = standby.replica(None)
             && !matches!(error, StandbyError::Nothing)
         {
@@ -209,9 +211,9 @@ impl StandbySet {
         };
         let limit = self.set.journal_limit_bytes;
         let ended = match opening.purpose {
-            Purpose::Mirror => session::receive(&replica, opening, limit, (send, receive), lanes, &stopping),
+            Purpose::Mirror => session::receive(&replica, &self.rules, opening, limit, (send, receive), lanes, &stopping),
             Purpose::DryRun | Purpose::Verify => {
-                comparing::compare(&replica, &opening, (send, receive), lanes, &stopping).map(|()| None)
+                comparing::compare(&replica, &self.rules, &opening, (send, receive), lanes, &stopping).map(|()| None)
             }
         };
         let mut state = self.lock();

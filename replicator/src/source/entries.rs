@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use standin_common::entry::{Entry, Kind, Time};
 use standin_common::path::RelPath;
 
+use crate::rules::Rules;
 use crate::volume::{Object, ObjectKind, Place, Stamp, Volume};
 use crate::walk::{Walk, WalkError};
 
@@ -61,7 +62,7 @@ pub struct Entries<'a, V: Volume> {
 impl<'a, V: Volume> Entries<'a, V> {
     /// All entries, or those after a path: then the directories that this path is in come first, once more, and so does the path itself
     /// if it is a directory, since a directory gets its attributes when the walk leaves it.
-    pub fn new(volume: &'a V, after: Option<RelPath>, now: fn() -> SystemTime) -> Self {
+    pub fn new(volume: &'a V, after: Option<RelPath>, rules: &'a Rules, now: fn() -> SystemTime) -> Self {
         let mut above = Vec::new();
         let mut next = after.clone();
         while let Some(path) = next {
@@ -72,7 +73,7 @@ impl<'a, V: Volume> Entries<'a, V> {
         let disturbed = after.is_some();
         Self {
             volume,
-            walk: Walk::new(volume, after),
+            walk: Walk::new(volume, after, rules),
             above: above.into_iter(),
             first_names: HashMap::new(),
             hasher: blake3::Hasher::new(),

@@ -25,6 +25,7 @@ use super::pace::Pace;
 use super::queue::{Committed, Queue, Work};
 use crate::journal::Point;
 use crate::report::{FoundReport, Stage};
+use crate::rules::Rules;
 use crate::volume::Volume;
 
 /// Entries sent in one message, and bytes of names and attributes: whichever comes first.
@@ -98,6 +99,8 @@ pub struct Passed {
 pub struct Pass<'a, V> {
     /// The roots.
     pub volumes: &'a [V],
+    /// What of them is replicated, one for each root.
+    pub rules: &'a [Rules],
     /// What is asked of the standby.
     pub opening: MirrorOpening,
     /// Data streams, at least 1.
@@ -173,14 +176,14 @@ impl<V: Volume> Pass<'_, V> {
     fn walk(&self, after: Option<Position>, mut send: Option<&mut Sender>) -> Result<Vec<Evidence>, PassError> {
         self.meter.begin_walk();
         let mut evidence = Vec::new();
-        for (index, volume) in self.volumes.iter().enumerate() {
+        for (index, (volume, rules)) in self.volumes.iter().zip(self.rules).enumerate() {
             let root = RootIndex(index as u16);
             let passed = after.as_ref().filter(|after| after.root == root).map(|after| after.path.clone());
             if after.as_ref().is_some_and(|after| after.root > root) {
                 evidence.push(Evidence::missing());
                 continue;
             }
-            let mut entries = Entries::new(volume, passed, SystemTime::now);
+            let mut entries = Entries::new(volume, passed, rules, SystemTime::now);
             match &mut send {
                 Some(send) => self.send_entries(&mut entries, root, send)?,
                 None => {

@@ -273,7 +273,11 @@ impl<V: Volume> Target<'_, V> {
                 self.volume.make_directory(self.path).map_err(self.failed("making the directory"))
             }
             Op::RemoveDirectory if self.is_directory()? => {
-                self.volume.remove_directory(self.path).map_err(self.failed("removing the directory"))
+                match self.volume.remove_directory(self.path) {
+                    // What the rules exclude, or somebody else put there, is not ours to remove.
+                    Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+                    removed => removed.map_err(self.failed("removing the directory")),
+                }
             }
             // What it leads to vanished at the source before it was read, and was dropped: then there is nothing to lead to.
             Op::Link { to } if self.object_at(&Place::Tree(&to))?.is_none() => Ok(()),

@@ -14,12 +14,14 @@ use super::session::{Arrivals, SessionError, refusal};
 use super::state::Phase;
 use super::survey::{Survey, SurveyJoin};
 use crate::mirror::How;
+use crate::rules::Rules;
 use crate::store::Store;
 use crate::volume::Volume;
 
 /// Compares the replica with what the source says, to its end. Nothing else uses the replica meanwhile.
 pub fn compare<V: Volume, S: Store>(
     replica: &Replica<V, S>,
+    rules: &[Rules],
     opening: &MirrorOpening,
     (mut send, receive): Talk,
     lanes: &Arrivals,
@@ -43,7 +45,7 @@ pub fn compare<V: Volume, S: Store>(
     let objects = state.points.last().map_or(0, |point| point.objects);
     send.send(&MirrorAnswer::Ready { after: None, first: false, owners, objects }, &[])?;
     let how = How { comparison: opening.comparison, owners };
-    let survey = Survey::new(replica.volumes(), how, opening.purpose);
+    let survey = Survey::new(replica.volumes(), rules, how, opening.purpose);
     let session = Comparing { survey: &survey, send: Mutex::new(send), failed: Mutex::new(None), stopping };
     session.run(receive, lanes);
     session.failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)

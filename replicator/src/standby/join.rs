@@ -15,8 +15,9 @@ use super::receive::{ORPHANS, ReceiveError, Reception, failed};
 use super::resume::Before;
 use crate::journal::{Landing, Op};
 use crate::mirror::{self, Action, How};
+use crate::rules::Rules;
 use crate::store::Store;
-use crate::volume::{Object, ObjectKind, Place, Volume};
+use crate::volume::{Directory, Object, ObjectKind, Place, Volume};
 use crate::walk::{Step, Walk};
 
 /// A directory of the source that the walk is in.
@@ -33,6 +34,7 @@ struct OpenDirectory {
 pub struct Join<'r, 'a, V: Volume, S: Store> {
     reception: &'r Reception<'a, V, S>,
     how: How,
+    rules: &'r [Rules],
     root: Option<RootIndex>,
     replica: Option<Peekable<Walk<'r, V>>>,
     directories: Vec<OpenDirectory>,
@@ -45,11 +47,12 @@ pub struct Join<'r, 'a, V: Volume, S: Store> {
 }
 
 impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
-    /// For a pass that begins, or goes on.
-    pub fn new(reception: &'r Reception<'a, V, S>, how: How) -> Self {
+    /// For a pass that begins, or goes on; with the rules of each root.
+    pub fn new(reception: &'r Reception<'a, V, S>, how: How, rules: &'r [Rules]) -> Self {
         Self {
             reception,
             how,
+            rules,
             root: None,
             replica: None,
             directories: Vec::new(),
@@ -87,11 +90,15 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
     fn start_root(&mut self, root: RootIndex) -> Result<(), ReceiveError> {
         let volume = self.reception.volume(root)?;
         let after = self.reception.after().filter(|after| after.root == root).map(|after| after.path.clone());
-        self.replica = Some(Walk::new(volume, after).peekable());
+        self.replica = Some(Walk::new(volume, after, self.rules_of(root)?).peekable());
         self.root = Some(root);
         self.links.clear();
         self.claimed.clear();
         Ok(())
+    }
+
+    fn rules_of(&self, root: RootIndex) -> Result<&'r Rules, ReceiveError> {
+        self.rules.get(usize::from(root.0)).ok_or(ReceiveError::Protocol("it named a root that the set does not have"))
     }
 
     fn finish_root(&mut self) -> Result<(), ReceiveError> {
@@ -204,6 +211,9 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
             Some(step) => Some(step.object),
             None => self.already_passed(&entry)?,
         };
+        if self.is_blocked(&entry, here.as_ref())? {
+            return Ok(());
+        }
         let here = self.make_way(&entry, here)?;
         if let Kind::Hardlink { to } = &entry.kind {
             let to = to.clone();
@@ -242,6 +252,41 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         }
         let volume = self.reception.volume(self.current_root())?;
         volume.object(&Place::Tree(&entry.path)).map_err(failed("reading the replica", &entry.path))
+    }
+
+    /// Whether a directory is in the way of something else and holds what the rules exclude, which is not ours to take out.
+    fn is_blocked(&mut self, entry: &Entry, here: Option<&Object>) -> Result<bool, ReceiveError> {
+        let in_the_way = here.is_some_and(|here| here.kind == ObjectKind::Directory) && entry.kind != Kind::Directory;
+        let rules = self.rules_of(self.current_root())?;
+        if !in_the_way || rules.is_empty() || !self.holds_excluded(&entry.path, rules)? {
+            return Ok(false);
+        }
+        let text =
+            "a directory is in its place on the standby, and holds objects that the rules exclude: move it away".to_owned();
+        self.out.push(FromStandby::Problem { at: self.position(&entry.path), text });
+        Ok(true)
+    }
+
+    fn holds_excluded(&self, path: &RelPath, rules: &Rules) -> Result<bool, ReceiveError> {
+        let volume = self.reception.volume(self.current_root())?;
+        let mut directories = vec![path.clone()];
+        while let Some(path) = directories.pop() {
+            let reading = || failed("reading the replica", &path);
+            let directory = volume.open_directory(&path).map_err(reading())?;
+            let names = directory.names().map_err(reading())?;
+            for index in 0.. {
+                let Some(name) = names.get(index) else { break };
+                let Ok(child) = path.join(name) else { return Ok(true) };
+                if !rules.judge(&child).included {
+                    return Ok(true);
+                }
+                let object = directory.object(name).map_err(reading())?;
+                if object.is_some_and(|object| object.kind == ObjectKind::Directory) {
+                    directories.push(child);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Takes out a directory that is in the way of something else.

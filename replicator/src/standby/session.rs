@@ -19,6 +19,7 @@ use super::receive::{ReceiveError, Reception};
 use super::replica::{Replica, ReplicaError};
 use crate::journal::Point;
 use crate::mirror::How;
+use crate::rules::Rules;
 use crate::store::Store;
 use crate::volume::Volume;
 
@@ -104,6 +105,7 @@ impl Arrivals {
 /// that a source that goes on all the same is cut off before long.
 pub fn receive<V: Volume, S: Store>(
     replica: &Replica<V, S>,
+    rules: &[Rules],
     opening: MirrorOpening,
     journal_limit: u64,
     (mut send, receive): Talk,
@@ -123,7 +125,7 @@ pub fn receive<V: Volume, S: Store>(
     let objects = replica.state().points.last().map_or(0, |point| point.objects);
     let ready = MirrorAnswer::Ready { after: reception.after().cloned(), first: reception.first(), owners, objects };
     send.send(&ready, &[])?;
-    let session = Session { reception: &reception, send: Mutex::new(send), failed: Mutex::new(None), stopping };
+    let session = Session { reception: &reception, rules, send: Mutex::new(send), failed: Mutex::new(None), stopping };
     let point = session.run(receive, lanes, owners);
     if point.is_some() {
         // Acknowledged is what is durable; the source's stream ends when it is applied, too.
@@ -169,6 +171,7 @@ pub(super) fn refusal(error: &ReceiveError) -> Refusal {
 
 struct Session<'s, 'a, V: Volume, S: Store> {
     reception: &'s Reception<'a, V, S>,
+    rules: &'s [Rules],
     send: Mutex<Sender>,
     failed: Mutex<Option<SessionError>>,
     stopping: &'s (dyn Fn() + Sync),
@@ -229,7 +232,7 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
             Comparison::Difference if self.reception.first() => Comparison::Checksum,
             comparison => comparison,
         };
-        let mut join = Join::new(self.reception, How { comparison, owners });
+        let mut join = Join::new(self.reception, How { comparison, owners }, self.rules);
         while let Some((message, _)) = receive.receive::<FromSource>()? {
             match message {
                 FromSource::Entries { root, entries } => self.tell(join.entries(root, entries)?)?,

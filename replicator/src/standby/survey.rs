@@ -18,6 +18,7 @@ use standin_common::path::RelPath;
 
 use super::receive::{MOST_WANTED, ReceiveError, failed, lock};
 use crate::mirror::{self, Action, How};
+use crate::rules::Rules;
 use crate::volume::{Object, ObjectKind, Volume};
 use crate::walk::{Step, Walk};
 
@@ -36,6 +37,7 @@ struct Table {
 #[derive(Debug)]
 pub struct Survey<'a, V> {
     volumes: &'a [V],
+    rules: &'a [Rules],
     how: How,
     /// Whether the files of both sides are read and compared.
     reads: bool,
@@ -47,10 +49,10 @@ pub struct Survey<'a, V> {
 
 impl<'a, V: Volume> Survey<'a, V> {
     /// Of the roots of a replica, which nothing else writes to meanwhile.
-    pub fn new(volumes: &'a [V], how: How, purpose: Purpose) -> Self {
+    pub fn new(volumes: &'a [V], rules: &'a [Rules], how: How, purpose: Purpose) -> Self {
         let foretells = purpose != Purpose::Verify;
         let reads = !foretells || how.comparison == Comparison::Checksum;
-        Self { volumes, how, reads, foretells, table: Mutex::default(), arrived: Condvar::new() }
+        Self { volumes, rules, how, reads, foretells, table: Mutex::default(), arrived: Condvar::new() }
     }
 
     pub(super) fn volume(&self, root: RootIndex) -> Result<&'a V, ReceiveError> {
@@ -146,7 +148,10 @@ impl<'s, 'a, V: Volume> SurveyJoin<'s, 'a, V> {
                 return Err(ReceiveError::Protocol("its roots are out of order"));
             }
             self.finish_root(tell)?;
-            self.replica = Some(Walk::new(self.survey.volume(root)?, None).peekable());
+            let volume = self.survey.volume(root)?;
+            let rules = self.survey.rules.get(usize::from(root.0));
+            let rules = rules.ok_or(ReceiveError::Protocol("it named a root that the set does not have"))?;
+            self.replica = Some(Walk::new(volume, None, rules).peekable());
             self.root = Some(root);
             self.links.clear();
             self.claimed.clear();

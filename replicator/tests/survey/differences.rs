@@ -158,12 +158,12 @@ fn a_position_names_its_root() {
     let (source, standby) = twins();
     standby.remove(&Place::Tree(&path("leaf"))).unwrap();
     let roots = [standby.clone(), standby];
-    let shared = Survey::new(&roots, How { comparison: Comparison::Difference, owners: true }, Purpose::DryRun);
+    let shared = Survey::new(&roots, &RULES, How { comparison: Comparison::Difference, owners: true }, Purpose::DryRun);
     let mut join = SurveyJoin::new(&shared);
     let mut missing = Vec::new();
     for root in [RootIndex(0), RootIndex(1)] {
-        let entries =
-            Entries::new(&source, None, now).filter_map(|met| if let Met::Entry(entry) = met { Some(entry) } else { None });
+        let entries = Entries::new(&source, None, &RULES[0], now)
+            .filter_map(|met| if let Met::Entry(entry) = met { Some(entry) } else { None });
         let tell = &mut |message| {
             if let FromStandby::Findings(findings) = message {
                 missing.extend(findings.into_iter().filter(|found| found.difference == Difference::Missing));

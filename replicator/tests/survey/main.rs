@@ -15,6 +15,7 @@ use standin_common::message::{
 use standin_common::path::RelPath;
 use standin_common::tree::{GROUP_LEN, Root};
 use standin_replicator::mirror::How;
+use standin_replicator::rules::Rules;
 use standin_replicator::sim::{Disk, Fault, Random, SimVolume};
 use standin_replicator::source::entries::{Entries, Met};
 use standin_replicator::source::lane::{Found, Lane, LaneError, Sink};
@@ -22,6 +23,7 @@ use standin_replicator::standby::compare::CompareLane;
 use standin_replicator::standby::receive::ReceiveError;
 use standin_replicator::standby::survey::{Survey, SurveyJoin};
 use standin_replicator::volume::{ObjectKind, Place, Stamp, Volume, VolumeFile};
+use std::sync::LazyLock;
 
 mod differences;
 mod protocol;
@@ -49,6 +51,9 @@ impl Sink for Wire {
     }
 }
 
+/// No rules, for any root.
+static RULES: LazyLock<Vec<Rules>> = LazyLock::new(|| vec![Rules::everything(); 20]);
+
 fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1 << 40)
 }
@@ -67,12 +72,12 @@ fn survey(source: &SimVolume, standby: &SimVolume, purpose: Purpose, comparison:
 fn survey_over(source: &SimVolume, standby: &SimVolume, purpose: Purpose, comparison: Comparison, mut wire: Wire) -> Surveyed {
     let before = everything(standby);
     let (sources, standbys) = ([source.clone()], [standby.clone()]);
-    let shared = Survey::new(&standbys, How { comparison, owners: true }, purpose);
+    let shared = Survey::new(&standbys, &RULES, How { comparison, owners: true }, purpose);
     let mut join = SurveyJoin::new(&shared);
     let (mut from, mut to) = (Lane::comparing(&sources), CompareLane::new(&shared));
     let mut surveyed = Surveyed::default();
     let mut told = Vec::new();
-    let mut entries = Entries::new(source, None, now).peekable();
+    let mut entries = Entries::new(source, None, &RULES[0], now).peekable();
     let mut over = false;
     while !over {
         let tell = &mut |message| {

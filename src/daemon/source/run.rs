@@ -190,7 +190,7 @@ impl SourceSet {
             };
             running.meter.begin_pass(job.pass);
             let lanes = usize::from(self.set.lanes);
-            let pass = Pass { volumes: &volumes, opening, lanes, pace: &running.pace, meter: &running.meter };
+            let pass = Pass { volumes: &volumes, rules: &self.rules, opening, lanes, pace: &running.pace, meter: &running.meter };
             let passed = match pass.run(connection) {
                 Ok(passed) => passed,
                 Err(error) => return self.pass_failed(connection, &job, error),
@@ -294,7 +294,7 @@ impl SourceSet {
         let opening =
             MirrorOpening { purpose: compare.purpose, comparison: compare.comparison, ..self.opening(compare.mirror, &volumes) };
         let lanes = usize::from(self.set.lanes);
-        let pass = Pass { volumes: &volumes, opening, lanes, pace: &running.pace, meter: &running.meter };
+        let pass = Pass { volumes: &volumes, rules: &self.rules, opening, lanes, pace: &running.pace, meter: &running.meter };
         match pass.run(connection) {
             Ok(passed) => {
                 let job = Job {

@@ -7,6 +7,7 @@ use standin_common::path::RelPath;
 use standin_common::message::RootKind;
 
 use super::OsVolume;
+use crate::rules::Rules;
 use crate::volume::{Directory, ObjectKind, Place, SideId, Volume, VolumeFile};
 use crate::walk::Walk;
 
@@ -90,7 +91,7 @@ fn every_kind_is_walked_in_order() {
     volume.make_fifo(&Place::Tree(&path("fifo"))).unwrap();
     volume.make_symlink(&Place::Tree(&path("link")), b"/nowhere").unwrap();
     std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
-    let steps: Vec<_> = Walk::new(&volume, None).map(Result::unwrap).collect();
+    let steps: Vec<_> = Walk::new(&volume, None, &Rules::everything()).map(Result::unwrap).collect();
     assert!(steps.is_sorted_by(|a, b| a.path < b.path));
     assert_eq!(steps.len(), 12);
     assert!(std::fs::symlink_metadata(root.join("fifo")).unwrap().file_type().is_fifo());
@@ -98,7 +99,8 @@ fn every_kind_is_walked_in_order() {
     assert_eq!(kind("link"), ObjectKind::Symlink(b"/nowhere".to_vec()));
     assert_eq!(kind("socket"), ObjectKind::Special("a socket"));
     for (index, step) in steps.iter().enumerate() {
-        let rest: Vec<_> = Walk::new(&volume, Some(step.path.clone())).map(|step| step.unwrap().path).collect();
+        let rest: Vec<_> =
+            Walk::new(&volume, Some(step.path.clone()), &Rules::everything()).map(|step| step.unwrap().path).collect();
         assert!(rest.iter().eq(steps[index + 1..].iter().map(|step| &step.path)), "after {:?}", step.path);
     }
 }
@@ -114,7 +116,7 @@ fn trees_deeper_than_a_path_may_be_long() {
     let file = deep.join(b"file").unwrap();
     volume.create(&Place::Tree(&file)).unwrap().write_at(b"deep", 0).unwrap();
     assert_eq!(volume.object(&Place::Tree(&file)).unwrap().unwrap().size, 4);
-    assert_eq!(Walk::new(&volume, None).filter(Result::is_ok).count(), 42);
+    assert_eq!(Walk::new(&volume, None, &Rules::everything()).filter(Result::is_ok).count(), 42);
 }
 
 #[test]
