@@ -74,7 +74,8 @@ pub(crate) fn run(settings: Settings, config: &Path) -> Result<(), String> {
     };
     let serving = daemon.clone();
     start("accept", Box::new(move || serve::accept_all(&serving)))?;
-    for source in daemon.sources.values().cloned() {
+    for source in daemon.sources.values() {
+        let source = source.clone();
         start("source", Box::new(move || source.run()))?;
     }
     let control = Server::start(listener, Arc::new(handler::Requests(daemon.clone()))).map_err(|error| error.to_string())?;

@@ -36,7 +36,7 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
             if sets.is_empty() {
                 return format!("node {node}: no sets; write one into {}", scene.config.display());
             }
-            sets.iter().map(|set| describe(set)).collect::<Vec<_>>().join("\n")
+            sets.iter().map(describe).collect::<Vec<_>>().join("\n")
         })?;
         if !options.watch || std::io::stdout().flush().is_err() {
             return Ok(ExitCode::SUCCESS);
