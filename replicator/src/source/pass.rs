@@ -1,7 +1,7 @@
 //! One pass of a mirror, over a link: the walk, the lanes, the second walk, the commit.
 //!
 //! The calling thread walks and sends entries; one thread takes what the standby says; each lane has a thread that reads files and sends,
-//! and one that takes answers. They end together: whoever fails tells the [`Queue`], drops its stream, and the standby drops the others.
+//! and one that takes answers. They end together: whoever fails tells the queue, drops its stream, and the standby drops the others.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
