@@ -1,7 +1,8 @@
 //! The command line: what was typed, and a file for each command.
 
-mod bar;
+pub(crate) mod bar;
 mod check;
+mod demo;
 mod init;
 mod mirror;
 mod pages;
@@ -10,7 +11,7 @@ mod points;
 mod promote;
 mod run;
 mod set;
-mod show;
+pub(crate) mod show;
 mod status;
 mod verify;
 
@@ -74,6 +75,8 @@ enum Command {
     Status(status::Options),
     /// Read both sides again and compare them.
     Verify(verify::Options),
+    /// See the main job done, on this machine: two nodes, a mail server's volume, a crash, a promotion. Nothing is left behind.
+    Demo(demo::Options),
     /// Print a completion script.
     Completions {
         /// For which shell.
@@ -197,6 +200,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Promote(options) => promote::run(&scene, options),
         Command::Status(options) => status::run(&scene, options),
         Command::Verify(options) => verify::run(&scene, options),
+        Command::Demo(options) => demo::run(&scene, options),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Arguments::command(), "standin", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

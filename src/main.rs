@@ -3,6 +3,7 @@
 mod cli;
 mod control;
 mod daemon;
+mod demo;
 
 use std::process::ExitCode;
 

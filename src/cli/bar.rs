@@ -8,11 +8,11 @@ use standin_replicator::report::{SetReport, Stage};
 use super::show;
 
 /// A bar, or nothing where nobody would see it.
-pub(super) struct Bar(Option<ProgressBar>);
+pub(crate) struct Bar(Option<ProgressBar>);
 
 impl Bar {
     /// A bar that shows nothing yet.
-    pub(super) fn new(json: bool) -> Self {
+    pub(crate) fn new(json: bool) -> Self {
         if json || !std::io::stderr().is_terminal() {
             return Self(None);
         }
@@ -24,7 +24,7 @@ impl Bar {
     }
 
     /// Shows how far a mirror is.
-    pub(super) fn show(&self, report: &SetReport) {
+    pub(crate) fn show(&self, report: &SetReport) {
         let Some(bar) = &self.0 else { return };
         bar.set_message(describe(report));
         if let Some(progress) = &report.mirror {
@@ -43,7 +43,7 @@ impl Drop for Bar {
 }
 
 /// A mirror in one line.
-pub(super) fn describe(report: &SetReport) -> String {
+pub(crate) fn describe(report: &SetReport) -> String {
     let trouble = || report.trouble.clone().unwrap_or_else(|| format!("connecting to {}", report.peer.node));
     let Some(progress) = &report.mirror else { return trouble() };
     let stage = match progress.stage {

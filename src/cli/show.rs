@@ -7,7 +7,7 @@ use standin_common::entry::Time;
 use standin_replicator::journal::Point;
 
 /// Prints to standard output; a reader that has gone away, such as `head`, is no error.
-pub(super) fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let newline = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
     // There is nobody left to tell.
@@ -15,7 +15,7 @@ pub(super) fn print(text: &str) {
 }
 
 /// A size in bytes: `1.2 GiB`.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -31,7 +31,7 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// A span of time: `340 ms`, `12.3 s`, `4 min 05 s`, `3 h 20 min`, `2 d 4 h`.
-pub(super) fn span(seconds: f64) -> String {
+pub(crate) fn span(seconds: f64) -> String {
     let whole = seconds as u64;
     match whole {
         0 => format!("{:.0} ms", seconds * 1000.0),
@@ -43,30 +43,30 @@ pub(super) fn span(seconds: f64) -> String {
 }
 
 /// A time in UTC, as RFC 3339.
-pub(super) fn time(at: Time) -> String {
+pub(crate) fn time(at: Time) -> String {
     let since = Duration::new(u64::try_from(at.secs).unwrap_or(0), at.nanos);
     humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
 }
 
 /// How long ago a time was.
-pub(super) fn age(at: Time) -> String {
+pub(crate) fn age(at: Time) -> String {
     let since = Duration::new(u64::try_from(at.secs).unwrap_or(0), at.nanos);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{} ago", span(now.saturating_sub(since).as_secs_f64()))
 }
 
 /// How good a point is.
-pub(super) fn grade(point: &Point) -> &'static str {
+pub(crate) fn grade(point: &Point) -> &'static str {
     if point.consistent { "consistent" } else { "one by one" }
 }
 
 /// Text of another machine or disk, with nothing in it that could upset a terminal.
-pub(super) fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 /// Rows under a heading, each column as wide as its widest cell.
-pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([heading[column].chars().count()]).max().unwrap_or(0)
