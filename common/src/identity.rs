@@ -119,6 +119,11 @@ impl Identity {
         self.certificate.clone()
     }
 
+    /// Another secret of this node, which stays the same as long as its key; `context` tells what it is for.
+    pub(crate) fn derive(&self, context: &str) -> [u8; 32] {
+        blake3::derive_key(context, self.key.secret_der())
+    }
+
     pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
         self.key.clone_key()
     }

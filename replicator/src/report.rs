@@ -158,11 +158,11 @@ pub struct MirrorReport {
     pub objects: u64,
     /// Bytes of its files.
     pub bytes: u64,
-    /// Objects that only the standby had.
+    /// Objects that only the standby had, in all passes.
     pub orphans: u64,
     /// Orphans that were left in the replica.
     pub orphans_left: u64,
-    /// Files asked for.
+    /// Files asked for, in all passes.
     pub wanted_files: u64,
     /// Bytes of those.
     pub wanted_bytes: u64,

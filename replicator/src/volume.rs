@@ -14,6 +14,14 @@ use standin_common::path::RelPath;
 
 pub use names::{Names, TooManyNames};
 
+/// The name at the top of a root that is never part of the tree: it may hold the side area.
+pub const RESERVED: &[u8] = b".standin";
+
+/// Whether a path is [`RESERVED`], or beneath it.
+pub fn is_reserved(path: &RelPath) -> bool {
+    path.components().next() == Some(RESERVED)
+}
+
 /// An object outside the tree but on the same file system: staged to be put in, or parked when taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SideId {

@@ -18,7 +18,7 @@ use standin_replicator::rules::Rules;
 use standin_replicator::source::meter::Meter;
 use standin_replicator::source::pace::Pace;
 
-use self::kept::{Job, Kept, KeptFile};
+use self::kept::{Job, Kept, KeptFile, Ordered};
 use super::path_report;
 use super::peer::Context;
 use crate::control::{Failed, FailedKind, MirrorOrder};
@@ -122,8 +122,7 @@ impl SourceSet {
             Orphans::Report => OrphanPolicy::Report,
             Orphans::Keep => OrphanPolicy::Keep,
         });
-        let job = Job {
-            mirror,
+        let ordered = Ordered {
             comparison,
             orphans,
             orphan_limit: match max_orphans {
@@ -132,13 +131,9 @@ impl SourceSet {
             },
             limit_bytes_per_second: order.limit_bytes_per_second.or(self.set.limit_bytes_per_second),
             emptied_is_meant: order.max_orphans == Some(MaxOrphans::Share(100)) || orphans != OrphanPolicy::Remove,
-            pass: 1,
-            paused: false,
-            resumed: 0,
         };
         if let Some(running) = &self.lock().kept.job {
-            let same = Job { mirror, pass: 1, paused: false, resumed: 0, ..running.clone() } == job;
-            return match (same, running.paused) {
+            return match (running.ordered == ordered, running.paused) {
                 (true, false) => Ok((running.mirror, false)),
                 (_, true) => Err(failed(FailedKind::Refused, self.advice("a mirror is paused", "mirror resume", "mirror stop"))),
                 (false, false) => Err(failed(
@@ -147,7 +142,7 @@ impl SourceSet {
                 )),
             };
         }
-        self.keep(|kept| kept.job = Some(job))?;
+        self.keep(|kept| kept.job = Some(Job::new(mirror, ordered)))?;
         Ok((mirror, true))
     }
 

@@ -32,8 +32,7 @@ const MOST_RATIO: f64 = 1.5;
 const MOST_SHARE: f64 = 0.005;
 
 /// Everything that is on the stage.
-struct Play<'a> {
-    stage: &'a Arc<Stage>,
+struct Play {
     options: Options,
     tell: Telling,
     volume: PathBuf,
@@ -63,7 +62,7 @@ pub(super) fn play(stage: &Arc<Stage>, options: Options) -> Result<Outcome, Demo
     let (alpha, beta) = nodes::set_up(stage, &volume, &replica)?;
     tell.line(&format!("alpha, the source:   {}", alpha.fingerprint));
     tell.line(&format!("beta, the standby:   {}", beta.fingerprint));
-    let mut play = Play { stage, options, tell, volume, replica, alpha, beta };
+    let mut play = Play { options, tell, volume, replica, alpha, beta };
     let writer = play.first_mirror()?;
     play.difference(&contents)?;
     play.orphans()?;
@@ -76,7 +75,7 @@ pub(super) fn play(stage: &Arc<Stage>, options: Options) -> Result<Outcome, Demo
     Ok(play.tell.end(kept))
 }
 
-impl Play<'_> {
+impl Play {
     fn first_mirror(&mut self) -> Result<Writer, DemoError> {
         self.tell.heading("First mirror, while the mailbox is being written to");
         let changed = self.changed()?;

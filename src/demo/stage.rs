@@ -83,7 +83,8 @@ impl Stage {
     /// Starts a process.
     pub(super) fn spawn(&self, mut command: Command) -> Result<Actor, DemoError> {
         let mut cast = self.lock();
-        let child = at("start", Path::new(command.get_program()), command.spawn())?;
+        let started = command.spawn();
+        let child = at("start", Path::new(command.get_program()), started)?;
         cast.last += 1;
         let actor = Actor(cast.last);
         cast.running.insert(actor.0, child);

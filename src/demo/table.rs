@@ -143,10 +143,13 @@ impl Telling {
         self.print(&format!("\n{}", show::table(&heading, &rows)));
         let failed = self.outcome.checks.iter().filter(|check| !check.held).count();
         let checks = self.outcome.checks.len();
-        let result = if failed == 0 { format!("all {checks} checks held") } else { format!("{failed} of {checks} checks FAILED") };
-        let left = self.outcome.kept.as_ref().map_or("nothing is left behind".to_owned(), |base| {
-            format!("everything is kept in {}", base.display())
-        });
+        let result =
+            if failed == 0 { format!("all {checks} checks held") } else { format!("{failed} of {checks} checks FAILED") };
+        let left = self
+            .outcome
+            .kept
+            .as_ref()
+            .map_or("nothing is left behind".to_owned(), |base| format!("everything is kept in {}", base.display()));
         self.print(&format!("{result} in {}; {left}", show::span(self.outcome.seconds)));
         self.outcome
     }

@@ -1,7 +1,9 @@
-//! What only Linux tells about processes.
+//! What only Linux tells about processes, and what only it mounts.
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -45,4 +47,54 @@ pub(crate) fn peak_rss_kib_of_tree(root: u32, except: Option<u32>, program: &str
 fn parent(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Whether this is run as root, which may mount; says that a test does nothing if it is not.
+pub(crate) fn is_root(test: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        println!("{test} needs root: not run");
+    }
+    root
+}
+
+/// A mounted file system, unmounted when dropped.
+pub(crate) struct Mount(PathBuf);
+
+impl Mount {
+    /// A file system in memory.
+    pub(crate) fn tmpfs(at: &Path, size: &str) -> Self {
+        fs::create_dir_all(at).unwrap();
+        run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "standin-test", at.to_str().unwrap()]);
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily: a daemon of a test that failed may still be in it.
+        run("umount", &["-l", self.0.to_str().unwrap()]);
+    }
+}
+
+/// A block device made of a file, gone when dropped.
+pub(crate) struct LoopDevice(pub(crate) PathBuf);
+
+impl LoopDevice {
+    /// Of this image; `None` if the system has no such devices.
+    pub(crate) fn of(image: &Path) -> Option<Self> {
+        let output = Command::new("losetup").args(["--find", "--show"]).arg(image).output().unwrap();
+        output.status.success().then(|| Self(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())))
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        run("losetup", &["--detach", self.0.to_str().unwrap()]);
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let status = Command::new(program).args(arguments).status().unwrap();
+    assert!(status.success(), "{program} {arguments:?}: {status}");
 }

@@ -3,9 +3,11 @@
 //! Included by path, so every user has parts that it does not need.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+mod pair;
 #[cfg(target_os = "linux")]
 #[path = "linux.rs"]
 mod platform;
+mod proxy;
 mod wait;
 
 use std::fs::{self, File, OpenOptions};
@@ -13,10 +15,15 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 #[allow(unused_imports)]
-pub(crate) use platform::{peak_rss_kib, peak_rss_kib_of_tree, terminate};
+pub(crate) use pair::{Pair, assert_same, copy_standby, copy_tree, rsync_todo, seed, shell};
+#[allow(unused_imports)]
+pub(crate) use platform::{LoopDevice, Mount, is_root, peak_rss_kib, peak_rss_kib_of_tree, terminate};
+#[allow(unused_imports)]
+pub(crate) use proxy::Proxy;
 #[allow(unused_imports)]
 pub(crate) use wait::{wait_for, wait_until};
 
@@ -94,6 +101,12 @@ impl Node {
         let state = node.state_dir();
         node.run(&["init", "--name", name, "--listen", &listen.to_string(), "--state-dir", state.to_str().unwrap()]).expect(0);
         node
+    }
+
+    /// A node whose directory somebody else filled, or will.
+    pub(crate) fn taken_over(base: &Path, name: &str) -> Self {
+        let listen = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), free_udp_port());
+        Self { name: name.to_owned(), dir: base.join(name), listen, prefix: Vec::new(), daemon: None }
     }
 
     /// Its settings file.
@@ -241,7 +254,15 @@ pub(crate) fn running_pair(base: &Path, path: &Path, target: &Path, more: &str) 
     (alpha, beta)
 }
 
-/// A port that was free just now. Two of them asked for one after the other differ.
+/// A port that is free. It lies below those that the system gives to whoever asks for any, so that nobody else gets it before it is
+/// used; processes begin at different places.
 pub(crate) fn free_udp_port() -> u16 {
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(97);
+    let ports = (0..COUNT).map(|_| FIRST + begin.wrapping_add(NEXT.fetch_add(1, Relaxed)) % COUNT);
+    let mut free =
+        ports.filter_map(|port| u16::try_from(port).ok()).filter(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    free.next().expect("a port is free")
 }

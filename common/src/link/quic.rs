@@ -102,7 +102,7 @@ impl Endpoint {
         server.transport_config(tuning::transport());
         let mut listening = Vec::new();
         for address in listen {
-            let endpoint = quinn_endpoint(&runtime, *address, Some(server.clone()))?;
+            let endpoint = quinn_endpoint(&runtime, &identity, *address, Some(server.clone()))?;
             runtime.handle().spawn(accept::receive_all(endpoint.clone(), reception.clone()));
             listening.push(endpoint);
         }
@@ -185,7 +185,7 @@ impl Endpoint {
             return Ok(endpoint.clone());
         }
         let any = if towards.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let endpoint = quinn_endpoint(&self.runtime, SocketAddr::new(any, 0), None)?;
+        let endpoint = quinn_endpoint(&self.runtime, &self.identity, SocketAddr::new(any, 0), None)?;
         endpoints.push(endpoint.clone());
         Ok(endpoint)
     }
@@ -226,12 +226,13 @@ async fn welcomed(connecting: quinn::Connecting) -> Result<quinn::Connection, Li
 
 fn quinn_endpoint(
     runtime: &Runtime,
+    identity: &Identity,
     address: SocketAddr,
     server: Option<quinn::ServerConfig>,
 ) -> Result<quinn::Endpoint, LinkError> {
     let socket = socket::bind(address)?;
     let _within = runtime.handle().enter();
-    let endpoint = quinn::Endpoint::new(tuning::endpoint(), server, socket, Arc::new(quinn::TokioRuntime))
+    let endpoint = quinn::Endpoint::new(tuning::endpoint(identity), server, socket, Arc::new(quinn::TokioRuntime))
         .map_err(|why| local(format!("set up UDP {address}"))(&why))?;
     runtime.keep(endpoint.clone());
     Ok(endpoint)

@@ -8,7 +8,7 @@ use std::iter::Peekable;
 
 use standin_common::entry::{Attrs, Entry, Kind};
 use standin_common::id::RootIndex;
-use standin_common::message::{Difference, Finding, FromStandby, OrphanPolicy, Position, Want};
+use standin_common::message::{Difference, Finding, FromStandby, OrphanPolicy, Position, RootKind, Want};
 use standin_common::path::RelPath;
 
 use super::receive::{ORPHANS, ReceiveError, Reception, failed};
@@ -17,7 +17,7 @@ use crate::journal::{Landing, Op};
 use crate::mirror::{self, Action, How};
 use crate::rules::Rules;
 use crate::store::Store;
-use crate::volume::{Directory, Object, ObjectKind, Place, Volume};
+use crate::volume::{Directory, Object, ObjectKind, Place, Volume, is_reserved};
 use crate::walk::{Step, Walk};
 
 /// A directory of the source that the walk is in.
@@ -36,6 +36,8 @@ pub struct Join<'r, 'a, V: Volume, S: Store> {
     how: How,
     rules: &'r [Rules],
     root: Option<RootIndex>,
+    /// The last entry of this root.
+    last: Option<RelPath>,
     replica: Option<Peekable<Walk<'r, V>>>,
     directories: Vec<OpenDirectory>,
     /// Directories of the replica that the source does not have, to be removed after what they hold.
@@ -54,6 +56,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
             how,
             rules,
             root: None,
+            last: None,
             replica: None,
             directories: Vec::new(),
             leaving: Vec::new(),
@@ -92,6 +95,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         let after = self.reception.after().filter(|after| after.root == root).map(|after| after.path.clone());
         self.replica = Some(Walk::new(volume, after, self.rules_of(root)?).peekable());
         self.root = Some(root);
+        self.last = None;
         self.links.clear();
         self.claimed.clear();
         Ok(())
@@ -207,6 +211,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         }
         self.leave_orphans(Some(&entry.path))?;
         self.leave_directories(Some(&entry.path))?;
+        self.check_place(&entry)?;
         let here = match self.next_if(|path| *path == entry.path)? {
             Some(step) => Some(step.object),
             None => self.already_passed(&entry)?,
@@ -214,7 +219,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         if self.is_blocked(&entry, here.as_ref())? {
             return Ok(());
         }
-        let here = self.make_way(&entry, here)?;
+        let (here, cleared) = self.make_way(&entry, here)?;
         if let Kind::Hardlink { to } = &entry.kind {
             let to = to.clone();
             return self.join_link(&entry, &to, here);
@@ -238,7 +243,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
             }
             action => match entry.kind {
                 Kind::Directory => self.join_directory(entry, here, action),
-                Kind::File { size } => self.join_file(entry.path, size, entry.linked, here, action),
+                Kind::File { size } => self.join_file(entry.path, size, entry.linked, (here, cleared), action),
                 _ => self.make_object(entry, here),
             },
         }
@@ -289,8 +294,33 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         Ok(false)
     }
 
-    /// Takes out a directory that is in the way of something else.
-    fn make_way(&mut self, entry: &Entry, here: Option<Object>) -> Result<Option<Object>, ReceiveError> {
+    /// Refuses what no walk meets: anything out of order, outside the directories that were announced, or of a name that is reserved.
+    fn check_place(&mut self, entry: &Entry) -> Result<(), ReceiveError> {
+        if self.last.as_ref().is_some_and(|last| *last >= entry.path) {
+            return Err(ReceiveError::Protocol("its entries are out of order"));
+        }
+        let parent = entry.path.parent();
+        if parent.as_ref() != self.directories.last().map(|open| &open.path) {
+            return Err(ReceiveError::Protocol("it sent an object without its directory"));
+        }
+        let kind = self.reception.opening().roots.get(usize::from(self.current_root().0));
+        let fits = match entry.kind {
+            Kind::Directory => kind == Some(&RootKind::Directory),
+            Kind::File { .. } => kind == Some(&RootKind::File),
+            _ => false,
+        };
+        if parent.is_none() && !fits {
+            return Err(ReceiveError::Protocol("its root is not what it said"));
+        }
+        if is_reserved(&entry.path) {
+            return Err(ReceiveError::Protocol("it sent an object of a reserved name"));
+        }
+        self.last = Some(entry.path.clone());
+        Ok(())
+    }
+
+    /// Takes out a directory that is in the way of something else; says whether there was one.
+    fn make_way(&mut self, entry: &Entry, here: Option<Object>) -> Result<(Option<Object>, bool), ReceiveError> {
         match here {
             Some(here) if here.kind == ObjectKind::Directory && entry.kind != Kind::Directory => {
                 self.leaving.push((entry.path.clone(), None));
@@ -298,9 +328,9 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
                     self.take_out(step, None)?;
                 }
                 self.leave_orphans(None)?;
-                Ok(None)
+                Ok((None, true))
             }
-            here => Ok(here),
+            here => Ok((here, false)),
         }
     }
 
@@ -351,7 +381,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         path: RelPath,
         size: u64,
         linked: bool,
-        here: Option<Object>,
+        (here, cleared): (Option<Object>, bool),
         action: Action,
     ) -> Result<(), ReceiveError> {
         let at = self.position(&path);
@@ -360,7 +390,8 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
             self.touch();
             return Ok(());
         }
-        let here = here.filter(|here| here.kind == ObjectKind::File || !self.in_place());
+        let in_place = self.in_place() && !cleared;
+        let here = here.filter(|here| here.kind == ObjectKind::File || !in_place);
         // An object with other names on the standby than on the source must not be written in place.
         let own = |here: &Object| {
             here.kind == ObjectKind::File && (here.names == 1 || linked && self.links.get(&path).copied().flatten().is_some())
@@ -372,7 +403,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
                 let replaces = matches!(landing, Landing::Staged(_)) && here.is_some();
                 (landing, replaces, Some((file, overlay)))
             }
-            _ if self.in_place() && (here.is_none() || writable) => (Landing::InPlace, false, None),
+            _ if in_place && (here.is_none() || writable) => (Landing::InPlace, false, None),
             _ if writable && (action == Action::Compare || linked || at_root) => (Landing::Journal, false, None),
             _ => (Landing::Staged(self.reception.new_side()), here.is_some(), None),
         };

@@ -23,8 +23,8 @@ use crate::rules::Rules;
 use crate::store::Store;
 use crate::volume::Volume;
 
-/// How often what was received is made durable.
-const MARK_EVERY: Duration = Duration::from_secs(1);
+/// How often what was received is made durable. What came since is lost in a crash, and sent again.
+const MARK_EVERY: Duration = Duration::from_millis(250);
 /// Marks may take at most one part in so many of the time.
 const MARK_SHARE: u32 = 5;
 /// The most lanes of a pass.

@@ -5,29 +5,58 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use standin_common::disk::{self, DiskError, Mode};
 use standin_common::id::{Generation, MirrorId};
-use standin_common::message::{Comparison, OrphanLimit, OrphanPolicy};
+use standin_common::message::{Comparison, JoinSummary, OrphanLimit, OrphanPolicy};
 use standin_replicator::journal::Point;
 use standin_replicator::source::safety::Remembered;
 
 const FILE: &str = "source.json";
 const FORMAT: u16 = 1;
 
-/// A mirror that was ordered and has not ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Job {
-    /// The first pass has this identity, each further one the next.
-    pub(super) mirror: MirrorId,
+/// What was ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ordered {
     pub(super) comparison: Comparison,
     pub(super) orphans: OrphanPolicy,
     pub(super) orphan_limit: OrphanLimit,
     pub(super) limit_bytes_per_second: Option<u64>,
     /// An emptied root is meant to be one.
     pub(super) emptied_is_meant: bool,
+}
+
+/// A mirror that was ordered and has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Job {
+    /// The first pass has this identity, each further one the next.
+    pub(super) mirror: MirrorId,
+    #[serde(flatten)]
+    pub(super) ordered: Ordered,
     /// The pass that it is at, from 1.
     pub(super) pass: u32,
     pub(super) paused: bool,
     /// How often it went on after a cut.
     pub(super) resumed: u32,
+    /// What the passes before this one did; only removed orphans are counted in it.
+    #[serde(default)]
+    pub(super) before: JoinSummary,
+}
+
+impl Job {
+    /// A mirror that has not begun.
+    pub(super) fn new(mirror: MirrorId, ordered: Ordered) -> Self {
+        Self { mirror, ordered, pass: 1, paused: false, resumed: 0, before: JoinSummary::default() }
+    }
+
+    /// The next pass, after one that found this and left so many orphans.
+    pub(super) fn next_pass(&self, found: &JoinSummary, orphans_left: u64) -> Self {
+        let before = JoinSummary {
+            standby_objects: found.standby_objects,
+            orphans: self.before.orphans + found.orphans.saturating_sub(orphans_left),
+            wanted_files: self.before.wanted_files + found.wanted_files,
+            wanted_bytes: self.before.wanted_bytes + found.wanted_bytes,
+            changed_objects: self.before.changed_objects + found.changed_objects,
+        };
+        Self { pass: self.pass + 1, before, ..self.clone() }
+    }
 }
 
 /// Everything that is kept.

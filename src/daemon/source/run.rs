@@ -16,7 +16,7 @@ use standin_replicator::source::pace::Pace;
 use standin_replicator::source::pass::{Pass, PassError, Passed};
 use standin_replicator::source::safety::{self, Remembered, UnsafeRoot};
 
-use super::kept::Job;
+use super::kept::{Job, Ordered};
 use super::{Compare, Running, SourceSet, carried, failed};
 use crate::control::{Failed, FailedKind};
 use crate::daemon::peer;
@@ -175,17 +175,17 @@ impl SourceSet {
     }
 
     fn mirror(&self, connection: &Connection, mut job: Job) -> Outcome {
-        let (volumes, remembered) = match self.open_roots(job.emptied_is_meant) {
+        let (volumes, remembered) = match self.open_roots(job.ordered.emptied_is_meant) {
             Ok(opened) => opened,
             Err(error) => return self.give_up(job.mirror, failed(FailedKind::Refused, error.to_string())),
         };
-        let running = self.running(job.mirror, job.limit_bytes_per_second, connection);
-        tracing::info!(pass = job.pass, comparison = ?job.comparison, resumed = job.resumed, "mirror");
+        let running = self.running(job.mirror, job.ordered.limit_bytes_per_second, connection);
+        tracing::info!(pass = job.pass, comparison = ?job.ordered.comparison, resumed = job.resumed, "mirror");
         loop {
             let opening = MirrorOpening {
-                comparison: if job.pass == 1 { job.comparison } else { Comparison::Difference },
-                orphans: job.orphans,
-                orphan_limit: job.orphan_limit,
+                comparison: if job.pass == 1 { job.ordered.comparison } else { Comparison::Difference },
+                orphans: job.ordered.orphans,
+                orphan_limit: job.ordered.orphan_limit,
                 ..self.opening(MirrorId(job.mirror.0 + u64::from(job.pass)), &volumes)
             };
             running.meter.begin_pass(job.pass);
@@ -197,7 +197,8 @@ impl SourceSet {
             };
             let consistent = passed.point.as_ref().is_some_and(|point| point.consistent);
             let last = consistent || job.pass >= u32::from(self.set.passes) || running.meter.flaws.load(Relaxed) > 0;
-            let next = Job { pass: job.pass + 1, ..job.clone() };
+            let left = passed.point.as_ref().map_or(0, |point| point.orphans);
+            let next = job.next_pass(&passed.summary, left);
             let kept = self.keep(|kept| {
                 // Whoever stopped or paused it meanwhile has changed the job.
                 if kept.job.as_ref().is_some_and(|kept| kept.mirror == job.mirror) {
@@ -297,17 +298,14 @@ impl SourceSet {
         let pass = Pass { volumes: &volumes, rules: &self.rules, opening, lanes, pace: &running.pace, meter: &running.meter };
         match pass.run(connection) {
             Ok(passed) => {
-                let job = Job {
-                    mirror: compare.mirror,
+                let ordered = Ordered {
                     comparison: compare.comparison,
                     orphans: OrphanPolicy::Keep,
                     orphan_limit: OrphanLimit::Count(0),
                     limit_bytes_per_second: None,
-                    emptied_is_meant: false,
-                    pass: 1,
-                    paused: false,
-                    resumed: 0,
+                    emptied_is_meant: true,
                 };
+                let job = Job::new(compare.mirror, ordered);
                 let report = self.mirror_report(&job, &running, &passed, connection);
                 self.settle(None);
                 self.end(compare.mirror, Ok(report));
@@ -327,7 +325,7 @@ impl SourceSet {
         let (findings, finding_count) = running.meter.findings.get();
         MirrorReport {
             mirror: job.mirror,
-            comparison: job.comparison,
+            comparison: job.ordered.comparison,
             failed: None,
             point: passed.point.as_ref().map(|point| point.number),
             consistent: passed.point.as_ref().is_some_and(|point| point.consistent),
@@ -335,11 +333,11 @@ impl SourceSet {
             resumed: job.resumed,
             objects: progress.objects,
             bytes: progress.bytes,
-            orphans: passed.summary.orphans,
+            orphans: job.before.orphans + passed.summary.orphans,
             orphans_left: passed.point.as_ref().map_or(passed.summary.orphans, |point| point.orphans),
-            wanted_files: passed.summary.wanted_files,
-            wanted_bytes: passed.summary.wanted_bytes,
-            changed_objects: passed.summary.changed_objects,
+            wanted_files: job.before.wanted_files + passed.summary.wanted_files,
+            wanted_bytes: job.before.wanted_bytes + passed.summary.wanted_bytes,
+            changed_objects: job.before.changed_objects + passed.summary.changed_objects,
             data_bytes: progress.data_bytes,
             wire: progress.wire,
             seconds: running.meter.seconds(),

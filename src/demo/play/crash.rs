@@ -21,7 +21,7 @@ const SECONDS: u64 = 3;
 /// It dies when so much is done, in percent.
 const PERCENT: u64 = 50;
 
-impl Play<'_> {
+impl Play {
     /// Returns what the mailbox has at the point that is made in the end.
     pub(super) fn crash(&mut self) -> Result<MailboxState, DemoError> {
         self.tell.heading("The standby is killed in the middle of a mirror");

@@ -7,12 +7,13 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use standin_common::path::RelPath;
 
+pub(super) use crate::volume::RESERVED;
+use crate::volume::is_reserved;
+
 /// Longest path given to the kernel at once; `PATH_MAX` is 4096 with the final NUL.
 const PIECE: usize = 4000;
 /// How often a lookup is repeated that the kernel broke off because of a rename elsewhere.
 const ATTEMPTS: u32 = 64;
-/// The name at the top of a root that is never part of the tree: it may hold the side area.
-pub(super) const RESERVED: &[u8] = b".standin";
 
 /// Flags of a handle that only names an object: no permission to read it is needed, and nothing happens to a device.
 pub(super) const NAME_ONLY: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -60,8 +61,7 @@ pub(super) fn parent<'a, 'p>(root: BorrowedFd<'a>, path: &'p RelPath) -> io::Res
 
 /// The side area must be out of a peer's reach.
 fn refuse_reserved(path: &RelPath) -> io::Result<()> {
-    let bytes = path.as_bytes();
-    if bytes.starts_with(RESERVED) && matches!(bytes.get(RESERVED.len()), None | Some(b'/')) {
+    if is_reserved(path) {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the name '.standin' at the top of a root is Standin's own"));
     }
     Ok(())

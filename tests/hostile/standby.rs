@@ -1,0 +1,1 @@
+//! A hostile standby against a source's daemon.
