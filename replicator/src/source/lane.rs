@@ -12,7 +12,8 @@ use standin_common::tree::{GROUP_LEN, GroupFold, LEAF_LEN, Value, group_count, g
 
 pub use super::ranges::{Found, MOST_RANGES};
 use super::ranges::{Outcome, Ranges};
-use super::whole::{PIECE_LEN, Pieces};
+use super::whole::{PIECE_LEN, Pieces, Sent};
+use crate::mirror::SMALL_LEN;
 use crate::pack::Packer;
 use crate::volume::{Object, Place, Volume, VolumeFile};
 
@@ -23,7 +24,7 @@ const GROUPS_PER_READ: u64 = (PIECE_LEN / GROUP_LEN) as u64;
 /// Groups announced and not answered, of one file.
 const WINDOW: usize = 8192;
 /// How often a file is read again because it changed while it was read.
-pub(super) const ATTEMPTS: u32 = 4;
+const ATTEMPTS: u32 = 4;
 
 /// Where messages go. An error ends the lane.
 pub trait Sink {
@@ -129,10 +130,15 @@ impl<'a, V: Volume> Lane<'a, V> {
         let opened = self.open(&want).and_then(|opened| opened.map(|f| f.object().map(|object| (f, object))).transpose());
         let why = match opened {
             Ok(Some((opened, begun))) if want.whole && self.outcomes.is_none() => {
-                match (Pieces { number: file, room: &mut self.room, sink }).send(&opened, begun)? {
-                    Ok(()) => {
+                match (Pieces { number: file, room: &mut self.room, sink }).send(&opened, &begun, attempt == ATTEMPTS)? {
+                    Ok(Sent::Whole) => {
                         self.sent.insert(file, (want, attempt));
                         return Ok(());
+                    }
+                    // Of a large one, what was sent is there now and most of it is right.
+                    Ok(Sent::Changed) => {
+                        let whole = begun.size <= SMALL_LEN;
+                        return self.start_attempt(Want { whole, ..want }, attempt + 1, sink);
                     }
                     Err(error) => Some(error.to_string()),
                 }

@@ -5,7 +5,7 @@ use std::io;
 use standin_common::message::{FileEnd, LaneDown};
 use standin_common::tree::Root;
 
-use super::lane::{ATTEMPTS, LaneError, Room, Sink};
+use super::lane::{LaneError, Room, Sink};
 use crate::mirror::SMALL_LEN;
 use crate::volume::{Object, VolumeFile};
 
@@ -21,25 +21,26 @@ pub(super) struct Pieces<'s, S> {
     pub sink: &'s mut S,
 }
 
-type Sent = Result<io::Result<Option<Object>>, LaneError>;
+/// How the reading of a file ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// It was sent to its end.
+    Whole,
+    /// It changed meanwhile, and has no end yet.
+    Changed,
+}
+
+/// The inner error is the file's, not the lane's.
+type Outcome = Result<io::Result<Sent>, LaneError>;
 
 impl<S: Sink> Pieces<'_, S> {
-    /// Sends a file, again while it changes under the reading, but not for ever. The inner error is the file's, not the lane's.
-    pub(super) fn send(&mut self, file: &impl VolumeFile, mut begun: Object) -> Result<io::Result<()>, LaneError> {
-        for attempt in 1..=ATTEMPTS {
-            let last = attempt == ATTEMPTS;
-            let sent = if begun.size <= SMALL_LEN { self.small(file, &begun, last) } else { self.large(file, &begun, last) };
-            match sent? {
-                Ok(None) => return Ok(Ok(())),
-                Ok(Some(changed)) => begun = changed,
-                Err(error) => return Ok(Err(error)),
-            }
-        }
-        Ok(Ok(()))
+    /// Sends a file; in the `last` attempt also if it changes under the reading.
+    pub(super) fn send(&mut self, file: &impl VolumeFile, begun: &Object, last: bool) -> Outcome {
+        if begun.size <= SMALL_LEN { self.small(file, begun, last) } else { self.large(file, begun, last) }
     }
 
-    /// Sends a small file in one message, unless it changed while it was read: then returns what it is now.
-    fn small(&mut self, file: &impl VolumeFile, begun: &Object, last: bool) -> Sent {
+    /// Sends a small file in one message, unless it changed while it was read.
+    fn small(&mut self, file: &impl VolumeFile, begun: &Object, last: bool) -> Outcome {
         let buffer = &mut self.room.buffer[..begun.size as usize + 1];
         let read = file.read_at(buffer, 0).and_then(|read| Ok((read, file.object()?)));
         let (read, now) = match read {
@@ -47,17 +48,17 @@ impl<S: Sink> Pieces<'_, S> {
             Err(error) => return Ok(Err(error)),
         };
         if !last && (now.stamp != begun.stamp || read as u64 != begun.size) {
-            return Ok(Ok(Some(now)));
+            return Ok(Ok(Sent::Changed));
         }
         let data = &buffer[..read];
         let end = FileEnd { size: read as u64, root: Root::of(data), attrs: now.attrs };
         let (encoding, payload) = self.room.packer.pack(data);
         self.sink.send(&LaneDown::Small { file: self.number, size: read as u32, encoding, end }, payload)?;
-        Ok(Ok(None))
+        Ok(Ok(Sent::Whole))
     }
 
-    /// Sends a large file in pieces; if it changed while it was read, returns what it is now, without an end.
-    fn large(&mut self, file: &impl VolumeFile, begun: &Object, last: bool) -> Sent {
+    /// Sends a large file in pieces, and their end unless it changed while it was read.
+    fn large(&mut self, file: &impl VolumeFile, begun: &Object, last: bool) -> Outcome {
         self.sink.send(&LaneDown::Begin { file: self.number, size: begun.size }, &[])?;
         let mut hasher = blake3::Hasher::new();
         let mut at = 0;
@@ -91,11 +92,11 @@ impl<S: Sink> Pieces<'_, S> {
             Err(error) => return Ok(Err(error)),
         };
         if !last && now.stamp != begun.stamp {
-            return Ok(Ok(Some(now)));
+            return Ok(Ok(Sent::Changed));
         }
         let end = FileEnd { size: at, root: Root(*hasher.finalize().as_bytes()), attrs: now.attrs };
         self.sink.send(&LaneDown::End { file: self.number, end }, &[])?;
-        Ok(Ok(None))
+        Ok(Ok(Sent::Whole))
     }
 }
 
