@@ -21,10 +21,10 @@ const MIB: usize = 1024 * 1024;
 
 /// A tree that [`Pair`] mirrors with more than the material has: kinds and links that will be exchanged.
 const KINDS: &str = r#"
-mkdir kinds && cd kinds
+days=0; mkdir kinds && cd kinds
 echo file > was-file; mkdir was-dir; echo in > was-dir/in; ln -s was-file was-link; mkfifo was-pipe
 mkdir -p one/deep two/deep; echo 1 > one/deep/file; echo 2 > two/deep/file; touch -d '2 days ago' two/deep/file
-for group in a b c; do echo $group > $group; ln $group $group.second; ln $group $group.third; done
+for group in a b c; do echo $group > $group; touch -d "$((++days)) days ago" $group; ln $group $group.second; ln $group $group.third; done
 echo alone > alone; echo alike > alike
 head -c 300000 /dev/urandom > punched; head -c 300000 /dev/urandom > truncated; head -c 5000 /dev/urandom > extended
 truncate -s 20M sparse; setfacl -m u:1001:rw alone 2>/dev/null || true

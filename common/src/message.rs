@@ -136,8 +136,10 @@ pub enum Purpose {
 pub enum RootKind {
     /// A directory with all beneath it.
     Directory,
-    /// A single file, image file or block device.
+    /// A single file, such as an image.
     File,
+    /// A block device: its data is compared each time, as nothing tells when it changed, and its attributes are its machine's own.
+    Device,
 }
 
 /// Opens a pass.

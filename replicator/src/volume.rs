@@ -10,6 +10,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 use standin_common::entry::{Attrs, Time};
+use standin_common::message::RootKind;
 use standin_common::path::RelPath;
 
 pub use names::{Names, TooManyNames};
@@ -158,6 +159,8 @@ pub trait Volume: Send + Sync {
     /// An open directory of this volume.
     type Directory: Directory;
 
+    /// What the root is.
+    fn kind(&self) -> RootKind;
     /// What can be done here.
     fn abilities(&self) -> Abilities;
     /// Opens a directory for walking.

@@ -1,6 +1,6 @@
 //! A set of which this node is the standby.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use standin_replicator::standby::replica::{Replica, ReplicaError};
 use standin_replicator::standby::session::{self, Arrivals, SessionError};
 use standin_replicator::standby::state::Phase;
 use standin_replicator::store::DirectoryStore;
+use standin_replicator::volume::Volume;
 
 use super::path_report;
 
@@ -84,8 +85,18 @@ pub(super) enum StandbyError {
 fn kind_name(kind: RootKind) -> &'static str {
     match kind {
         RootKind::Directory => "a directory",
-        RootKind::File => "a file or device",
+        RootKind::File => "a file",
+        RootKind::Device => "a block device",
     }
+}
+
+/// A directory can only be replicated to a directory, a file or device to either of these.
+fn check_kind(target: &Path, volume: &OsVolume, source: RootKind) -> Result<(), StandbyError> {
+    let here = volume.kind();
+    if (here == RootKind::Directory) == (source == RootKind::Directory) {
+        return Ok(());
+    }
+    Err(StandbyError::OtherKind { path: target.to_owned(), here: kind_name(here), there: kind_name(source) })
 }
 
 impl StandbySet {
@@ -109,6 +120,8 @@ impl StandbySet {
     pub(super) fn replica(&self, kinds: Option<&[RootKind]>) -> Result<Arc<OsReplica>, StandbyError> {
         let mut state = self.lock();
         if let Some(replica) = &state.replica {
+            let roots = self.set.roots.iter().zip(replica.volumes()).zip(kinds.unwrap_or_default());
+            roots.into_iter().try_for_each(|((root, volume), kind)| check_kind(&root.target, volume, *kind))?;
             return Ok(replica.clone());
         }
         let remembered = self.remembered()?;
@@ -152,10 +165,7 @@ impl StandbySet {
         let side = self.directory.join("side").join(index.to_string());
         let opened = OsVolume::open_target(path, &side, kind);
         let volume = opened.map_err(|source| StandbyError::Target { path: path.clone(), source })?;
-        if volume.kind() != kind {
-            let (here, there) = (kind_name(volume.kind()), kind_name(kind));
-            return Err(StandbyError::OtherKind { path: path.clone(), here, there });
-        }
+        check_kind(path, &volume, kind)?;
         Ok(volume)
     }
 

@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use standin_common::entry::{Attrs, Time};
+use standin_common::message::RootKind;
 use standin_common::path::RelPath;
 
 use super::disk::Disk;
@@ -324,6 +325,10 @@ impl VolumeFile for SimFile {
 impl Volume for SimVolume {
     type File = SimFile;
     type Directory = SimDirectory;
+
+    fn kind(&self) -> RootKind {
+        RootKind::Directory
+    }
 
     fn abilities(&self) -> Abilities {
         Abilities { owners: true, clones: false }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use standin_common::message::{Differing, FileEnd, LaneDown, LaneUp, Position};
+use standin_common::message::{Differing, FileEnd, LaneDown, LaneUp, Position, RootKind};
 use standin_common::tree::{GROUP_LEN, GroupFold, ShortValue, Value, group_count, group_len, group_value, leaf_values, short};
 
 use super::receive::{ReceiveError, failed};
@@ -73,7 +73,10 @@ impl<'s, 'a, V: Volume> CompareLane<'s, 'a, V> {
                 (at, opened)
             }
         };
-        let size_here = opened.object().map_err(failed("reading its size", &at.path))?.size;
+        let capacity = opened.object().map_err(failed("reading its size", &at.path))?.size;
+        // What a larger device has beyond the source's end is not the replica's.
+        let device = self.survey.volume(at.root)?.kind() == RootKind::Device;
+        let size_here = if device { capacity.min(size) } else { capacity };
         self.files.insert(file, Comparing { at, file: opened, size, next: 0, same: Some(GroupFold::new(size)) });
         Ok(LaneUp::Here { file, size: size_here })
     }

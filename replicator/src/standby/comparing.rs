@@ -45,7 +45,7 @@ pub fn compare<V: Volume, S: Store>(
     let objects = state.points.last().map_or(0, |point| point.objects);
     send.send(&MirrorAnswer::Ready { after: None, first: false, owners, objects }, &[])?;
     let how = How { comparison: opening.comparison, owners };
-    let survey = Survey::new(replica.volumes(), rules, how, opening.purpose);
+    let survey = Survey::new(replica.volumes(), rules, &opening.roots, how, opening.purpose);
     let session = Comparing { survey: &survey, send: Mutex::new(send), failed: Mutex::new(None), stopping };
     session.run(receive, lanes);
     session.failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)

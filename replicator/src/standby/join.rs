@@ -306,7 +306,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         let kind = self.reception.opening().roots.get(usize::from(self.current_root().0));
         let fits = match entry.kind {
             Kind::Directory => kind == Some(&RootKind::Directory),
-            Kind::File { .. } => kind == Some(&RootKind::File),
+            Kind::File { .. } => matches!(kind, Some(RootKind::File | RootKind::Device)),
             _ => false,
         };
         if parent.is_none() && !fits {

@@ -142,6 +142,8 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
             .ok_or(ReceiveError::Protocol("it sent a hole beyond the file's end"))?;
         let mut left = len;
         while left > 0 {
+            // A hole may be of any length, and a mirror that was cut off must end all the same.
+            reception.go_on()?;
             let piece = left.min(ZEROS.len() as u64);
             hasher.update(&ZEROS[..piece as usize]);
             left -= piece;

@@ -271,6 +271,11 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         self.arrived.notify_all();
     }
 
+    /// An error if the reception has ended.
+    pub(super) fn go_on(&self) -> Result<(), ReceiveError> {
+        if lock(&self.table).ended { Err(ReceiveError::Ended) } else { Ok(()) }
+    }
+
     /// Makes durable what was received so far; returns how far the walk is covered.
     pub fn mark(&self) -> Result<Option<Position>, ReceiveError> {
         let (position, summary) = {

@@ -17,6 +17,7 @@ use super::join::Join;
 use super::lane::Lane;
 use super::receive::{ReceiveError, Reception};
 use super::replica::{Replica, ReplicaError};
+use super::state::Phase;
 use crate::journal::Point;
 use crate::mirror::How;
 use crate::rules::Rules;
@@ -147,6 +148,9 @@ fn begin<'a, V: Volume, S: Store>(
     journal_limit: u64,
 ) -> Result<Reception<'a, V, S>, Refused> {
     let here = replica.state().generation;
+    if let Phase::Promoted { .. } = replica.state().phase {
+        return Err((Refusal::Promoted, None));
+    }
     if opening.generation < here {
         return Err((Refusal::OldGeneration { here }, None));
     }

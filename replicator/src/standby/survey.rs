@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use standin_common::entry::{Entry, Kind};
 use standin_common::id::RootIndex;
-use standin_common::message::{Comparison, Difference, Finding, FromStandby, JoinSummary, Position, Purpose, Want};
+use standin_common::message::{Comparison, Difference, Finding, FromStandby, JoinSummary, Position, Purpose, RootKind, Want};
 use standin_common::path::RelPath;
 
 use super::receive::{MOST_WANTED, ReceiveError, failed, lock};
@@ -39,6 +39,8 @@ pub struct Survey<'a, V> {
     volumes: &'a [V],
     rules: &'a [Rules],
     how: How,
+    /// What the roots of the source are.
+    kinds: &'a [RootKind],
     /// Whether the files of both sides are read and compared.
     reads: bool,
     /// Whether files that a mirror would send count as wanted although they are not asked for.
@@ -48,16 +50,23 @@ pub struct Survey<'a, V> {
 }
 
 impl<'a, V: Volume> Survey<'a, V> {
-    /// Of the roots of a replica, which nothing else writes to meanwhile.
-    pub fn new(volumes: &'a [V], rules: &'a [Rules], how: How, purpose: Purpose) -> Self {
+    /// Of the roots of a replica, which nothing else writes to meanwhile; `kinds` are those of the source.
+    pub fn new(volumes: &'a [V], rules: &'a [Rules], kinds: &'a [RootKind], how: How, purpose: Purpose) -> Self {
         let foretells = purpose != Purpose::Verify;
         let reads = !foretells || how.comparison == Comparison::Checksum;
-        Self { volumes, rules, how, reads, foretells, table: Mutex::default(), arrived: Condvar::new() }
+        Self { volumes, rules, how, kinds, reads, foretells, table: Mutex::default(), arrived: Condvar::new() }
     }
 
     pub(super) fn volume(&self, root: RootIndex) -> Result<&'a V, ReceiveError> {
         let volume = self.volumes.get(usize::from(root.0));
         volume.ok_or(ReceiveError::Protocol("it named a root that the set does not have"))
+    }
+
+    /// Whether a root is a block device on either side.
+    fn has_device(&self, root: RootIndex) -> bool {
+        let index = usize::from(root.0);
+        self.kinds.get(index) == Some(&RootKind::Device)
+            || self.volumes.get(index).is_some_and(|volume| volume.kind() == RootKind::Device)
     }
 
     pub(super) fn wanted(&self, file: u64) -> Result<Position, ReceiveError> {
@@ -233,7 +242,8 @@ impl<'s, 'a, V: Volume> SurveyJoin<'s, 'a, V> {
         };
         let difference = match compared {
             Some((_, here)) => {
-                let same = mirror::same_attributes(&entry.attrs, &here.attrs, self.survey.how.owners);
+                let same = self.root.is_some_and(|root| self.survey.has_device(root))
+                    || mirror::same_attributes(&entry.attrs, &here.attrs, self.survey.how.owners);
                 (!same).then_some(Difference::Attributes)
             }
             None => self.decide(&entry, here.as_ref()),

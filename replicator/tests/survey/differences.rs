@@ -158,7 +158,7 @@ fn a_position_names_its_root() {
     let (source, standby) = twins();
     standby.remove(&Place::Tree(&path("leaf"))).unwrap();
     let roots = [standby.clone(), standby];
-    let shared = Survey::new(&roots, &RULES, How { comparison: Comparison::Difference, owners: true }, Purpose::DryRun);
+    let shared = Survey::new(&roots, &RULES, &KINDS, How { comparison: Comparison::Difference, owners: true }, Purpose::DryRun);
     let mut join = SurveyJoin::new(&shared);
     let mut missing = Vec::new();
     for root in [RootIndex(0), RootIndex(1)] {

@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use standin_common::entry::Attrs;
 use standin_common::id::RootIndex;
 use standin_common::message::{
-    Comparison, Difference, Differing, Encoding, FileEnd, FromStandby, JoinSummary, LaneDown, LaneUp, Position, Purpose, Want,
+    Comparison, Difference, Differing, Encoding, FileEnd, FromStandby, JoinSummary, LaneDown, LaneUp, Position, Purpose,
+    RootKind, Want,
 };
 use standin_common::path::RelPath;
 use standin_common::tree::{GROUP_LEN, Root};
@@ -52,6 +53,7 @@ impl Sink for Wire {
 }
 
 /// No rules, for any root.
+static KINDS: [RootKind; 20] = [RootKind::Directory; 20];
 static RULES: LazyLock<Vec<Rules>> = LazyLock::new(|| vec![Rules::everything(); 20]);
 
 fn now() -> SystemTime {
@@ -72,7 +74,7 @@ fn survey(source: &SimVolume, standby: &SimVolume, purpose: Purpose, comparison:
 fn survey_over(source: &SimVolume, standby: &SimVolume, purpose: Purpose, comparison: Comparison, mut wire: Wire) -> Surveyed {
     let before = everything(standby);
     let (sources, standbys) = ([source.clone()], [standby.clone()]);
-    let shared = Survey::new(&standbys, &RULES, How { comparison, owners: true }, purpose);
+    let shared = Survey::new(&standbys, &RULES, &KINDS, How { comparison, owners: true }, purpose);
     let mut join = SurveyJoin::new(&shared);
     let (mut from, mut to) = (Lane::comparing(&sources), CompareLane::new(&shared));
     let mut surveyed = Surveyed::default();

@@ -6,7 +6,7 @@ use super::*;
 fn a_file_that_goes_away_is_not_waited_for() {
     let (source, standby) = twins();
     let (sources, standbys) = ([source.clone()], [standby]);
-    let shared = Survey::new(&standbys, &RULES, How { comparison: Comparison::Checksum, owners: true }, Purpose::Verify);
+    let shared = Survey::new(&standbys, &RULES, &KINDS, How { comparison: Comparison::Checksum, owners: true }, Purpose::Verify);
     let wants = wants(&shared, &source);
     source.remove(&Place::Tree(&path("large"))).unwrap();
     let mut found = BTreeMap::new();
@@ -34,7 +34,7 @@ fn wants(shared: &Survey<'_, SimVolume>, source: &SimVolume) -> Vec<Want> {
 fn a_source_that_breaks_the_protocol_is_refused() {
     let (source, standby) = twins();
     let standbys = [standby];
-    let shared = Survey::new(&standbys, &RULES, How { comparison: Comparison::Checksum, owners: true }, Purpose::Verify);
+    let shared = Survey::new(&standbys, &RULES, &KINDS, How { comparison: Comparison::Checksum, owners: true }, Purpose::Verify);
     let wants = wants(&shared, &source);
     let want = wants.iter().find(|want| want.at.path == path("large")).unwrap();
     let mut lane = CompareLane::new(&shared);
@@ -76,7 +76,7 @@ fn whoever_waits_is_woken() {
         source.create(&Place::Tree(&path(&format!("{name:04}")))).unwrap();
     }
     let roots: Vec<_> = (0..20).map(|_| source.snapshot(Disk::new(0))).collect();
-    let shared = Survey::new(&roots, &RULES, How { comparison: Comparison::Checksum, owners: true }, Purpose::Verify);
+    let shared = Survey::new(&roots, &RULES, &KINDS, How { comparison: Comparison::Checksum, owners: true }, Purpose::Verify);
     let entries: Vec<_> = Entries::new(&source, None, &RULES[0], now)
         .map(|met| match met {
             Met::Entry(entry) => entry,
@@ -117,7 +117,7 @@ fn what_cannot_be_read_on_the_standby_differs() {
     let (source, standby) = twins();
     let disk = Disk::new(0);
     let standbys = [standby.snapshot(disk.clone())];
-    let shared = Survey::new(&standbys, &RULES, How { comparison: Comparison::Checksum, owners: true }, Purpose::Verify);
+    let shared = Survey::new(&standbys, &RULES, &KINDS, How { comparison: Comparison::Checksum, owners: true }, Purpose::Verify);
     let file = wants(&shared, &source).iter().find(|want| want.at.path == path("group")).unwrap().file;
     let mut lane = CompareLane::new(&shared);
     lane.take(LaneDown::Begin { file, size: GROUP }, &[]).unwrap();

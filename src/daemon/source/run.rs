@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use standin_common::id::MirrorId;
 use standin_common::link::quic::Connection;
-use standin_common::message::{Comparison, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, Refusal, SetAnswer};
+use standin_common::message::{Comparison, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, Refusal, RootKind, SetAnswer};
 use standin_replicator::definition;
 use standin_replicator::os::OsVolume;
 use standin_replicator::report::{MirrorReport, Wire};
@@ -15,6 +15,7 @@ use standin_replicator::source::meter::Meter;
 use standin_replicator::source::pace::Pace;
 use standin_replicator::source::pass::{Pass, PassError, Passed};
 use standin_replicator::source::safety::{self, Remembered, UnsafeRoot};
+use standin_replicator::volume::Volume;
 
 use super::kept::{Job, Ordered};
 use super::{Compare, Running, SourceSet, carried, failed};
@@ -166,7 +167,7 @@ impl SourceSet {
             generation: self.lock().kept.generation,
             mirror,
             definition: definition::digest(&self.set),
-            roots: volumes.iter().map(OsVolume::kind).collect(),
+            roots: volumes.iter().map(Volume::kind).collect(),
             purpose: Purpose::Mirror,
             comparison: Comparison::Difference,
             orphans: OrphanPolicy::Keep,
@@ -179,6 +180,8 @@ impl SourceSet {
             Ok(opened) => opened,
             Err(error) => return self.give_up(job.mirror, failed(FailedKind::Refused, error.to_string())),
         };
+        // Another pass proves nothing of a device either.
+        let never_proven = volumes.iter().any(|volume| volume.kind() == RootKind::Device);
         let running = self.running(job.mirror, job.ordered.limit_bytes_per_second, connection);
         tracing::info!(pass = job.pass, comparison = ?job.ordered.comparison, resumed = job.resumed, "mirror");
         loop {
@@ -196,7 +199,8 @@ impl SourceSet {
                 Err(error) => return self.pass_failed(connection, &job, error),
             };
             let consistent = passed.point.as_ref().is_some_and(|point| point.consistent);
-            let last = consistent || job.pass >= u32::from(self.set.passes) || running.meter.flaws.load(Relaxed) > 0;
+            let last =
+                consistent || job.pass >= u32::from(self.set.passes) || running.meter.flaws.load(Relaxed) > 0 || never_proven;
             let left = passed.point.as_ref().map_or(0, |point| point.orphans);
             let next = job.next_pass(&passed.summary, left);
             let kept = self.keep(|kept| {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Dir, FallocateFlags, FileType, SeekFrom, fallocate, fstat, readlinkat, seek, statat};
 use rustix::io::Errno;
@@ -13,7 +14,7 @@ use super::object;
 use super::resolve::RESERVED;
 use super::xattr::{self, Reach};
 use crate::volume::{Directory, Names, Object, ObjectKind, Stretch, VolumeFile};
-use standin_common::entry::Attrs;
+use standin_common::entry::{Attrs, Time};
 
 /// An open directory.
 #[derive(Debug)]
@@ -140,6 +141,9 @@ impl VolumeFile for OsFile {
         let mut object = object::of_handle(fd, Reach::Open(fd), self.privileged)?;
         if let Some(len) = self.device_len {
             (object.kind, object.size, object.stamp.size) = (ObjectKind::File, len, len);
+            // Nothing tells when its data changed last, so that might be now; mode and owner are those of a file in its place.
+            object.stamp.changed = now();
+            object.attrs = Attrs { mode: 0o600, mtime: now(), ..Attrs::default() };
         }
         Ok(object)
     }
@@ -156,6 +160,11 @@ impl VolumeFile for OsFile {
     fn sync(&self) -> io::Result<()> {
         self.file.sync_all()
     }
+}
+
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time { secs: since.as_secs() as i64, nanos: since.subsec_nanos() }
 }
 
 impl OsFile {

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ioctl_ficlone, linkat, mkdirat, mknodat, open, openat, renameat, symlinkat,
-    syncfs, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, fstat, futimens, ioctl_ficlone, linkat, mkdirat,
+    mknodat, open, openat, renameat, symlinkat, syncfs, unlinkat,
 };
 use rustix::io::Errno;
 use standin_common::entry::Attrs;
@@ -31,8 +31,11 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 #[derive(Debug)]
 enum Root {
     Directory(OwnedFd),
-    /// A file, image file or block device; the path is the administrator's and may lead over links.
-    Single(PathBuf),
+    /// A file or block device; the path is the administrator's and may lead over links.
+    Single {
+        path: PathBuf,
+        kind: RootKind,
+    },
 }
 
 #[derive(Debug)]
@@ -57,9 +60,14 @@ fn unsupported(text: &str) -> io::Error {
 impl OsVolume {
     /// Opens a root that is read. It must exist.
     pub fn open_source(root: &Path) -> io::Result<Self> {
-        let kind = std::fs::metadata(root)?;
-        let root =
-            if kind.is_dir() { Root::Directory(open(root, DIRECTORY, Mode::empty())?) } else { Root::Single(root.to_owned()) };
+        use std::os::unix::fs::FileTypeExt;
+        let found = std::fs::metadata(root)?.file_type();
+        let single = |kind| Root::Single { path: root.to_owned(), kind };
+        let root = match found {
+            found if found.is_dir() => Root::Directory(open(root, DIRECTORY, Mode::empty())?),
+            found if found.is_block_device() => single(RootKind::Device),
+            _ => single(RootKind::File),
+        };
         Ok(Self { root, side: None, abilities: Abilities { owners: privileged(), clones: false } })
     }
 
@@ -69,14 +77,14 @@ impl OsVolume {
         if !root.try_exists()? {
             match kind {
                 RootKind::Directory => mkdirat(CWD, root, PRIVATE)?,
-                RootKind::File => drop(File::create_new(root)?),
+                RootKind::File | RootKind::Device => drop(File::create_new(root)?),
             }
         }
         standin_common::disk::create_private_dir(side).map_err(io::Error::other)?;
         let mut volume = Self::open_source(root)?;
         let outside = Side { fd: open(side, DIRECTORY, Mode::empty())?, inside: false };
         let side = match &volume.root {
-            Root::Single(_) => outside,
+            Root::Single { .. } => outside,
             Root::Directory(fd) if movable(outside.fd.as_fd(), fd.as_fd())? => outside,
             Root::Directory(fd) => Side { fd: inside(fd.as_fd())?, inside: true },
         };
@@ -85,18 +93,10 @@ impl OsVolume {
         Ok(volume)
     }
 
-    /// What the root is.
-    pub fn kind(&self) -> RootKind {
-        match &self.root {
-            Root::Directory(_) => RootKind::Directory,
-            Root::Single(_) => RootKind::File,
-        }
-    }
-
     fn directory(&self) -> io::Result<BorrowedFd<'_>> {
         match &self.root {
             Root::Directory(fd) => Ok(fd.as_fd()),
-            Root::Single(_) => Err(io::ErrorKind::NotADirectory.into()),
+            Root::Single { .. } => Err(io::ErrorKind::NotADirectory.into()),
         }
     }
 
@@ -114,7 +114,7 @@ impl OsVolume {
 
     fn single(&self, place: &Place<'_>) -> Option<&Path> {
         match (&self.root, place) {
-            (Root::Single(path), Place::Tree(tree)) if tree.is_root() => Some(path),
+            (Root::Single { path, .. }, Place::Tree(tree)) if tree.is_root() => Some(path),
             _ => None,
         }
     }
@@ -164,8 +164,15 @@ fn gone_is_fine(result: rustix::io::Result<()>) -> io::Result<()> {
 fn movable(side: BorrowedFd<'_>, root: BorrowedFd<'_>) -> io::Result<bool> {
     gone_is_fine(unlinkat(side, PROBE, AtFlags::empty()))?;
     drop(openat(side, PROBE, CREATE | OFlags::CLOEXEC, FILE)?);
+    let before = fstat(root)?;
     let moved = renameat(side, PROBE, root, RESERVED);
     let back = if moved.is_ok() { renameat(root, RESERVED, side, PROBE) } else { Ok(()) };
+    if moved.is_ok() {
+        // The root is part of the replica, its time included.
+        let modified = Timespec { tv_sec: before.st_mtime, tv_nsec: before.st_mtime_nsec as _ };
+        let untouched = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        futimens(root, &Timestamps { last_access: untouched, last_modification: modified })?;
+    }
     unlinkat(side, PROBE, AtFlags::empty())?;
     back?;
     match moved {
@@ -202,6 +209,13 @@ fn clones(side: BorrowedFd<'_>) -> io::Result<bool> {
 impl Volume for OsVolume {
     type File = OsFile;
     type Directory = OsDirectory;
+
+    fn kind(&self) -> RootKind {
+        match &self.root {
+            Root::Directory(_) => RootKind::Directory,
+            Root::Single { kind, .. } => *kind,
+        }
+    }
 
     fn abilities(&self) -> Abilities {
         self.abilities
@@ -297,7 +311,7 @@ impl Volume for OsVolume {
     fn sync(&self) -> io::Result<()> {
         match &self.root {
             Root::Directory(fd) => syncfs(fd)?,
-            Root::Single(path) => File::open(path)?.sync_all()?,
+            Root::Single { path, .. } => File::open(path)?.sync_all()?,
         }
         if let Some(side) = &self.side {
             syncfs(&side.fd)?;
