@@ -24,7 +24,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Failure> {
-    let Scene { config, json } = *scene;
+    let config = scene.config;
     let new = disk::read_optional(config).map_err(Failure::failed)?.is_none();
     if new {
         write_settings(config, options)?;
@@ -33,19 +33,18 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
     disk::create_private_dir(&settings.node.state_dir).map_err(Failure::failed)?;
     let identity = Identity::load_or_create(&settings.node.state_dir, &settings.node.name).map_err(Failure::failed)?;
     let fingerprint = identity.fingerprint().to_string();
-    if json {
-        let report = serde_json::json!({
-            "node": settings.node.name, "settings": config, "settings_written": new,
-            "state_dir": settings.node.state_dir, "fingerprint": fingerprint,
-        });
-        println!("{report}");
-    } else {
+    let report = serde_json::json!({
+        "node": settings.node.name, "settings": config, "settings_written": new,
+        "state_dir": settings.node.state_dir, "fingerprint": fingerprint,
+    });
+    scene.print(&report, || {
         let written = if new { "written" } else { "there already, not changed" };
-        println!("node         {}", settings.node.name);
-        println!("settings     {} ({written})", config.display());
-        println!("state        {}", settings.node.state_dir.display());
-        println!("fingerprint  {fingerprint}");
-    }
+        let (name, state_dir) = (&settings.node.name, settings.node.state_dir.display());
+        format!(
+            "node         {name}\nsettings     {} ({written})\nstate        {state_dir}\nfingerprint  {fingerprint}",
+            config.display()
+        )
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

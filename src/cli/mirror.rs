@@ -92,11 +92,7 @@ pub(super) fn run(scene: &Scene<'_>, command: &MirrorCommand) -> Result<ExitCode
 
 fn run_start(scene: &Scene<'_>, start: &Start) -> Result<ExitCode, Failure> {
     let order = start.order();
-    let removes = order.orphans.unwrap_or(match scene.settings()?.sets.get(&start.set).map(|set| set.orphans) {
-        Some(Orphans::Report) => OrphanPolicy::Report,
-        Some(Orphans::Keep) => OrphanPolicy::Keep,
-        _ => OrphanPolicy::Remove,
-    }) == OrphanPolicy::Remove;
+    let removes = removes(scene, &order)?;
     match scene.ask_and_wait(&Request::Mirror(order))? {
         Answer::Started { new } => {
             scene.print(&serde_json::json!({ "started": new }), || {
@@ -111,17 +107,30 @@ fn run_start(scene: &Scene<'_>, start: &Start) -> Result<ExitCode, Failure> {
         }
         Answer::Mirrored(report) => {
             scene.print(&report, || summary(&report))?;
-            if removes && report.orphans_left > 0 {
-                return Err(Failure::Refused(format!(
-                    "the recovery point was made, but {} orphans were left on the standby: more than `max_orphans` allows, or something \
-                     of the source could not be read; if they are really to go, repeat it with --max-orphans {}",
-                    report.orphans_left, report.orphans_left
-                )));
-            }
+            check_orphans(&report, removes)?;
             Ok(ExitCode::SUCCESS)
         }
         _ => Err(unexpected()),
     }
+}
+
+/// Whether a mirror was to remove orphans.
+pub(super) fn removes(scene: &Scene<'_>, order: &MirrorOrder) -> Result<bool, Failure> {
+    let settings = scene.settings()?;
+    let written = settings.sets.get(&order.set).is_none_or(|set| set.orphans == Orphans::Remove);
+    Ok(order.orphans.map_or(written, |orphans| orphans == OrphanPolicy::Remove))
+}
+
+/// Refused, if orphans were to be removed and stayed.
+pub(super) fn check_orphans(report: &MirrorReport, removes: bool) -> Result<(), Failure> {
+    if !removes || report.orphans_left == 0 {
+        return Ok(());
+    }
+    Err(Failure::Refused(format!(
+        "the recovery point was made, but {} orphans were left on the standby: more than `max_orphans` allows, or something \
+         of the source could not be read; if they are really to go, repeat it with --max-orphans {}",
+        report.orphans_left, report.orphans_left
+    )))
 }
 
 /// A mirror that ended, for people.

@@ -1,6 +1,6 @@
 //! `standin status`.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -32,13 +32,13 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
             // Home, and clear what is below (ECMA-48).
             print!("\x1b[H\x1b[J");
         }
-        scene.print(&serde_json::json!({ "node": node, "sets": sets }), || {
+        let read = scene.print(&serde_json::json!({ "node": node, "sets": sets }), || {
             if sets.is_empty() {
                 return format!("node {node}: no sets; write one into {}", scene.config.display());
             }
             sets.iter().map(describe).collect::<Vec<_>>().join("\n")
         })?;
-        if !options.watch || std::io::stdout().flush().is_err() {
+        if !options.watch || !read {
             return Ok(ExitCode::SUCCESS);
         }
         thread::sleep(LOOK);

@@ -40,7 +40,7 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
         return Ok(if equal { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) });
     }
     if !scene.json {
-        show::print(&text());
+        super::print(&text())?;
     }
     let order = MirrorOrder {
         set: options.set.clone(),
@@ -51,7 +51,9 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
         dry_run: false,
         wait: true,
     };
+    let removes = mirror::removes(scene, &order)?;
     let Answer::Mirrored(repaired) = scene.ask_and_wait(&Request::Mirror(order))? else { return Err(unexpected()) };
     scene.print(&serde_json::json!({ "found": report, "repaired": repaired }), || mirror::summary(&repaired))?;
+    mirror::check_orphans(&repaired, removes)?;
     Ok(ExitCode::SUCCESS)
 }
