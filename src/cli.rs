@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     /// The settings file.
     #[arg(long, global = true, env = "STANDIN_CONFIG", default_value = "/etc/standin/standin.toml")]
     config: PathBuf,
-    /// Print JSON, one value.
+    /// Print JSON, one value a line.
     #[arg(long, global = true)]
     json: bool,
     /// Log more; twice for everything.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use standin_common::identity::Identity;
 use standin_config::{LoadError, Role, Set, Settings};
 
-use super::{Failure, Scene};
+use super::{Failure, Scene, show};
 
 pub(super) fn run(scene: &Scene<'_>) -> Result<ExitCode, Failure> {
     let Scene { config, json } = *scene;
@@ -32,8 +32,7 @@ pub(super) fn run(scene: &Scene<'_>) -> Result<ExitCode, Failure> {
         let mut lines: Vec<_> = settings.notes().iter().map(|note| format!("note: {note}")).collect();
         lines.extend(problems.iter().cloned());
         if ok {
-            let count = settings.sets.len();
-            let sets = if count == 1 { "1 set".to_owned() } else { format!("{count} sets") };
+            let sets = show::count(settings.sets.len() as u64, "set");
             lines.push(format!("{}: node {}, {sets}, nothing wrong", config.display(), settings.node.name));
         }
         lines.join("\n")

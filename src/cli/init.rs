@@ -54,12 +54,19 @@ fn write_settings(config: &Path, options: &Options) -> Result<(), Failure> {
         None => machine_name()?,
     };
     let state_dir = std::path::absolute(&options.state_dir).map_err(Failure::failed)?;
+    // First: settings that name a directory that cannot be would be in the way of the next attempt.
+    disk::create_private_dir(&state_dir).map_err(elsewhere)?;
     let state_dir = state_dir.to_str().ok_or_else(|| Failure::failed("the state directory's path must be UTF-8"))?;
     if let Some(directory) = config.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        std::fs::create_dir_all(directory).map_err(|error| Failure::failed(format!("{}: {error}", directory.display())))?;
+        std::fs::create_dir_all(directory)
+            .map_err(|error| elsewhere(format!("cannot create {}: {error}", directory.display())))?;
     }
     let text = template(&name, &options.listen, state_dir);
-    disk::replace(config, text.as_bytes(), Mode::Public).map_err(Failure::failed)
+    disk::replace(config, text.as_bytes(), Mode::Public).map_err(elsewhere)
+}
+
+fn elsewhere(error: impl std::fmt::Display) -> Failure {
+    Failure::Failed(format!("{error}; run it as root, or name other places with --config and --state-dir"))
 }
 
 fn machine_name() -> Result<NodeName, Failure> {

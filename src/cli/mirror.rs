@@ -142,24 +142,24 @@ pub(super) fn summary(report: &MirrorReport) -> String {
     } else {
         String::new()
     };
-    let rate = (report.bytes as f64 / report.seconds.max(0.001)) as u64;
+    let rate = (report.data_bytes as f64 / report.seconds.max(0.001)) as u64;
     let mut lines = vec![
         format!("recovery point  {point}"),
-        format!("source          {} objects, {}", report.objects, show::size(report.bytes)),
+        format!("source          {}, {}", show::count(report.objects, "object"), show::size(report.bytes)),
         format!(
-            "different       {} files of {}, {} other objects",
-            report.wanted_files,
+            "different       {} of {}, {}",
+            show::count(report.wanted_files, "file"),
             show::size(report.wanted_bytes),
-            report.changed_objects
+            show::count(report.changed_objects, "other object")
         ),
-        format!("data sent       {}", show::size(report.data_bytes)),
+        format!("data sent       {}, {}/s", show::size(report.data_bytes), show::size(rate)),
         format!(
             "on the wire     {} out, {} in{ratio}",
             show::size(report.wire.sent_bytes),
             show::size(report.wire.received_bytes)
         ),
         format!("orphans         {} found, {} left", report.orphans, report.orphans_left),
-        format!("time            {} in {}, {}/s", show::span(report.seconds), passes(report), show::size(rate)),
+        format!("time            {} in {}", show::span(report.seconds), passes(report)),
     ];
     for problem in report.problems.iter().take(SHOWN) {
         lines.push(format!(
@@ -195,7 +195,9 @@ pub(super) fn findings(report: &MirrorReport) -> Vec<String> {
         Difference::Data => "other data",
     };
     let mut lines = Vec::new();
-    for found in report.findings.iter().take(SHOWN) {
+    let mut sorted: Vec<_> = report.findings.iter().collect();
+    sorted.sort_by(|a, b| (a.root.0, &a.path).cmp(&(b.root.0, &b.path)));
+    for found in sorted.into_iter().take(SHOWN) {
         let ranges: Vec<_> = found.ranges.iter().take(4).map(|(start, end)| format!("{start}-{end}")).collect();
         let ranges = match ranges.len() {
             0 => String::new(),
@@ -212,11 +214,11 @@ pub(super) fn findings(report: &MirrorReport) -> Vec<String> {
 fn dry_run(report: &MirrorReport) -> String {
     let mut lines = findings(report);
     lines.push(format!(
-        "a mirror would send {} files of {}, change {} other objects, and find {} orphans; nothing was changed",
-        report.wanted_files,
+        "a mirror would send {} of {}, change {}, and find {}; nothing was changed",
+        show::count(report.wanted_files, "file"),
         show::size(report.wanted_bytes),
-        report.changed_objects,
-        report.orphans
+        show::count(report.changed_objects, "other object"),
+        show::count(report.orphans, "orphan")
     ));
     lines.join("\n")
 }

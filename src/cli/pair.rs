@@ -87,7 +87,7 @@ fn paired(settings: &Settings, node: &NodeName, key: &str, options: &Options) ->
     let mut text = format!("paired with {node}, fingerprint {key}\n");
     if !settings.peers.contains_key(node) {
         let address = options.address.as_ref().map_or("HOST:PORT".to_owned(), Address::to_string);
-        text += &format!("write into the settings where it is:\n\n[peers.{node}]\naddresses = [\"{address}\"]\n");
+        text += &format!("write into the settings where {node} is:\n\n[peers.{node}]\naddresses = [\"{address}\"]\n");
     }
     text
 }
@@ -150,7 +150,10 @@ fn dial(settings: &Settings, trust: &Trust, address: &Address, options: &Options
     must_be_able_to_ask(options)?;
     let endpoint = Endpoint::bind(&[], identity(settings)?, Arc::new(Nobody)).map_err(Failure::failed)?;
     let addresses = address.resolve().map_err(|error| Failure::Unreachable(format!("cannot look up {address}: {error}")))?;
-    let connection = endpoint.dial(&addresses, Expect::AnyForPairing).map_err(unreachable)?;
+    let connection = endpoint.dial(&addresses, Expect::AnyForPairing).map_err(|error| {
+        let why = if error.is_refusal() { format!("{address} does not wait for pairing now") } else { error.to_string() };
+        Failure::Unreachable(format!("{why}; run `standin pair --accept` there first"))
+    })?;
     let ask = &mut |node: &NodeName, key: &Fingerprint| {
         let known = trust.check(node, key);
         known.inspect_err(|error| eprintln!("standin: {error}")).is_ok() && confirm(options, node, &key.to_string())

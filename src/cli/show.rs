@@ -34,6 +34,11 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.digits$} {}", UNITS[unit])
 }
 
+/// How many of something: `1 file`, `2 files`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A span of time: `340 ms`, `12.3 s`, `4 min 05 s`, `3 h 20 min`, `2 d 4 h`.
 pub(crate) fn span(seconds: f64) -> String {
     let whole = seconds as u64;

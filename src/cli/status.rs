@@ -67,7 +67,7 @@ fn describe(report: &SetReport) -> String {
         .peer
         .path
         .as_ref()
-        .map_or("not connected".to_owned(), |path| format!("{}, round trip {:.2} ms", path.remote, path.rtt_ms));
+        .map_or("not connected".to_owned(), |path| format!("connected at {}, round trip {:.2} ms", path.remote, path.rtt_ms));
     let mut text = format!("set         {} ({} at generation {})\n", report.set, report.role, report.generation);
     text += &format!("state       {state}\n");
     if let Some(trouble) = &report.trouble {
@@ -81,6 +81,5 @@ fn describe(report: &SetReport) -> String {
         let made = last.point.map_or(String::new(), |point| format!("made point {point} in "));
         text += &format!("last mirror {made}{}\n", show::span(last.seconds));
     }
-    text += &format!("queue       {}\n", show::size(report.queued_bytes));
-    text + &format!("peer        {} at {path}\n", report.peer.node)
+    text + &format!("peer        {}, {path}\n", report.peer.node)
 }

@@ -30,9 +30,10 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
         lines.extend(
             report.problems.iter().map(|problem| format!("{}: {}", show::harmless(&problem.path), show::harmless(&problem.text))),
         );
-        let found = if equal { "both sides are equal".to_owned() } else { format!("{} differences", report.finding_count) };
-        let (objects, bytes, took) = (report.objects, show::size(report.bytes), show::span(report.seconds));
-        lines.push(format!("{found}: {objects} objects, {bytes} read again on both sides in {took}"));
+        let found = if equal { "both sides are equal".to_owned() } else { show::count(report.finding_count, "difference") };
+        let (objects, bytes, took) =
+            (show::count(report.objects, "object"), show::size(report.bytes), show::span(report.seconds));
+        lines.push(format!("{found}: {objects}, {bytes} read again on both sides in {took}"));
         lines.join("\n")
     };
     if equal || !options.repair {

@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod pairing;
+mod sets;
 #[path = "../support/mod.rs"]
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use support::{Done, Node, PROGRAM};
 
@@ -47,6 +48,27 @@ fn init_makes_a_node_once() {
 }
 
 #[test]
+fn init_that_cannot_write_leaves_nothing_and_says_what_to_do() {
+    let base = tempfile::tempdir().unwrap();
+    let (config, file) = (base.path().join("standin.toml"), base.path().join("file"));
+    std::fs::write(&file, "").unwrap();
+    let beneath = file.join("state");
+    let init = |config: &Path, name: &str, state: &Path| {
+        standin(config, &["init", "--name", name, "--state-dir", state.to_str().unwrap()])
+    };
+    let done = init(&config, "alpha", &beneath).expect(1);
+    assert!(done.stderr.contains("file/state") && done.stderr.contains("--state-dir"), "{done:#?}");
+    assert!(!config.exists());
+    init(&file.join("standin.toml"), "alpha", &base.path().join("state")).expect(1);
+    for name in ["../alpha", "al pha", "", "-alpha", "ä", "a\n"] {
+        let done = standin(&config, &["init", &format!("--name={name}")]).expect(2);
+        assert!(done.stderr.contains("--name"), "{done:#?}");
+        assert!(!config.exists());
+    }
+    init(&config, "alpha.2_b-C", &base.path().join("state")).expect(0);
+}
+
+#[test]
 fn check_says_everything_that_is_wrong() {
     let base = tempfile::tempdir().unwrap();
     let node = Node::init(base.path(), "alpha");
@@ -57,9 +79,19 @@ fn check_says_everything_that_is_wrong() {
     assert!(said(&missing).contains("/nowhere/mail cannot be read"), "{missing:#?}");
     let settings = std::fs::read_to_string(node.config()).unwrap();
     let settings = settings.replace("\nsource = \"alpha\"", "\nsource = \"alpha\"\norphans = \"delete\"\nlanse = 3");
-    std::fs::write(node.config(), settings).unwrap();
+    std::fs::write(node.config(), &settings).unwrap();
     let wrong = node.run(&["check"]).expect(2);
-    assert!(said(&wrong).contains("orphans") && said(&wrong).contains("lanes"), "{wrong:#?}");
+    let lines: Vec<_> = wrong.stderr.lines().collect();
+    let place = |number: usize| format!("standin.toml:{}: ", number + 1);
+    let number = |text: &str| settings.lines().position(|line| line == text).unwrap();
+    assert_eq!(lines.len(), 2, "{wrong:#?}");
+    assert!(
+        lines[0].contains(&place(number("orphans = \"delete\""))) && lines[0].ends_with("orphans = \"remove\""),
+        "{wrong:#?}"
+    );
+    assert!(lines[1].contains(&place(number("lanse = 3"))) && lines[1].contains("lanes"), "{wrong:#?}");
+    let problems = standin(&node.config(), &["--json", "check"]).expect(2).json();
+    assert_eq!((&problems["ok"], problems["settings"].as_array().unwrap().len()), (&serde_json::json!(false), 2));
     assert_eq!(error(&node.run(&["--json", "set", "list"]).expect(2))["code"], 2);
 }
 
@@ -130,20 +162,41 @@ fn what_is_typed_is_checked() {
     }
 }
 
+/// Every command that the help knows of, and those beneath it.
+fn commands(above: &[String]) -> Vec<Vec<String>> {
+    let line: Vec<&str> = above.iter().map(String::as_str).chain(["--help"]).collect();
+    let help = bare(&line).expect(0).stdout;
+    let mut all = vec![above.to_vec()];
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // Two spaces, then the name; what is further in goes on with a description.
+    for name in listed.filter_map(|line| line.strip_prefix("  ")).filter(|rest| !rest.starts_with(' ')) {
+        let name = name.split(' ').next().unwrap();
+        if name != "help" {
+            all.extend(commands(&[above, &[name.to_owned()]].concat()));
+        }
+    }
+    assert!(!above.is_empty() || all.len() > 15, "{all:?}");
+    all
+}
+
 #[test]
-fn sets_are_listed_and_shown_with_every_default() {
+fn a_reader_that_goes_away_is_no_error_and_a_full_disk_is() {
     let base = tempfile::tempdir().unwrap();
     let node = Node::init(base.path(), "alpha");
-    node.add_settings("[peers.beta]\naddresses = [\"127.0.0.1:7420\"]\n[sets.mail]\nsource = \"alpha\"\nstandby = \"beta\"");
-    node.add_settings("[[sets.mail.roots]]\npath = \"/srv/mail\"\ntarget = \"/srv/replica\"\nrules = [{ exclude = \"*.tmp\" }]");
-    let list = node.run(&["set", "list"]).expect(0);
-    assert!(list.stdout.contains("mail") && list.stdout.contains("source"), "{list:#?}");
-    let show = node.run(&["set", "show", "mail"]).expect(0);
-    for part in ["25%", "16 GiB", "/srv/mail to /srv/replica", "exclude \"*.tmp\""] {
-        assert!(show.stdout.contains(part), "{part}: {show:#?}");
+    for arguments in
+        [["--help"].as_slice(), &["completions", "bash"], &["check"], &["--json", "check"], &["set", "list"], &["init"]]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = node.command(arguments);
+        let child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let done = child.wait_with_output().unwrap();
+        assert_eq!((done.status.code(), String::from_utf8_lossy(&done.stderr).as_ref()), (Some(0), ""), "{arguments:?}");
     }
-    assert_eq!(node.json(&["set", "show", "mail"])["standby"], "beta");
-    assert_eq!(node.json(&["set", "list"])[0]["set"], "mail");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let done = node.command(&["check"]).stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    assert!(String::from_utf8_lossy(&done.stderr).contains("cannot write"), "{done:?}");
 }
 
 #[test]
@@ -151,7 +204,10 @@ fn every_command_has_a_man_page() {
     let base = tempfile::tempdir().unwrap();
     let directory = base.path().join("man1");
     bare(&["man", directory.to_str().unwrap()]).expect(0);
-    for page in ["standin", "standin-mirror", "standin-mirror-start", "standin-pair", "standin-set-check", "standin-verify"] {
+    for page in commands(&[])
+        .iter()
+        .map(|words| ["standin"].iter().copied().chain(words.iter().map(String::as_str)).collect::<Vec<_>>().join("-"))
+    {
         let text = std::fs::read_to_string(directory.join(format!("{page}.1"))).unwrap_or_else(|error| panic!("{page}: {error}"));
         assert!(text.contains(".TH") && text.contains("found differences"), "{page}: {text}");
     }
@@ -161,7 +217,10 @@ fn every_command_has_a_man_page() {
 fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let done = bare(&["completions", shell]).expect(0);
-        assert!(done.stdout.contains("promote") && done.stdout.contains("max-orphans"), "{shell}");
+        assert!(done.stdout.contains("max-orphans"), "{shell}");
+        for words in commands(&[]) {
+            assert!(words.iter().all(|word| done.stdout.contains(word)), "{shell}: {words:?}");
+        }
     }
 }
 
