@@ -204,7 +204,7 @@ pub(super) fn findings(report: &MirrorReport) -> Vec<String> {
             _ if found.ranges.len() > 4 => format!(", bytes {}, ... ({} ranges)", ranges.join(", "), found.ranges.len()),
             _ => format!(", bytes {}", ranges.join(", ")),
         };
-        let path = if found.path.is_empty() { "(the root itself)".to_owned() } else { show::harmless(&found.path) };
+        let path = if found.path == "." { "(the root itself)".to_owned() } else { show::harmless(&found.path) };
         lines.push(format!("root {}: {path}: {}{ranges}", found.root.0, word(found.difference)));
     }
     more(&mut lines, report.finding_count, "differences");
