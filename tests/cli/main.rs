@@ -113,6 +113,28 @@ fn help_lists_the_exit_codes_and_every_command() {
     assert!(nothing.stderr.contains("Usage: standin"), "{nothing:#?}");
 }
 
+const README: &str = include_str!("../../README.md");
+
+#[test]
+fn the_readme_has_the_exit_codes_of_the_help_and_settings_that_load() {
+    let help = bare(&["--help"]).expect(0).stdout;
+    let codes: Vec<_> = help
+        .lines()
+        .skip_while(|line| *line != "Exit codes:")
+        .skip(1)
+        .map(|line| line.trim().split_once("  ").unwrap())
+        .collect();
+    assert_eq!(codes.len(), 6, "{help}");
+    for (code, meaning) in codes {
+        assert!(README.contains(&format!("| {code} | {meaning} |\n")), "{code}: {meaning}");
+    }
+    let base = tempfile::tempdir().unwrap();
+    let node = Node::init(base.path(), "alpha");
+    let settings = README.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    node.add_settings(settings);
+    assert_eq!(node.json(&["set", "show", "mail"])["standby"], "beta");
+}
+
 #[test]
 fn errors_are_json_if_asked_for() {
     let done = bare(&["--json", "status"]).expect(2);
