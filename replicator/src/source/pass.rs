@@ -335,6 +335,7 @@ impl LinkSink<'_> {
     fn count(&self, message: &LaneDown) {
         let (done, data) = match message {
             LaneDown::Small { size: len, .. } | LaneDown::Data { len, .. } => (u64::from(*len), u64::from(*len)),
+            LaneDown::Check { end, .. } => (end.size, 0),
             LaneDown::Hole { len, .. } => (*len, 0),
             LaneDown::Groups { values, .. } => (values.len() as u64 * GROUP_LEN as u64, 0),
             LaneDown::Leaves { len, hole, .. } => (0, if *hole { 0 } else { u64::from(*len) }),
