@@ -278,7 +278,15 @@ impl<V: Volume> Pass<'_, V> {
         };
         let mut idle = false;
         loop {
-            match queue.next(index, lane.open_files() < MOST_OPEN, idle)? {
+            let room = lane.open_files() < MOST_OPEN;
+            let work = match queue.look(index, room, idle)? {
+                Some(work) => work,
+                None => {
+                    sink.flush()?;
+                    queue.wait(index, room)?
+                }
+            };
+            match work {
                 Work::Answers(answers) => {
                     for answer in answers {
                         let done = lane.answer(answer, &mut sink)?;
@@ -306,9 +314,15 @@ impl<V: Volume> Pass<'_, V> {
 }
 
 fn take_answers(mut receive: Receiver, queue: &Queue, index: usize) {
+    let mut answers = Vec::new();
     loop {
         match receive.receive::<LaneUp>() {
-            Ok(Some((answer, _))) => queue.answer(index, answer),
+            Ok(Some((answer, _))) => {
+                answers.push(answer);
+                if !receive.has_more() {
+                    queue.answer(index, answers.drain(..));
+                }
+            }
             Ok(None) => return,
             Err(error) => return queue.fail(error.into()),
         }
@@ -326,6 +340,10 @@ struct LinkSink<'a> {
 }
 
 impl LinkSink<'_> {
+    fn flush(&mut self) -> Result<(), LaneError> {
+        self.send.flush().map_err(LaneError::Cut)
+    }
+
     fn done(&mut self, file: u64) -> Option<Position> {
         self.meter.done_files.fetch_add(1, Relaxed);
         self.queue.done();
@@ -352,7 +370,7 @@ impl Sink for LinkSink<'_> {
             return Err(LaneError::Stopped);
         }
         let began = Instant::now();
-        self.send.send(message, payload).map_err(LaneError::Cut)?;
+        self.send.send_later(message, payload).map_err(LaneError::Cut)?;
         self.pace.sent(payload.len(), began.elapsed());
         self.count(message);
         if let LaneDown::Gone { file, why } = message
