@@ -352,10 +352,11 @@ fn send_leaves<F: VolumeFile>(
     }
     let start = group * GROUP_LEN as u64;
     // Asking for holes is dear on some file systems, and only zeros can be one.
-    let hole = match data.iter().all(|byte| *byte == 0).then(|| reading.file.stretch(start)).transpose() {
-        Ok(stretch) => stretch.is_some_and(|stretch| stretch.hole && stretch.end >= start + data.len() as u64),
-        Err(error) => return Ok(Err(error)),
-    };
+    let hole =
+        match data.iter().all(|byte| *byte == 0).then(|| reading.file.is_hole(start, start + data.len() as u64)).transpose() {
+            Ok(hole) => hole == Some(true),
+            Err(error) => return Ok(Err(error)),
+        };
     let value = group_value(reading.size, group, data);
     let len = room.leaves.len() as u32;
     let (encoding, payload) = if hole { (Encoding::Plain, &[][..]) } else { room.packer.pack(&room.leaves) };
