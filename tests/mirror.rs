@@ -142,6 +142,9 @@ fn verify_finds_exact_ranges_and_repairs() {
     let equal = pair.alpha.json(&["verify", "mail"]);
     assert_eq!((&equal["finding_count"], &equal["bytes"]), (&json!(0), &json!(data.len() + 5000)));
 
+    let list = equal["hashes"][0].as_str().unwrap();
+    assert_eq!(shell(&pair.target, &format!("b3sum --check --quiet {list}; wc -l < {list}")), "2\n");
+
     let large = File::options().write(true).open(pair.target.join("large")).unwrap();
     let time = large.metadata().unwrap().modified().unwrap();
     for offset in [0, 20_480, 28_671, 1_000_000, data.len() as u64 - 1] {

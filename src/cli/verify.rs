@@ -33,6 +33,9 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
         let found = if equal { "both sides are equal".to_owned() } else { format!("{} differences", report.finding_count) };
         let (objects, bytes, took) = (report.objects, show::size(report.bytes), show::span(report.seconds));
         lines.push(format!("{found}: {objects} objects, {bytes} read again on both sides in {took}"));
+        let lists =
+            report.hashes.iter().map(|path| format!("hashes of the source: {} (for b3sum --check)", show::harmless(path)));
+        lines.extend(lists);
         lines.join("\n")
     };
     if equal || !options.repair {

@@ -16,9 +16,10 @@ use standin_common::message::{
     Difference, FromSource, FromStandby, JoinSummary, LaneDown, LaneUp, MirrorAnswer, MirrorOpening, Opening, Position, Purpose,
     Refusal,
 };
-use standin_common::tree::GROUP_LEN;
+use standin_common::tree::{GROUP_LEN, Root};
 
 use super::entries::{Entries, Evidence, Met};
+use super::hashes::HashLists;
 use super::lane::{Found, Lane, LaneError, Sink};
 use super::meter::Meter;
 use super::pace::Pace;
@@ -109,6 +110,8 @@ pub struct Pass<'a, V> {
     pub pace: &'a Pace,
     /// Where it counts.
     pub meter: &'a Meter,
+    /// Where the hashes of proven files are listed, if they are.
+    pub hashes: Option<&'a HashLists>,
 }
 
 impl<V: Volume> Pass<'_, V> {
@@ -271,7 +274,15 @@ impl<V: Volume> Pass<'_, V> {
     }
 
     fn run_lane(&self, send: Sender, queue: &Queue, index: usize) -> Result<(), PassError> {
-        let mut sink = LinkSink { send, queue, pace: self.pace, meter: self.meter, places: HashMap::new() };
+        let mut sink = LinkSink {
+            send,
+            queue,
+            pace: self.pace,
+            meter: self.meter,
+            hashes: self.hashes,
+            places: HashMap::new(),
+            roots: HashMap::new(),
+        };
         let mut lane = match self.opening.purpose {
             Purpose::Mirror => Lane::new(self.volumes, self.pace.packing(self.lanes)),
             Purpose::DryRun | Purpose::Verify => Lane::comparing(self.volumes),
@@ -335,8 +346,11 @@ struct LinkSink<'a> {
     queue: &'a Queue,
     pace: &'a Pace,
     meter: &'a Meter,
+    hashes: Option<&'a HashLists>,
     /// Where the files are that are under way.
     places: HashMap<u64, Position>,
+    /// What they turned out to be, if that is listed.
+    roots: HashMap<u64, Root>,
 }
 
 impl LinkSink<'_> {
@@ -347,7 +361,11 @@ impl LinkSink<'_> {
     fn done(&mut self, file: u64) -> Option<Position> {
         self.meter.done_files.fetch_add(1, Relaxed);
         self.queue.done();
-        self.places.remove(&file)
+        let at = self.places.remove(&file);
+        if let (Some(at), Some(root), Some(hashes)) = (&at, self.roots.remove(&file), self.hashes) {
+            hashes.note(at, &root);
+        }
+        at
     }
 
     fn count(&self, message: &LaneDown) {
@@ -373,6 +391,9 @@ impl Sink for LinkSink<'_> {
         self.send.send_later(message, payload).map_err(LaneError::Cut)?;
         self.pace.sent(payload.len(), began.elapsed());
         self.count(message);
+        if let (LaneDown::Check { file, end } | LaneDown::End { file, end }, Some(_)) = (message, self.hashes) {
+            self.roots.insert(*file, end.root);
+        }
         if let LaneDown::Gone { file, why } = message
             && let (Some(at), Some(why)) = (self.done(*file), why)
         {
