@@ -111,7 +111,12 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         };
         match wanted.landing {
             Landing::InPlace => open_or_create(&tree).map(Target::File).map_err(failed("opening", path)),
-            Landing::Staged(side) => open_or_create(&Place::Side(side)).map(Target::File).map_err(failed("staging", path)),
+            Landing::Staged(side) => {
+                if wanted.cloned {
+                    volume.clone_file(&tree, &Place::Side(side)).map_err(failed("cloning", path))?;
+                }
+                open_or_create(&Place::Side(side)).map(Target::File).map_err(failed("staging", path))
+            }
             Landing::Journal => {
                 let base = volume.open(&tree, false).map_err(failed("opening", path))?;
                 Ok(Target::Journal { base, overlay: wanted.overlay.clone(), opened: wanted.opened })
