@@ -15,7 +15,7 @@ mod material;
 mod support;
 
 use material::{Random, Shape, change, generate};
-use support::{LoopDevice, Node, Pair, assert_same, copy_tree, is_root, pair, seed, shell};
+use support::{LoopDevice, Mount, Node, Pair, assert_same, copy_tree, is_root, pair, seed, shell};
 
 const MIB: usize = 1024 * 1024;
 
@@ -141,6 +141,9 @@ fn verify_finds_exact_ranges_and_repairs() {
     pair.mirror(&[]);
     let equal = pair.alpha.json(&["verify", "mail"]);
     assert_eq!((&equal["finding_count"], &equal["bytes"]), (&json!(0), &json!(data.len() + 5000)));
+
+    let list = equal["hashes"][0].as_str().unwrap();
+    assert_eq!(shell(&pair.target, &format!("b3sum --check --quiet {list}; wc -l < {list}")), "2\n");
 
     let large = File::options().write(true).open(pair.target.join("large")).unwrap();
     let time = large.metadata().unwrap().modified().unwrap();
@@ -308,4 +311,30 @@ fn what_was_there_before_the_first_mirror_is_proven_not_trusted() {
     let report = pair.mirror(&[]);
     assert!(report["data_bytes"].as_u64().unwrap() < 100_000, "what is equal is not sent: {report}");
     pair.assert_equal();
+}
+
+#[test]
+fn a_difference_beyond_the_journal_is_guarded_by_clones() {
+    if !is_root("a replica on btrfs") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (source, mounted) = (dir.path().join("source"), dir.path().join("mounted"));
+    fs::create_dir(&source).unwrap();
+    let Some(mount) = Mount::btrfs(&mounted, &dir.path().join("image"), 400 << 20) else {
+        return println!("no loop devices here: not run");
+    };
+    // More than the journal takes changes, and the old point has to be there all the time.
+    let pair = Pair::at(dir, source, mounted.join("target"), "journal_limit = \"64 MiB\"");
+    shell(&pair.source, "head -c 100000000 /dev/urandom > large; echo 1 > small");
+    pair.mirror(&[]);
+    shell(
+        &pair.source,
+        "cp large ../before; head -c 90000000 /dev/urandom | dd of=large conv=notrunc bs=1M status=none; echo 2 > small",
+    );
+    assert_eq!(pair.mirror(&[])["point"], json!(2));
+    shell(pair.dir.path(), "cmp source/large mounted/target/large; grep -qx 2 mounted/target/small");
+    pair.beta.run(&["promote", "mail", "--point", "1"]).expect(0);
+    shell(pair.dir.path(), "cmp before mounted/target/large; grep -qx 1 mounted/target/small");
+    drop((pair, mount));
 }

@@ -348,6 +348,13 @@ pub enum LaneDown {
         /// How the file ends.
         end: FileEnd,
     },
+    /// A small file that is likely to be the same: answered by [`LaneUp::Done`] if it is, else by [`LaneUp::Again`].
+    Check {
+        /// [`Want::file`].
+        file: u64,
+        /// What it is on the source.
+        end: FileEnd,
+    },
     /// A file begins, or begins again because it changed while it was read.
     Begin {
         /// [`Want::file`].

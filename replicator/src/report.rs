@@ -182,6 +182,8 @@ pub struct MirrorReport {
     pub findings: Vec<FoundReport>,
     /// How many there were.
     pub finding_count: u64,
+    /// Of a verification: lists of the files' hashes, one for each root, for `b3sum --check`.
+    pub hashes: Vec<String>,
 }
 
 /// The most problems or findings that are kept in a report.

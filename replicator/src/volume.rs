@@ -132,6 +132,10 @@ pub trait VolumeFile: Send {
     fn punch(&self, start: u64, end: u64) -> io::Result<()>;
     /// The stretch that `offset` (below the file's size) lies in, to its end; at least one byte long.
     fn stretch(&self, offset: u64) -> io::Result<Stretch>;
+    /// Whether all of `start..end` (not empty, below the file's size) lies in a hole. Cheaper than a stretch where holes are hard to find.
+    fn is_hole(&self, start: u64, end: u64) -> io::Result<bool> {
+        self.stretch(start).map(|stretch| stretch.hole && stretch.end >= end)
+    }
     /// The object behind the open file.
     fn object(&self) -> io::Result<Object>;
     /// Sets owner, extended attributes (removing others), mode and time, in an order in which none undoes another.

@@ -34,6 +34,9 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
         let (objects, bytes, took) =
             (show::count(report.objects, "object"), show::size(report.bytes), show::span(report.seconds));
         lines.push(format!("{found}: {objects}, {bytes} read again on both sides in {took}"));
+        let lists =
+            report.hashes.iter().map(|path| format!("hashes of the source: {} (for b3sum --check)", show::harmless(path)));
+        lines.extend(lists);
         lines.join("\n")
     };
     if equal || !options.repair {

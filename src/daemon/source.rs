@@ -5,7 +5,7 @@ mod run;
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ pub(super) struct SourceSet {
     rules: Vec<Rules>,
     context: Arc<Context>,
     file: KeptFile,
+    directory: PathBuf,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -91,7 +92,7 @@ impl SourceSet {
             ended: VecDeque::new(),
             stopping: false,
         };
-        Ok(Self { set, rules, context, file, state: Mutex::new(state), changed: Condvar::new() })
+        Ok(Self { set, rules, context, file, directory: directory.to_owned(), state: Mutex::new(state), changed: Condvar::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,7 +1,7 @@
 //! A set of which this node is the standby.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use standin_common::message::{MirrorAnswer, MirrorOpening, Purpose, Refusal, Roo
 use standin_config::{Role, Set};
 use standin_replicator::definition;
 use standin_replicator::journal::Point;
-use standin_replicator::os::{OsVolume, mount_point};
+use standin_replicator::os::{OsVolume, confine, mount_point};
 use standin_replicator::report::{PeerReport, SetReport, SetState};
 use standin_replicator::rules::Rules;
 use standin_replicator::standby::comparing;
@@ -190,7 +190,7 @@ impl StandbySet {
         self.lock().connection = Some(connection.clone());
     }
 
-    /// Receives one pass of a mirror, to its end.
+    /// Receives one pass of a mirror, to its end, on a thread of its own: it is confined, and of no use for anything else afterwards.
     pub(super) fn receive(
         &self,
         connection: &Connection,
@@ -213,6 +213,7 @@ impl StandbySet {
                 return send.finish();
             }
         };
+        self.confine();
         let _receiving = Receiving::begin(self);
         let deadline = Mutex::new(None);
         let stopping = || {
@@ -240,6 +241,15 @@ impl StandbySet {
             }
         }
         Ok(())
+    }
+
+    /// From here on this thread and those that it starts reach the roots and the state of this set, and nothing else.
+    fn confine(&self) {
+        static WARNING: Once = Once::new();
+        let roots = self.set.roots.iter().map(|root| root.target.as_path());
+        if let Err(error) = confine(roots.chain([self.directory.as_path()])) {
+            WARNING.call_once(|| tracing::warn!(%error, "this kernel cannot confine the receiving threads to the roots"));
+        }
     }
 
     /// A source that dialled again has no use for what still runs over its old connection.

@@ -68,6 +68,15 @@ impl Mount {
         run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "standin-test", at.to_str().unwrap()]);
         Self(at.to_owned())
     }
+
+    /// A btrfs in an image file, which can clone files; `None` if the system has no loop devices for it.
+    pub(crate) fn btrfs(at: &Path, image: &Path, bytes: u64) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        fs::File::create(image).and_then(|file| file.set_len(bytes)).unwrap();
+        run("mkfs.btrfs", &["-q", image.to_str().unwrap()]);
+        let mounted = Command::new("mount").args(["-o", "loop"]).arg(image).arg(at).status().unwrap();
+        mounted.success().then(|| Self(at.to_owned()))
+    }
 }
 
 impl Drop for Mount {

@@ -25,6 +25,16 @@ pub trait SendHalf: Send {
     /// Sends one frame. Blocks while the peer does not read; `Ok` says that it was handed over, not that it arrived.
     fn send(&mut self, header: &[u8], payload: &[u8]) -> Result<(), LinkError>;
 
+    /// Like [`SendHalf::send`], but the frame may wait for others until [`SendHalf::flush`] or the next that does not wait.
+    fn send_later(&mut self, header: &[u8], payload: &[u8]) -> Result<(), LinkError> {
+        self.send(header, payload)
+    }
+
+    /// Hands over what waits.
+    fn flush(&mut self) -> Result<(), LinkError> {
+        Ok(())
+    }
+
     /// Ends the stream after what was sent; more than once is harmless. Closing the connection at once may still lose what was sent.
     fn finish(&mut self) -> Result<(), LinkError>;
 }
@@ -34,6 +44,11 @@ pub trait ReceiveHalf: Send {
     /// Receives the next frame into `frame`, whose memory is used again. Blocks; `false` if the peer finished the stream.
     /// After an error or `false`, what `frame` holds means nothing.
     fn receive_into(&mut self, frame: &mut Frame) -> Result<bool, LinkError>;
+
+    /// Whether more has come already than was received, so that it is too early to wait.
+    fn has_more(&self) -> bool {
+        false
+    }
 
     /// Receives the next frame; `None` if the peer finished the stream.
     fn receive(&mut self) -> Result<Option<Frame>, LinkError> {

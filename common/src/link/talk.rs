@@ -43,6 +43,16 @@ impl Sender {
         self.0.send(&encode_header(message)?, payload)
     }
 
+    /// Like [`Sender::send`], but the message may wait for others until [`Sender::flush`]. Whoever waits for an answer flushes before.
+    pub fn send_later(&mut self, message: &impl Serialize, payload: &[u8]) -> Result<(), LinkError> {
+        self.0.send_later(&encode_header(message)?, payload)
+    }
+
+    /// Hands over what waits.
+    pub fn flush(&mut self) -> Result<(), LinkError> {
+        self.0.flush()
+    }
+
     /// Ends the stream after what was sent.
     pub fn finish(&mut self) -> Result<(), LinkError> {
         self.0.finish()
@@ -61,6 +71,11 @@ impl Receiver {
             return Ok(None);
         }
         Ok(Some((decode_header(&self.frame.header)?, &self.frame.payload)))
+    }
+
+    /// Whether more has come already than was received.
+    pub fn has_more(&self) -> bool {
+        self.half.has_more()
     }
 
     /// Waits for the answer to what was sent; a stream that ends instead is an error.

@@ -331,7 +331,7 @@ impl Volume for SimVolume {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { owners: true, clones: false }
+        Abilities { owners: true, clones: true }
     }
 
     fn open_directory(&self, path: &RelPath) -> io::Result<SimDirectory> {
@@ -433,8 +433,12 @@ impl Volume for SimVolume {
         Ok(())
     }
 
-    fn clone_file(&self, _from: &Place<'_>, _to: &Place<'_>) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn clone_file(&self, from: &Place<'_>, to: &Place<'_>) -> io::Result<()> {
+        let data = {
+            let machine = self.start(false)?;
+            machine.node(machine.number(&Key::from(from))?)?.data.clone()
+        };
+        self.create(to)?.write_at(&data, 0)
     }
 
     fn side_objects(&self) -> io::Result<Vec<SideId>> {

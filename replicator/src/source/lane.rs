@@ -12,7 +12,7 @@ use standin_common::tree::{GROUP_LEN, GroupFold, LEAF_LEN, Value, group_count, g
 
 pub use super::ranges::{Found, MOST_RANGES};
 use super::ranges::{Outcome, Ranges};
-use super::whole::{PIECE_LEN, Pieces, Sent};
+use super::whole::{Ended, PIECE_LEN, Pieces};
 use crate::mirror::SMALL_LEN;
 use crate::pack::Packer;
 use crate::volume::{Object, Place, Volume, VolumeFile};
@@ -67,6 +67,14 @@ struct Reading<F> {
     attempt: u32,
 }
 
+/// A file that was sent or compared to its end.
+struct Sent {
+    want: Want,
+    attempt: u32,
+    /// Whether only its root was sent.
+    checked: bool,
+}
+
 /// Memory that is taken once.
 pub(super) struct Room {
     pub buffer: Vec<u8>,
@@ -79,8 +87,8 @@ pub struct Lane<'a, V: Volume> {
     volumes: &'a [V],
     room: Room,
     compared: BTreeMap<u64, Reading<V::File>>,
-    /// Files sent or compared to their end whose proof has not come: they are small notes, and sent again by compare if it fails.
-    sent: BTreeMap<u64, (Want, u32)>,
+    /// Files sent or compared to their end whose proof has not come: they are small notes.
+    sent: BTreeMap<u64, Sent>,
     /// What was found of the files under way, if nothing is sent of them.
     outcomes: Option<BTreeMap<u64, Outcome>>,
     found: Option<Found>,
@@ -131,15 +139,25 @@ impl<'a, V: Volume> Lane<'a, V> {
         let why = match opened {
             Ok(Some((opened, begun))) if want.whole && self.outcomes.is_none() => {
                 match (Pieces { number: file, room: &mut self.room, sink }).send(&opened, &begun, attempt == ATTEMPTS)? {
-                    Ok(Sent::Whole) => {
-                        self.sent.insert(file, (want, attempt));
+                    Ok(Ended::Proper) => {
+                        self.sent.insert(file, Sent { want, attempt, checked: false });
                         return Ok(());
                     }
                     // Of a large one, what was sent is there now and most of it is right.
-                    Ok(Sent::Changed) => {
+                    Ok(Ended::Changed) => {
                         let whole = begun.size <= SMALL_LEN;
                         return self.start_attempt(Want { whole, ..want }, attempt + 1, sink);
                     }
+                    Err(error) => Some(error.to_string()),
+                }
+            }
+            Ok(Some((opened, begun))) if begun.size <= SMALL_LEN && attempt == 1 => {
+                match (Pieces { number: file, room: &mut self.room, sink }).check(&opened, &begun)? {
+                    Ok(Ended::Proper) => {
+                        self.sent.insert(file, Sent { want, attempt, checked: true });
+                        return Ok(());
+                    }
+                    Ok(Ended::Changed) => return self.start_attempt(Want { whole: true, ..want }, attempt + 1, sink),
                     Err(error) => Some(error.to_string()),
                 }
             }
@@ -214,7 +232,7 @@ impl<'a, V: Volume> Lane<'a, V> {
             }
             LaneUp::Done { file } => {
                 let sent = self.sent.remove(&file);
-                let (want, _) = sent.ok_or(LaneError::Protocol("it proved a file that was not sent"))?;
+                let Sent { want, .. } = sent.ok_or(LaneError::Protocol("it proved a file that was not sent"))?;
                 if let Some(outcome) = self.outcomes.as_mut().and_then(|outcomes| outcomes.remove(&file)) {
                     outcome.theirs.ok_or(LaneError::Protocol("it did not say how long its file is"))?;
                     self.found = outcome.found(want);
@@ -222,10 +240,12 @@ impl<'a, V: Volume> Lane<'a, V> {
                 Ok(Some(file))
             }
             LaneUp::Again { file } => {
-                let (want, attempt) =
-                    self.sent.remove(&file).ok_or(LaneError::Protocol("it asked again for a file that was not sent"))?;
+                let sent = self.sent.remove(&file);
+                let Sent { want, attempt, checked } =
+                    sent.ok_or(LaneError::Protocol("it asked again for a file that was not sent"))?;
                 if attempt < ATTEMPTS {
-                    self.start_attempt(Want { whole: false, ..want }, attempt + 1, sink)?;
+                    // Of what is not as the root says, little is known to be right.
+                    self.start_attempt(Want { whole: checked, ..want }, attempt + 1, sink)?;
                     return Ok(None);
                 }
                 let outcome = self.outcomes.as_mut().and_then(|outcomes| outcomes.remove(&file));
@@ -293,7 +313,7 @@ impl<'a, V: Volume> Lane<'a, V> {
         }
         let root = reading.fold.finish().ok_or(LaneError::Protocol("a file's groups do not add up"))?;
         sink.send(&LaneDown::End { file, end: FileEnd { size: reading.size, root, attrs: now.attrs } }, &[])?;
-        self.sent.insert(file, (reading.want, reading.attempt));
+        self.sent.insert(file, Sent { want: reading.want, attempt: reading.attempt, checked: false });
         Ok(())
     }
 }
@@ -332,10 +352,11 @@ fn send_leaves<F: VolumeFile>(
     }
     let start = group * GROUP_LEN as u64;
     // Asking for holes is dear on some file systems, and only zeros can be one.
-    let hole = match data.iter().all(|byte| *byte == 0).then(|| reading.file.stretch(start)).transpose() {
-        Ok(stretch) => stretch.is_some_and(|stretch| stretch.hole && stretch.end >= start + data.len() as u64),
-        Err(error) => return Ok(Err(error)),
-    };
+    let hole =
+        match data.iter().all(|byte| *byte == 0).then(|| reading.file.is_hole(start, start + data.len() as u64)).transpose() {
+            Ok(hole) => hole == Some(true),
+            Err(error) => return Ok(Err(error)),
+        };
     let value = group_value(reading.size, group, data);
     let len = room.leaves.len() as u32;
     let (encoding, payload) = if hole { (Encoding::Plain, &[][..]) } else { room.packer.pack(&room.leaves) };

@@ -1,6 +1,7 @@
 //! The source's half: walking, sending, and the proof that nothing changed meanwhile.
 
 pub mod entries;
+pub mod hashes;
 pub mod lane;
 pub mod meter;
 pub mod pace;

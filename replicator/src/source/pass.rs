@@ -16,9 +16,10 @@ use standin_common::message::{
     Difference, FromSource, FromStandby, JoinSummary, LaneDown, LaneUp, MirrorAnswer, MirrorOpening, Opening, Position, Purpose,
     Refusal,
 };
-use standin_common::tree::GROUP_LEN;
+use standin_common::tree::{GROUP_LEN, Root};
 
 use super::entries::{Entries, Evidence, Met};
+use super::hashes::HashLists;
 use super::lane::{Found, Lane, LaneError, Sink};
 use super::meter::Meter;
 use super::pace::Pace;
@@ -109,6 +110,8 @@ pub struct Pass<'a, V> {
     pub pace: &'a Pace,
     /// Where it counts.
     pub meter: &'a Meter,
+    /// Where the hashes of proven files are listed, if they are.
+    pub hashes: Option<&'a HashLists>,
 }
 
 impl<V: Volume> Pass<'_, V> {
@@ -271,14 +274,30 @@ impl<V: Volume> Pass<'_, V> {
     }
 
     fn run_lane(&self, send: Sender, queue: &Queue, index: usize) -> Result<(), PassError> {
-        let mut sink = LinkSink { send, queue, pace: self.pace, meter: self.meter, places: HashMap::new() };
+        let mut sink = LinkSink {
+            send,
+            queue,
+            pace: self.pace,
+            meter: self.meter,
+            hashes: self.hashes,
+            places: HashMap::new(),
+            roots: HashMap::new(),
+        };
         let mut lane = match self.opening.purpose {
             Purpose::Mirror => Lane::new(self.volumes, self.pace.packing(self.lanes)),
             Purpose::DryRun | Purpose::Verify => Lane::comparing(self.volumes),
         };
         let mut idle = false;
         loop {
-            match queue.next(index, lane.open_files() < MOST_OPEN, idle)? {
+            let room = lane.open_files() < MOST_OPEN;
+            let work = match queue.look(index, room, idle)? {
+                Some(work) => work,
+                None => {
+                    sink.flush()?;
+                    queue.wait(index, room)?
+                }
+            };
+            match work {
                 Work::Answers(answers) => {
                     for answer in answers {
                         let done = lane.answer(answer, &mut sink)?;
@@ -306,9 +325,15 @@ impl<V: Volume> Pass<'_, V> {
 }
 
 fn take_answers(mut receive: Receiver, queue: &Queue, index: usize) {
+    let mut answers = Vec::new();
     loop {
         match receive.receive::<LaneUp>() {
-            Ok(Some((answer, _))) => queue.answer(index, answer),
+            Ok(Some((answer, _))) => {
+                answers.push(answer);
+                if !receive.has_more() {
+                    queue.answer(index, answers.drain(..));
+                }
+            }
             Ok(None) => return,
             Err(error) => return queue.fail(error.into()),
         }
@@ -321,20 +346,32 @@ struct LinkSink<'a> {
     queue: &'a Queue,
     pace: &'a Pace,
     meter: &'a Meter,
+    hashes: Option<&'a HashLists>,
     /// Where the files are that are under way.
     places: HashMap<u64, Position>,
+    /// What they turned out to be, if that is listed.
+    roots: HashMap<u64, Root>,
 }
 
 impl LinkSink<'_> {
+    fn flush(&mut self) -> Result<(), LaneError> {
+        self.send.flush().map_err(LaneError::Cut)
+    }
+
     fn done(&mut self, file: u64) -> Option<Position> {
         self.meter.done_files.fetch_add(1, Relaxed);
         self.queue.done();
-        self.places.remove(&file)
+        let at = self.places.remove(&file);
+        if let (Some(at), Some(root), Some(hashes)) = (&at, self.roots.remove(&file), self.hashes) {
+            hashes.note(at, &root);
+        }
+        at
     }
 
     fn count(&self, message: &LaneDown) {
         let (done, data) = match message {
             LaneDown::Small { size: len, .. } | LaneDown::Data { len, .. } => (u64::from(*len), u64::from(*len)),
+            LaneDown::Check { end, .. } => (end.size, 0),
             LaneDown::Hole { len, .. } => (*len, 0),
             LaneDown::Groups { values, .. } => (values.len() as u64 * GROUP_LEN as u64, 0),
             LaneDown::Leaves { len, hole, .. } => (0, if *hole { 0 } else { u64::from(*len) }),
@@ -351,9 +388,12 @@ impl Sink for LinkSink<'_> {
             return Err(LaneError::Stopped);
         }
         let began = Instant::now();
-        self.send.send(message, payload).map_err(LaneError::Cut)?;
+        self.send.send_later(message, payload).map_err(LaneError::Cut)?;
         self.pace.sent(payload.len(), began.elapsed());
         self.count(message);
+        if let (LaneDown::Check { file, end } | LaneDown::End { file, end }, Some(_)) = (message, self.hashes) {
+            self.roots.insert(*file, end.root);
+        }
         if let LaneDown::Gone { file, why } = message
             && let (Some(at), Some(why)) = (self.done(*file), why)
         {

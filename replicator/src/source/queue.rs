@@ -51,28 +51,47 @@ impl State {
     fn complete(&self) -> bool {
         self.joined.is_some() && self.wanted == self.done
     }
+
+    fn next(&mut self, lane: usize, room: bool) -> Result<Option<Work>, PassError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        if !self.answers[lane].is_empty() {
+            return Ok(Some(Work::Answers(std::mem::take(&mut self.answers[lane]))));
+        }
+        if room && !self.wants.is_empty() {
+            let some = self.wants.len().div_ceil(self.answers.len()).min(WANTS_AT_ONCE);
+            return Ok(Some(Work::Start(self.wants.drain(..some).collect())));
+        }
+        Ok(self.finished.then_some(Work::Finished))
+    }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    changed: Condvar,
+    /// For each lane: something came for it.
+    lanes: Vec<Condvar>,
+    /// For whoever waits for the end of a stage.
+    stage: Condvar,
 }
 
 impl Queue {
     pub(super) fn new(lanes: usize) -> Self {
         let state = State { answers: (0..lanes).map(|_| VecDeque::new()).collect(), ..State::default() };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        Self { state: Mutex::new(state), lanes: (0..lanes).map(|_| Condvar::new()).collect(), stage: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A change that concerns everybody.
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.lock());
-        self.changed.notify_all();
+        self.lanes.iter().for_each(Condvar::notify_all);
+        self.stage.notify_all();
     }
 
     /// Ends the pass with an error; the first one counts.
@@ -94,13 +113,18 @@ impl Queue {
         });
     }
 
-    pub(super) fn answer(&self, lane: usize, answer: LaneUp) {
-        self.change(|state| state.answers[lane].push_back(answer));
+    pub(super) fn answer(&self, lane: usize, answers: impl Iterator<Item = LaneUp>) {
+        self.lock().answers[lane].extend(answers);
+        self.lanes[lane].notify_all();
     }
 
     /// A file is proven or given up.
     pub(super) fn done(&self) {
-        self.change(|state| state.done += 1);
+        let mut state = self.lock();
+        state.done += 1;
+        if state.complete() {
+            self.stage.notify_all();
+        }
     }
 
     pub(super) fn joined(&self, summary: JoinSummary) {
@@ -114,19 +138,6 @@ impl Queue {
     /// Lets the lanes end.
     pub(super) fn finish(&self) {
         self.change(|state| state.finished = true);
-    }
-
-    fn wait_for<T>(&self, mut ready: impl FnMut(&mut State) -> Option<T>) -> Result<T, PassError> {
-        let mut state = self.lock();
-        loop {
-            if let Some(error) = &state.failed {
-                return Err(error.clone());
-            }
-            if let Some(ready) = ready(&mut state) {
-                return Ok(ready);
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
     }
 
     /// The standby has nothing more to say, which is too early unless all is done.
@@ -146,29 +157,36 @@ impl Queue {
                 (Some(error), _) => return Err(error.clone()),
                 (None, Some(summary)) if state.complete() => return Ok(summary),
                 _ if stopped() => return Err(PassError::Stopped),
-                _ => state = self.changed.wait_timeout(state, LOOK_UP).unwrap_or_else(PoisonError::into_inner).0,
+                _ => state = self.stage.wait_timeout(state, LOOK_UP).unwrap_or_else(PoisonError::into_inner).0,
             }
         }
     }
 
     pub(super) fn wait_committed(&self) -> Result<Committed, PassError> {
-        self.wait_for(|state| state.committed)
+        let mut state = self.lock();
+        loop {
+            match (&state.failed, state.committed) {
+                (Some(error), _) => return Err(error.clone()),
+                (None, Some(committed)) => return Ok(committed),
+                _ => state = self.stage.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
     }
 
-    /// What a lane does next: answers first, then files if it has room for them. Waits for either if `idle`.
-    pub(super) fn next(&self, lane: usize, room: bool, idle: bool) -> Result<Work, PassError> {
-        self.wait_for(|state| {
-            if !state.answers[lane].is_empty() {
-                return Some(Work::Answers(std::mem::take(&mut state.answers[lane])));
+    /// What a lane does next, `None` if it has to wait for it: answers first, then files if it has room for them, and unless it is
+    /// `idle` what it is at.
+    pub(super) fn look(&self, lane: usize, room: bool, idle: bool) -> Result<Option<Work>, PassError> {
+        self.lock().next(lane, room && idle).map(|work| work.or((!idle).then_some(Work::Nothing)))
+    }
+
+    /// Waits for what an idle lane does next.
+    pub(super) fn wait(&self, lane: usize, room: bool) -> Result<Work, PassError> {
+        let mut state = self.lock();
+        loop {
+            match state.next(lane, room)? {
+                Some(work) => return Ok(work),
+                None => state = self.lanes[lane].wait(state).unwrap_or_else(PoisonError::into_inner),
             }
-            if room && idle && !state.wants.is_empty() {
-                let some = state.wants.len().div_ceil(state.answers.len()).min(WANTS_AT_ONCE);
-                return Some(Work::Start(state.wants.drain(..some).collect()));
-            }
-            if state.finished {
-                return Some(Work::Finished);
-            }
-            (!idle).then_some(Work::Nothing)
-        })
+        }
     }
 }

@@ -23,15 +23,15 @@ pub(super) struct Pieces<'s, S> {
 
 /// How the reading of a file ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    /// It was sent to its end.
-    Whole,
+pub(super) enum Ended {
+    /// At its end.
+    Proper,
     /// It changed meanwhile, and has no end yet.
     Changed,
 }
 
 /// The inner error is the file's, not the lane's.
-type Outcome = Result<io::Result<Sent>, LaneError>;
+type Outcome = Result<io::Result<Ended>, LaneError>;
 
 impl<S: Sink> Pieces<'_, S> {
     /// Sends a file; in the `last` attempt also if it changes under the reading.
@@ -48,13 +48,28 @@ impl<S: Sink> Pieces<'_, S> {
             Err(error) => return Ok(Err(error)),
         };
         if !last && (now.stamp != begun.stamp || read as u64 != begun.size) {
-            return Ok(Ok(Sent::Changed));
+            return Ok(Ok(Ended::Changed));
         }
         let data = &buffer[..read];
         let end = FileEnd { size: read as u64, root: Root::of(data), attrs: now.attrs };
         let (encoding, payload) = self.room.packer.pack(data);
         self.sink.send(&LaneDown::Small { file: self.number, size: read as u32, encoding, end }, payload)?;
-        Ok(Ok(Sent::Whole))
+        Ok(Ok(Ended::Proper))
+    }
+
+    /// Sends only what a small file is, unless it changed while it was read.
+    pub(super) fn check(&mut self, file: &impl VolumeFile, begun: &Object) -> Outcome {
+        let buffer = &mut self.room.buffer[..begun.size as usize + 1];
+        let (read, now) = match file.read_at(buffer, 0).and_then(|read| Ok((read, file.object()?))) {
+            Ok(read) => read,
+            Err(error) => return Ok(Err(error)),
+        };
+        if now.stamp != begun.stamp || read as u64 != begun.size {
+            return Ok(Ok(Ended::Changed));
+        }
+        let end = FileEnd { size: begun.size, root: Root::of(&buffer[..read]), attrs: now.attrs };
+        self.sink.send(&LaneDown::Check { file: self.number, end }, &[])?;
+        Ok(Ok(Ended::Proper))
     }
 
     /// Sends a large file in pieces, and their end unless it changed while it was read.
@@ -92,11 +107,11 @@ impl<S: Sink> Pieces<'_, S> {
             Err(error) => return Ok(Err(error)),
         };
         if !last && now.stamp != begun.stamp {
-            return Ok(Ok(Sent::Changed));
+            return Ok(Ok(Ended::Changed));
         }
         let end = FileEnd { size: at, root: Root(*hasher.finalize().as_bytes()), attrs: now.attrs };
         self.sink.send(&LaneDown::End { file: self.number, end }, &[])?;
-        Ok(Ok(Sent::Whole))
+        Ok(Ok(Ended::Proper))
     }
 }
 

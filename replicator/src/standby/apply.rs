@@ -13,6 +13,7 @@ use std::io;
 use standin_common::id::RootIndex;
 use standin_common::message::Encoding;
 use standin_common::path::RelPath;
+use standin_common::tree::LEAF_LEN;
 
 use crate::journal::{Journal, JournalError, Op, Placed, Record};
 use crate::pack;
@@ -150,23 +151,55 @@ fn old_data<V: Volume>(
 ) -> Result<(), ApplyError> {
     let size = file.object().map_err(target.failed("reading its size"))?.size;
     let (mut at, end) = (start, end.min(size));
+    let mut data_until = start;
     while at < end {
-        let stretch = file.stretch(at).map_err(target.failed("finding its holes"))?;
-        let until = end.min(stretch.end);
-        if stretch.hole {
-            note(Op::Punch { start: at, end: until }, &[])?;
-            at = until;
-            continue;
+        // Long holes are not worth reading; for a short piece, reading is cheaper than finding holes.
+        if at >= data_until && end - at > PIECE_LEN {
+            let stretch = file.stretch(at).map_err(target.failed("finding its holes"))?;
+            if stretch.hole {
+                let until = end.min(stretch.end);
+                note(Op::Punch { start: at, end: until }, &[])?;
+                at = until;
+                continue;
+            }
+            data_until = stretch.end;
         }
-        let mut piece = vec![0; (until - at).min(PIECE_LEN) as usize];
+        let mut piece = vec![0; (end - at).min(PIECE_LEN) as usize];
         let read = file.read_at(&mut piece, at).map_err(target.failed("reading the old data"))?;
         if read == 0 {
             return Ok(());
         }
-        note(Op::Write { offset: at, len: read as u32, encoding: Encoding::Plain }, &piece[..read])?;
-        at += read as u64;
+        for run in runs(&piece[..read]) {
+            let until = at + run.len() as u64;
+            if run[0] == 0 && is_zero(run) && file.is_hole(at, until).map_err(target.failed("finding its holes"))? {
+                note(Op::Punch { start: at, end: until }, &[])?;
+            } else {
+                note(Op::Write { offset: at, len: run.len() as u32, encoding: Encoding::Plain }, run)?;
+            }
+            at = until;
+        }
     }
     Ok(())
+}
+
+fn is_zero(data: &[u8]) -> bool {
+    data.iter().all(|byte| *byte == 0)
+}
+
+/// Cuts data into runs of leaves that are all zeros, as holes are, and of leaves that are not.
+fn runs(data: &[u8]) -> Vec<&[u8]> {
+    let mut runs = Vec::new();
+    let (mut start, mut zero) = (0, None);
+    for (index, leaf) in data.chunks(LEAF_LEN).enumerate() {
+        let is = Some(is_zero(leaf));
+        if zero.is_some() && zero != is {
+            runs.push(&data[start..index * LEAF_LEN]);
+            start = index * LEAF_LEN;
+        }
+        zero = is;
+    }
+    runs.push(&data[start..]);
+    runs
 }
 
 /// Does the operations of `journal`, and makes them durable.

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use standin_common::message::{Differing, FileEnd, LaneDown, LaneUp, Position, RootKind};
 use standin_common::tree::{GROUP_LEN, GroupFold, ShortValue, Value, group_count, group_len, group_value, leaf_values, short};
 
+use super::lane::is_same;
 use super::receive::{ReceiveError, failed};
 use super::survey::Survey;
+use crate::mirror::SMALL_LEN;
 use crate::volume::{Place, Volume, VolumeFile};
 
 /// The most groups that a source may announce ahead of what it has sent, or at once, which bounds memory.
@@ -49,6 +51,7 @@ impl<'s, 'a, V: Volume> CompareLane<'s, 'a, V> {
     /// Takes one message with its payload, of which there should be none; returns the answer, if it has one.
     pub fn take(&mut self, message: LaneDown, _payload: &[u8]) -> Result<Option<LaneUp>, ReceiveError> {
         match message {
+            LaneDown::Check { file, end } => self.check(file, &end).map(Some),
             LaneDown::Begin { file, size } => self.begin(file, size).map(Some),
             LaneDown::Groups { file, values } => self.groups(file, &values).map(Some),
             LaneDown::End { file, end } => self.finish(file, &end).map(Some),
@@ -61,6 +64,20 @@ impl<'s, 'a, V: Volume> CompareLane<'s, 'a, V> {
                 Err(ReceiveError::Protocol("it sent data where nothing is written"))
             }
         }
+    }
+
+    fn check(&mut self, file: u64, end: &FileEnd) -> Result<LaneUp, ReceiveError> {
+        if end.size > SMALL_LEN {
+            return Err(ReceiveError::Protocol("it asked for a look at a file that is not small"));
+        }
+        let at = self.survey.wanted(file)?;
+        let opened = self.survey.volume(at.root)?.open(&Place::Tree(&at.path), false).map_err(failed("opening", &at.path))?;
+        // What cannot be read is looked at more closely, as something that differs.
+        if !is_same(&opened, end, &mut self.group).unwrap_or(false) {
+            return Ok(LaneUp::Again { file });
+        }
+        self.survey.done(file);
+        Ok(LaneUp::Done { file })
     }
 
     fn begin(&mut self, file: u64, size: u64) -> Result<LaneUp, ReceiveError> {

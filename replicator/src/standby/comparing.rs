@@ -105,7 +105,10 @@ impl<V: Volume> Comparing<'_, '_, V> {
         let mut lane = CompareLane::new(self.survey);
         while let Some((message, payload)) = receive.receive::<LaneDown>()? {
             if let Some(answer) = lane.take(message, payload)? {
-                send.send(&answer, &[])?;
+                send.send_later(&answer, &[])?;
+            }
+            if !receive.has_more() {
+                send.flush()?;
             }
         }
         Ok(send.finish()?)

@@ -398,12 +398,16 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         };
         let writable = here.as_ref().is_some_and(own);
         let at_root = path.is_root();
+        let clonable = writable && action == Action::Compare && !linked && !at_root && !in_place && before.is_none();
+        let clones = self.reception.volume(self.current_root())?.abilities().clones;
+        let cloned = clonable && clones && self.reception.is_large(size);
         let (landing, replaces, begun) = match before {
             Some(Before::Begun { file, landing, overlay }) => {
                 let replaces = matches!(landing, Landing::Staged(_)) && here.is_some();
                 (landing, replaces, Some((file, overlay)))
             }
             _ if in_place && (here.is_none() || writable) => (Landing::InPlace, false, None),
+            _ if cloned => (Landing::Staged(self.reception.new_side()), true, None),
             _ if writable && (action == Action::Compare || linked || at_root) => (Landing::Journal, false, None),
             _ => (Landing::Staged(self.reception.new_side()), here.is_some(), None),
         };
@@ -415,7 +419,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         }
         let replaces = replaces.then(|| self.reception.new_side());
         let whole = action != Action::Compare && begun.is_none();
-        let file = self.reception.want(at.clone(), landing, begun, replaces)?;
+        let file = self.reception.want(at.clone(), landing, begun, replaces, cloned)?;
         self.reception.count(|summary| summary.wanted_bytes += size);
         self.out.push(FromStandby::Wants(vec![Want { file, at, size, whole }]));
         Ok(())

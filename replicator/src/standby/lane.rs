@@ -13,6 +13,7 @@ use super::compare::{MOST_PENDING, compare_group};
 use super::receive::{ReceiveError, Reception, Wanted, failed};
 use super::target::Target;
 use crate::journal::{Landing, Op, Record};
+use crate::mirror::{self, SMALL_LEN};
 use crate::pack::Unpacker;
 use crate::store::Store;
 use crate::volume::{Place, Volume, VolumeFile};
@@ -65,6 +66,7 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
                 self.data(file, size, encoding, payload)?;
                 self.finish(file, end).map(Some)
             }
+            LaneDown::Check { file, end } => self.check(file, end).map(Some),
             LaneDown::Data { file, len, encoding } => self.data(file, len, encoding, payload).map(|()| None),
             LaneDown::Hole { file, len } => self.hole(file, len).map(|()| None),
             LaneDown::Groups { file, values } => self.groups(file, &values).map(Some),
@@ -98,7 +100,9 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         let volume = self.reception.volume(wanted.at.root)?;
         let path = &wanted.at.path;
         let tree = Place::Tree(path);
-        if !wanted.opened && wanted.landing != Landing::InPlace {
+        if let Landing::Staged(_) = wanted.landing
+            && !wanted.opened
+        {
             self.reception.note(&Record::Open { file, at: wanted.at.clone(), landing: wanted.landing }, &[])?;
         }
         let open_or_create = |place: &Place<'_>| match volume.open(place, true) {
@@ -107,10 +111,15 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         };
         match wanted.landing {
             Landing::InPlace => open_or_create(&tree).map(Target::File).map_err(failed("opening", path)),
-            Landing::Staged(side) => open_or_create(&Place::Side(side)).map(Target::File).map_err(failed("staging", path)),
+            Landing::Staged(side) => {
+                if wanted.cloned {
+                    volume.clone_file(&tree, &Place::Side(side)).map_err(failed("cloning", path))?;
+                }
+                open_or_create(&Place::Side(side)).map(Target::File).map_err(failed("staging", path))
+            }
             Landing::Journal => {
                 let base = volume.open(&tree, false).map_err(failed("opening", path))?;
-                Ok(Target::Journal { base, overlay: wanted.overlay.clone() })
+                Ok(Target::Journal { base, overlay: wanted.overlay.clone(), opened: wanted.opened })
             }
         }
     }
@@ -201,10 +210,35 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         Ok(LaneUp::Done { file })
     }
 
-    fn seal(&self, file: u64, receiving: Receiving<V::File>, size: u64, attrs: &Attrs) -> Result<(), ReceiveError> {
-        let Wanted { at, landing, replaces, .. } = &receiving.wanted;
-        let target = receiving.target.file();
-        let size_here = target.object().map_err(failed("reading its size", &at.path))?.size;
+    /// Looks whether a small file is here as it is on the source.
+    fn check(&mut self, file: u64, end: FileEnd) -> Result<LaneUp, ReceiveError> {
+        if end.size > SMALL_LEN {
+            return Err(ReceiveError::Protocol("it asked for a look at a file that is not small"));
+        }
+        let wanted = self.reception.wanted(file)?;
+        // What was received of it before a cut is not in the file.
+        if wanted.opened || matches!(wanted.landing, Landing::Staged(_)) {
+            return Ok(LaneUp::Again { file });
+        }
+        let target = self.open(file, &wanted)?;
+        if !is_same(target.file(), &end, &mut self.group).map_err(failed("reading what is there", &wanted.at.path))? {
+            return Ok(LaneUp::Again { file });
+        }
+        self.seal(file, Receiving { wanted, target, size: end.size, mode: Mode::Begun }, end.size, &end.attrs)?;
+        self.reception.arrived(file);
+        Ok(LaneUp::Done { file })
+    }
+
+    fn seal(&self, file: u64, mut receiving: Receiving<V::File>, size: u64, attrs: &Attrs) -> Result<(), ReceiveError> {
+        let Receiving { wanted, target, .. } = &mut receiving;
+        let owners = self.reception.volume(wanted.at.root)?.abilities().owners;
+        let here = target.file().object().map_err(failed("reading its size", &wanted.at.path))?;
+        if here.size == size && mirror::same_attributes(attrs, &here.attrs, owners) && target.is_untouched() {
+            return Ok(());
+        }
+        target.announce(self.reception, (file, wanted))?;
+        let Wanted { at, landing, replaces, .. } = &*wanted;
+        let (target, size_here) = (target.file(), here.size);
         let note = |op| self.reception.note_op(Some(file), at.root, &at.path, op);
         if let Landing::Journal = landing {
             if size != size_here {
@@ -310,6 +344,13 @@ impl<F: VolumeFile> Receiving<F> {
         settle(fold, pending);
         Ok(())
     }
+}
+
+/// Whether a file here has the size and the root that it has on the source.
+pub(super) fn is_same(file: &impl VolumeFile, end: &FileEnd, buffer: &mut [u8]) -> std::io::Result<bool> {
+    let size = end.size as usize;
+    let read = file.read_at(buffer, 0)?;
+    Ok(read == size && Root::of(&buffer[..read]) == end.root && (read < buffer.len() || file.object()?.size == end.size))
 }
 
 fn receiving<F>(files: &mut HashMap<u64, Receiving<F>>, file: u64) -> Result<&mut Receiving<F>, ReceiveError> {

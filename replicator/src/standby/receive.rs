@@ -59,6 +59,9 @@ impl From<crate::journal::JournalError> for ReceiveError {
     }
 }
 
+/// A file may take one part in so many of the journal's free room before it is guarded in another way.
+const JOURNAL_SHARE: u64 = 8;
+
 /// A file that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wanted {
@@ -70,6 +73,8 @@ pub(super) struct Wanted {
     pub overlay: BTreeMap<u64, Vec<u64>>,
     /// Where the object that it replaces is parked.
     pub replaces: Option<SideId>,
+    /// Whether the staged file begins as a clone of the one that it replaces.
+    pub cloned: bool,
     /// Everything up to here was handled before it.
     before: Option<Position>,
 }
@@ -194,6 +199,11 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         self.note(&Record::Op { file, root, path: path.clone(), op }, &[]).map(drop)
     }
 
+    /// Whether the journal may not have room for what changed in a file of this size.
+    pub(super) fn is_large(&self, size: u64) -> bool {
+        size > self.journal_limit.saturating_sub(lock(&self.journal).len()) / JOURNAL_SHARE
+    }
+
     /// A record of the journal, by its offset.
     pub(super) fn read_record(&self, at: u64) -> Result<(Record, Vec<u8>), ReceiveError> {
         let placed = lock(&self.journal).read(at)?.ok_or(ReceiveError::Protocol("a record of the journal is gone"))?;
@@ -212,6 +222,7 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         landing: Landing,
         begun: Option<(u64, BTreeMap<u64, Vec<u64>>)>,
         replaces: Option<SideId>,
+        cloned: bool,
     ) -> Result<u64, ReceiveError> {
         let mut table = lock(&self.table);
         while table.wanted.len() >= MOST_WANTED && !table.ended {
@@ -224,7 +235,7 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         let (file, overlay) = begun.unwrap_or_else(|| (self.next_file.fetch_add(1, Ordering::Relaxed), BTreeMap::new()));
         let before = table.joined.clone();
         table.order.insert((at.clone(), file));
-        table.wanted.insert(file, Wanted { at, landing, opened, overlay, replaces, before });
+        table.wanted.insert(file, Wanted { at, landing, opened, overlay, replaces, cloned, before });
         table.summary.wanted_files += 1;
         Ok(file)
     }

@@ -256,7 +256,10 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
         let mut lane = Lane::new(self.reception);
         while let Some((message, payload)) = receive.receive::<LaneDown>()? {
             if let Some(answer) = lane.take(message, payload)? {
-                send.send(&answer, &[])?;
+                send.send_later(&answer, &[])?;
+            }
+            if !receive.has_more() {
+                send.flush()?;
             }
         }
         Ok(send.finish()?)

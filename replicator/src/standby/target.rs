@@ -21,7 +21,12 @@ pub(super) enum Target<F> {
     /// A file of its own, or the replica's in the first mirror.
     File(F),
     /// The replica's file stays; what was received of it lies in the journal, by group the records that wrote to it.
-    Journal { base: F, overlay: BTreeMap<u64, Vec<u64>> },
+    Journal {
+        base: F,
+        overlay: BTreeMap<u64, Vec<u64>>,
+        /// Whether its record `Open` is in the journal, which has none of a file that turns out to be the same.
+        opened: bool,
+    },
 }
 
 impl<F: VolumeFile> Target<F> {
@@ -36,13 +41,28 @@ impl<F: VolumeFile> Target<F> {
         let start = index * GROUP_LEN as u64;
         let (file, records) = match self {
             Self::File(file) => (file, None),
-            Self::Journal { base, overlay } => (base, overlay.get(&index)),
+            Self::Journal { base, overlay, .. } => (base, overlay.get(&index)),
         };
         let mut len = file.read_at(buffer, start).map_err(failed("reading what is there", &wanted.at.path))?;
         for at in records.into_iter().flatten() {
             len = len.max(patch(&reception.read_record(*at)?, start, buffer)?);
         }
         Ok(len)
+    }
+
+    /// Notes that something of the file will change, before the first change.
+    pub(super) fn announce<V: Volume, S: Store>(
+        &mut self,
+        reception: &Reception<'_, V, S>,
+        (file, wanted): (u64, &Wanted),
+    ) -> Result<(), ReceiveError> {
+        if let Self::Journal { opened, .. } = self
+            && !*opened
+        {
+            reception.note(&Record::Open { file, at: wanted.at.clone(), landing: wanted.landing }, &[])?;
+            *opened = true;
+        }
+        Ok(())
     }
 
     /// Writes data that was received; `packed` is how it came, if it came in one piece.
@@ -54,6 +74,7 @@ impl<F: VolumeFile> Target<F> {
         data: &[u8],
         packed: Option<&[u8]>,
     ) -> Result<(), ReceiveError> {
+        self.announce(reception, (file, wanted))?;
         match self {
             Self::File(target) => target.write_at(data, offset).map_err(failed("writing", &wanted.at.path)),
             Self::Journal { overlay, .. } => {
@@ -77,6 +98,7 @@ impl<F: VolumeFile> Target<F> {
         start: u64,
         end: u64,
     ) -> Result<(), ReceiveError> {
+        self.announce(reception, (file, wanted))?;
         match self {
             Self::File(target) => {
                 let path = &wanted.at.path;
@@ -96,6 +118,11 @@ impl<F: VolumeFile> Target<F> {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the replica's file is as it was, and will be.
+    pub(super) fn is_untouched(&self) -> bool {
+        matches!(self, Self::Journal { opened: false, .. })
     }
 
     /// The file itself, or the one that stays.

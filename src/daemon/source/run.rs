@@ -11,6 +11,7 @@ use standin_common::message::{Comparison, MirrorOpening, OrphanLimit, OrphanPoli
 use standin_replicator::definition;
 use standin_replicator::os::OsVolume;
 use standin_replicator::report::{MirrorReport, Wire};
+use standin_replicator::source::hashes::HashLists;
 use standin_replicator::source::meter::Meter;
 use standin_replicator::source::pace::Pace;
 use standin_replicator::source::pass::{Pass, PassError, Passed};
@@ -198,7 +199,15 @@ impl SourceSet {
             };
             running.meter.begin_pass(job.pass);
             let lanes = usize::from(self.set.lanes);
-            let pass = Pass { volumes: &volumes, rules: &self.rules, opening, lanes, pace: &running.pace, meter: &running.meter };
+            let pass = Pass {
+                volumes: &volumes,
+                rules: &self.rules,
+                opening,
+                lanes,
+                pace: &running.pace,
+                meter: &running.meter,
+                hashes: None,
+            };
             let passed = match pass.run(connection) {
                 Ok(passed) => passed,
                 Err(error) => return self.pass_failed(connection, &job, error),
@@ -305,7 +314,9 @@ impl SourceSet {
         let opening =
             MirrorOpening { purpose: compare.purpose, comparison: compare.comparison, ..self.opening(compare.mirror, &volumes) };
         let lanes = usize::from(self.set.lanes);
-        let pass = Pass { volumes: &volumes, rules: &self.rules, opening, lanes, pace: &running.pace, meter: &running.meter };
+        let hashes = (compare.purpose == Purpose::Verify).then(|| self.hash_lists()).flatten();
+        let (pace, meter, hashes_of) = (&running.pace, &running.meter, hashes.as_ref());
+        let pass = Pass { volumes: &volumes, rules: &self.rules, opening, lanes, pace, meter, hashes: hashes_of };
         match pass.run(connection) {
             Ok(passed) => {
                 let ordered = Ordered {
@@ -316,7 +327,9 @@ impl SourceSet {
                     emptied_is_meant: true,
                 };
                 let job = Job::new(compare.mirror, ordered);
-                let report = self.mirror_report(&job, &running, &passed, connection);
+                let mut report = self.mirror_report(&job, &running, &passed, connection);
+                let lists = hashes.and_then(|hashes| listed(hashes.finish())).unwrap_or_default();
+                report.hashes = lists.iter().map(|path| path.display().to_string()).collect();
                 self.settle(None);
                 self.end(compare.mirror, Ok(report));
                 Outcome::Ended
@@ -327,6 +340,11 @@ impl SourceSet {
             }
             Err(error) => self.give_up(compare.mirror, failed(FailedKind::Failed, error.to_string())),
         }
+    }
+
+    fn hash_lists(&self) -> Option<HashLists> {
+        let roots: Vec<_> = self.set.roots.iter().map(|root| root.path.as_path()).collect();
+        listed(HashLists::create(&self.directory, &roots))
     }
 
     fn mirror_report(&self, job: &Job, running: &Running, passed: &Passed, connection: &Connection) -> MirrorReport {
@@ -355,8 +373,14 @@ impl SourceSet {
             problem_count,
             findings,
             finding_count,
+            hashes: Vec::new(),
         }
     }
+}
+
+/// A list that cannot be written is missed, but nothing fails for it.
+fn listed<T>(result: std::io::Result<T>) -> Option<T> {
+    result.inspect_err(|error| tracing::warn!(%error, "the hashes cannot be listed")).ok()
 }
 
 impl Outcome {

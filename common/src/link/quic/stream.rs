@@ -12,12 +12,17 @@ use crate::link::{Frame, LinkError, ReceiveHalf, SendHalf};
 
 /// Up to this payload, in bytes, a frame is put together before it is handed over: one call is cheaper than the copy.
 const SMALL: usize = 16 * 1024;
+/// So much may wait for more, in bytes.
+const MOST_WAITING: usize = 32 * 1024;
+/// Bytes that are taken from the connection at once: frames are often small, and each call takes the connection's lock.
+const READ_AHEAD: usize = 32 * 1024;
 
 /// Sends on a stream of a connection.
 #[derive(Debug)]
 pub struct QuicSend {
     stream: quinn::SendStream,
-    small: Vec<u8>,
+    /// What waits.
+    waiting: Vec<u8>,
     finished: bool,
     runtime: Arc<Runtime>,
 }
@@ -26,13 +31,16 @@ pub struct QuicSend {
 #[derive(Debug)]
 pub struct QuicReceive {
     stream: quinn::RecvStream,
+    /// What has come: `ahead[taken..]` was not received yet.
+    ahead: Vec<u8>,
+    taken: usize,
     runtime: Arc<Runtime>,
 }
 
 pub(super) fn halves((send, receive): (quinn::SendStream, quinn::RecvStream), runtime: &Arc<Runtime>) -> (QuicSend, QuicReceive) {
     (
-        QuicSend { stream: send, small: Vec::new(), finished: false, runtime: runtime.clone() },
-        QuicReceive { stream: receive, runtime: runtime.clone() },
+        QuicSend { stream: send, waiting: Vec::new(), finished: false, runtime: runtime.clone() },
+        QuicReceive { stream: receive, ahead: Vec::new(), taken: 0, runtime: runtime.clone() },
     )
 }
 
@@ -63,26 +71,39 @@ impl QuicSend {
 
 impl SendHalf for QuicSend {
     fn send(&mut self, header: &[u8], payload: &[u8]) -> Result<(), LinkError> {
+        self.send_later(header, payload)?;
+        self.flush()
+    }
+
+    fn send_later(&mut self, header: &[u8], payload: &[u8]) -> Result<(), LinkError> {
         let head = Head::new(header.len(), payload.len())?;
-        self.small.clear();
-        self.small.extend_from_slice(&head.to_bytes());
-        self.small.extend_from_slice(header);
-        let rest = if payload.len() <= SMALL {
-            self.small.extend_from_slice(payload);
-            &[]
-        } else {
-            payload
-        };
-        let (stream, small) = (&mut self.stream, &self.small);
-        self.runtime.wait(async {
-            stream.write_all(small).await?;
-            stream.write_all(rest).await
-        })?;
+        self.waiting.extend_from_slice(&head.to_bytes());
+        self.waiting.extend_from_slice(header);
+        let large = payload.len() > SMALL;
+        if !large {
+            self.waiting.extend_from_slice(payload);
+        }
+        if large || self.waiting.len() >= MOST_WAITING {
+            self.flush()?;
+        }
+        if large {
+            self.runtime.wait(self.stream.write_all(payload))?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), LinkError> {
+        if !self.waiting.is_empty() {
+            let written = self.runtime.wait(self.stream.write_all(&self.waiting));
+            self.waiting.clear();
+            written?;
+        }
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), LinkError> {
         if !self.finished {
+            self.flush()?;
             self.stream.finish().map_err(|_| LinkError::ClosedHere)?;
             self.finished = true;
         }
@@ -102,42 +123,59 @@ impl Drop for QuicSend {
 
 impl ReceiveHalf for QuicReceive {
     fn receive_into(&mut self, frame: &mut Frame) -> Result<bool, LinkError> {
-        let stream = &mut self.stream;
-        self.runtime.wait(async {
-            let Some(head) = read_head(stream).await? else {
+        let runtime = self.runtime.clone();
+        runtime.wait(async {
+            let Some(head) = self.head().await? else {
                 return Ok(false);
             };
-            read_full(stream, &mut frame.header, head.header_len()).await?;
-            read_full(stream, &mut frame.payload, head.payload_len()).await?;
+            self.read_full(&mut frame.header, head.header_len()).await?;
+            self.read_full(&mut frame.payload, head.payload_len()).await?;
             Ok(true)
         })
     }
+
+    fn has_more(&self) -> bool {
+        self.taken < self.ahead.len()
+    }
 }
 
-async fn read_head(stream: &mut quinn::RecvStream) -> Result<Option<Head>, LinkError> {
-    let mut bytes = [0; HEAD_LEN];
-    let mut len = 0;
-    while len < HEAD_LEN {
-        match stream.read(&mut bytes[len..]).await? {
-            Some(read) => len += read,
-            None if len == 0 => return Ok(None),
-            None => return Err(CodecError::Truncated.into()),
+impl QuicReceive {
+    async fn head(&mut self) -> Result<Option<Head>, LinkError> {
+        while self.ahead.len() - self.taken < HEAD_LEN {
+            if !self.read_ahead().await? {
+                return if self.has_more() { Err(CodecError::Truncated.into()) } else { Ok(None) };
+            }
         }
+        let mut bytes = [0; HEAD_LEN];
+        bytes.copy_from_slice(&self.ahead[self.taken..self.taken + HEAD_LEN]);
+        self.taken += HEAD_LEN;
+        Ok(Some(Head::parse(bytes)?))
     }
-    Ok(Some(Head::parse(bytes)?))
-}
 
-/// Reads `len` bytes, which a [`Head`] has bounded, straight into the place where they stay.
-async fn read_full(stream: &mut quinn::RecvStream, into: &mut Vec<u8>, len: usize) -> Result<(), LinkError> {
-    into.clear();
-    into.reserve(len);
-    let mut limited = stream.take(len as u64);
-    while into.len() < len {
-        if limited.read_buf(into).await.map_err(read_error)? == 0 {
-            return Err(CodecError::Truncated.into());
-        }
+    /// Takes what has come, and waits if that is nothing; `false` at the end of the stream.
+    async fn read_ahead(&mut self) -> Result<bool, LinkError> {
+        self.ahead.drain(..self.taken);
+        self.taken = 0;
+        self.ahead.reserve(READ_AHEAD);
+        let mut limited = (&mut self.stream).take(READ_AHEAD as u64);
+        Ok(limited.read_buf(&mut self.ahead).await.map_err(read_error)? > 0)
     }
-    Ok(())
+
+    /// Reads `len` bytes, which a [`Head`] has bounded: what has come, and the rest straight into the place where it stays.
+    async fn read_full(&mut self, into: &mut Vec<u8>, len: usize) -> Result<(), LinkError> {
+        into.clear();
+        into.reserve(len);
+        let here = len.min(self.ahead.len() - self.taken);
+        into.extend_from_slice(&self.ahead[self.taken..self.taken + here]);
+        self.taken += here;
+        let mut limited = (&mut self.stream).take((len - here) as u64);
+        while into.len() < len {
+            if limited.read_buf(into).await.map_err(read_error)? == 0 {
+                return Err(CodecError::Truncated.into());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// quinn wraps its errors to fit the general trait.

@@ -136,6 +136,18 @@ impl VolumeFile for OsFile {
         }
     }
 
+    fn is_hole(&self, start: u64, end: u64) -> io::Result<bool> {
+        if self.device_len.is_some() {
+            return Ok(false);
+        }
+        match seek(&self.file, SeekFrom::Data(start)) {
+            Ok(at) => Ok(at >= end),
+            Err(Errno::NXIO) => Ok(true),
+            Err(Errno::INVAL) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     fn object(&self) -> io::Result<Object> {
         let fd = self.file.as_fd();
         let mut object = object::of_handle(fd, Reach::Open(fd), self.privileged)?;

@@ -2,6 +2,7 @@
 //!
 //! | module | what it does |
 //! | --- | --- |
+//! | `confine` | what a receiving thread may reach at all |
 //! | `resolve` | from a path to a handle, however long the path is |
 //! | `object` | reads and sets what a file system keeps of an object besides its data |
 //! | `xattr` | extended attributes |
@@ -9,6 +10,7 @@
 //! | `mount` | which file system a root lies in |
 //! | `volume` | ties them together |
 
+mod confine;
 mod handle;
 mod mount;
 mod object;
@@ -18,6 +20,7 @@ mod tests;
 mod volume;
 mod xattr;
 
+pub use confine::confine;
 pub use handle::{OsDirectory, OsFile};
 pub use mount::mount_point;
 pub use volume::OsVolume;
