@@ -205,28 +205,24 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         let Wanted { at, landing, replaces, .. } = &receiving.wanted;
         let target = receiving.target.file();
         let size_here = target.object().map_err(failed("reading its size", &at.path))?.size;
-        let note = |op| self.reception.note_op(Some(file), at.root, &at.path, op);
+        let mut ops = Vec::new();
         if let Landing::Journal = landing {
             if size != size_here {
-                note(Op::Resize { len: size })?;
+                ops.push(Op::Resize { len: size });
             }
-            note(Op::Attrs(attrs.clone()))?;
+            ops.push(Op::Attrs(attrs.clone()));
         } else {
             if size != size_here {
                 target.set_len(size).map_err(failed("setting its size", &at.path))?;
             }
             target.set_attrs(attrs).map_err(failed("setting attributes", &at.path))?;
         }
-        if let Landing::Staged(side) = landing {
-            if let Some(old) = replaces {
-                note(Op::Park(*old))?;
-            }
-            note(Op::Install(*side))?;
+        match landing {
+            Landing::InPlace => return Ok(()),
+            Landing::Staged(side) => ops.extend(replaces.map(Op::Park).into_iter().chain([Op::Install(*side)])),
+            Landing::Journal => {}
         }
-        if *landing != Landing::InPlace {
-            self.reception.note(&Record::Seal { file }, &[])?;
-        }
-        Ok(())
+        self.reception.note_together(Some(file), at, ops, true)
     }
 
     fn give_up(&mut self, file: u64) -> Result<(), ReceiveError> {
