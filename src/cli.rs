@@ -15,6 +15,7 @@ pub(crate) mod show;
 mod status;
 mod verify;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -41,7 +42,7 @@ pub(crate) struct Arguments {
     /// The settings file.
     #[arg(long, global = true, env = "STANDIN_CONFIG", default_value = "/etc/standin/standin.toml")]
     config: PathBuf,
-    /// Print JSON, one value.
+    /// Print JSON, one value a line.
     #[arg(long, global = true)]
     json: bool,
     /// Log more; twice for everything.
@@ -125,11 +126,12 @@ impl Failure {
 
     /// Says it, as JSON if that was asked for.
     pub(crate) fn tell(&self, json: bool) -> ExitCode {
-        if json {
-            eprintln!("{}", serde_json::json!({ "error": self.to_string(), "code": self.number() }));
-        } else {
-            eprintln!("standin: {self}");
-        }
+        let text = match json {
+            true => serde_json::json!({ "error": self.to_string(), "code": self.number() }).to_string(),
+            false => format!("standin: {}", show::harmless_lines(&self.to_string())),
+        };
+        // If nobody reads it, the exit code still says it.
+        let _ = writeln!(std::io::stderr(), "{text}");
         ExitCode::from(self.number())
     }
 }
@@ -141,10 +143,10 @@ impl From<AskError> for Failure {
             AskError::Failed(Failed { kind: FailedKind::Failed, .. }) => Self::Failed(text),
             AskError::Failed(Failed { kind: FailedKind::Usage, .. }) => Self::Usage(text),
             AskError::Failed(Failed { kind: FailedKind::Refused, .. }) => Self::Refused(text),
-            AskError::Failed(Failed { kind: FailedKind::Unreachable, .. }) | AskError::NotRunning | AskError::Ended => {
+            AskError::Failed(Failed { kind: FailedKind::Unreachable, .. }) | AskError::NotRunning(_) | AskError::Ended => {
                 Self::Unreachable(text)
             }
-            AskError::Io(_) | AskError::Unreadable(_) => Self::Failed(text),
+            AskError::Socket(_) | AskError::Unreadable(_) => Self::Failed(text),
         }
     }
 }
@@ -173,12 +175,14 @@ impl Scene<'_> {
         Ok(client::ask(&self.settings()?.node.state_dir, request, waiting)?)
     }
 
-    /// Prints a value as JSON, or what people read.
-    fn print(&self, value: &impl serde::Serialize, people: impl FnOnce() -> String) -> Result<(), Failure> {
-        let text = if self.json { serde_json::to_string(value).map_err(Failure::failed)? } else { people() };
-        show::print(&text);
-        Ok(())
+    /// Prints a value as JSON, or what people read. `false` if nobody reads any more.
+    fn print(&self, value: &impl serde::Serialize, people: impl FnOnce() -> String) -> Result<bool, Failure> {
+        print(&if self.json { serde_json::to_string(value).map_err(Failure::failed)? } else { people() })
     }
+}
+
+fn print(text: &str) -> Result<bool, Failure> {
+    show::print(text).map_err(|error| Failure::Failed(format!("cannot write to standard output: {error}")))
 }
 
 /// An answer of another kind than the request's.
@@ -202,7 +206,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Verify(options) => verify::run(&scene, options),
         Command::Demo(options) => demo::run(&scene, options),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Arguments::command(), "standin", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Arguments::command(), "standin", &mut script);
+            print(&String::from_utf8_lossy(&script))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Man { directory } => pages::run(&scene, directory),
@@ -210,6 +216,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 impl Arguments {
+    /// What was typed, or the exit code after help, version or what is wrong with it.
+    pub(crate) fn typed() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            // Nothing was parsed, so whether JSON is meant can only be seen in what was typed.
+            if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+                return Failure::Usage(error.render().to_string()).tell(true);
+            }
+            // If nobody reads it, there is nobody to tell.
+            let _ = error.print();
+            ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+        })
+    }
+
     /// Whether errors are JSON, too.
     pub(crate) fn json(&self) -> bool {
         self.json

@@ -4,49 +4,40 @@
 //! the client wanted to see; it never ends a mirror.
 
 pub(crate) mod client;
+mod line;
 #[cfg_attr(target_os = "linux", path = "control/linux.rs")]
 mod platform;
 pub(crate) mod server;
 
-use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use standin_common::disk::DiskError;
 use standin_common::id::{NodeName, PointNumber, SetName};
 use standin_common::message::{Comparison, OrphanPolicy};
 use standin_config::{Difference, MaxOrphans};
 use standin_replicator::journal::Point;
 use standin_replicator::report::{MirrorReport, SetReport};
 
-/// Why the daemon cannot listen.
+pub(crate) use platform::listen;
+
+/// The socket's name in the state directory.
+const SOCKET: &str = "control.sock";
+/// The file in the state directory that a daemon holds locked while it runs.
+const LOCK: &str = "daemon.lock";
+
+/// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ListenError {
-    /// There is one already.
+pub(crate) enum SocketError {
+    /// Another daemon has it.
     #[error("a daemon with the state directory {} is running already", .0.display())]
-    Running(std::path::PathBuf),
-    /// Something of the system.
-    #[error("cannot listen in the state directory {}: {source}; `standin init` makes it", path.display())]
-    Io {
-        /// The state directory.
-        path: std::path::PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-/// Listens in a state directory, as the only daemon that does.
-pub(crate) fn listen(state_dir: &Path) -> Result<platform::Listener, ListenError> {
-    platform::listen(state_dir).map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => ListenError::Running(state_dir.to_owned()),
-        _ => ListenError::Io { path: state_dir.to_owned(), source },
-    })
-}
-
-/// A value as a line.
-fn line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
-    Ok(line)
+    Running(PathBuf),
+    /// Nobody has it.
+    #[error("the daemon of this node is not running: start it with `standin run`, or as a service")]
+    NotRunning,
+    /// It cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
 }
 
 /// What a client asks for.

@@ -7,9 +7,9 @@ mod demo;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let arguments = cli::Arguments::parse();
-    cli::run(&arguments).unwrap_or_else(|failure| failure.tell(arguments.json()))
+    match cli::Arguments::typed() {
+        Ok(arguments) => cli::run(&arguments).unwrap_or_else(|failure| failure.tell(arguments.json())),
+        Err(code) => code,
+    }
 }

@@ -52,7 +52,7 @@ pub struct Set {
     pub standby: NodeName,
     /// What becomes of orphans.
     pub orphans: Orphans,
-    /// More orphans than this stop the mirror and ask.
+    /// If there are more orphans than this, none is removed.
     pub max_orphans: MaxOrphans,
     /// Recovery points kept beside the newest one.
     pub history_points: u16,

@@ -84,6 +84,44 @@ fn defaults_are_filled_in() {
 }
 
 #[test]
+fn one_standby_keeps_two_sources_apart() {
+    let settings = sample("shared-standby.toml");
+    assert_eq!((settings.peers.len(), settings.sets.len()), (2, 2));
+    let mut targets: Vec<_> =
+        settings.sets.values().map(|set| (set.source.as_str(), set.roots[0].target.to_str().unwrap())).collect();
+    targets.sort_unstable();
+    assert_eq!(targets, [("alpha", "/srv/standby/alpha/mail"), ("beta", "/srv/standby/beta/mail")]);
+    assert!(settings.sets.values().all(|set| set.role(&settings.node.name) == Some(Role::Standby)));
+    let limits: Vec<_> = settings.sets.values().map(|set| (set.journal_limit_bytes, set.limit_bytes_per_second)).collect();
+    assert!(limits.contains(&(64 << 30, Some(50_000_000))) && limits.contains(&(64 << 30, None)), "{limits:?}");
+}
+
+#[test]
+fn exchange_volumes_are_one_set() {
+    let settings = sample("exchange.toml");
+    assert_eq!(settings.node.state_dir.to_str(), Some(r"C:\ProgramData\Standin"));
+    let set = settings.sets.values().next().unwrap();
+    assert_eq!((set.max_orphans, set.history_points, set.lanes, set.passes), (MaxOrphans::Share(60), 6, 8, 5));
+    let roots: Vec<_> = set.roots.iter().map(|root| (root.path.to_str().unwrap(), root.rules.len())).collect();
+    assert_eq!(roots, [(r"E:\Exchange\Stores", 1), (r"L:\Exchange\Logs", 1), (r"Q:\Exchange\Queue", 0)]);
+    assert!(set.roots[0].rules[0].recurse && !set.roots[1].rules[0].recurse);
+}
+
+#[test]
+fn a_block_device_goes_to_an_image_file() {
+    let settings = sample("block-device.toml");
+    assert_eq!(settings.node.listen[0].to_string(), "0.0.0.0:7420");
+    let set = settings.sets.values().next().unwrap();
+    assert_eq!(
+        (set.orphans.as_str(), set.max_orphans, set.compression.as_str(), set.lanes),
+        ("keep", MaxOrphans::Count(0), "always", 1)
+    );
+    assert_eq!(set.journal_limit_bytes, 3 << 39);
+    let root = &set.roots[0];
+    assert_eq!((root.path.to_str(), root.target.to_str()), (Some("/dev/vg0/mail"), Some("/srv/standby/vm-mail.img")));
+}
+
+#[test]
 fn a_set_for_other_nodes_is_a_note_not_a_problem() {
     let text = fs::read_to_string(samples("").into_iter().find(|path| path.ends_with("pair.toml")).unwrap()).unwrap();
     let settings = Settings::parse(&text.replace("name = \"alpha\"", "name = \"alhpa\""), "standin.toml").unwrap();

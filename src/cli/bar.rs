@@ -44,7 +44,8 @@ impl Drop for Bar {
 
 /// A mirror in one line.
 pub(crate) fn describe(report: &SetReport) -> String {
-    let trouble = || report.trouble.clone().unwrap_or_else(|| format!("connecting to {}", report.peer.node));
+    let trouble =
+        || report.trouble.as_deref().map(show::harmless).unwrap_or_else(|| format!("connecting to {}", report.peer.node));
     let Some(progress) = &report.mirror else { return trouble() };
     let stage = match progress.stage {
         Stage::Connecting => return trouble(),

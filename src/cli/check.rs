@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use standin_common::identity::Identity;
 use standin_config::{LoadError, Role, Set, Settings};
 
-use super::{Failure, Scene};
+use super::{Failure, Scene, show};
 
 pub(super) fn run(scene: &Scene<'_>) -> Result<ExitCode, Failure> {
     let Scene { config, json } = *scene;
     let settings = match Settings::load(config) {
         Ok(settings) => settings,
         Err(LoadError::Problems(problems)) if json => {
-            println!("{}", serde_json::json!({ "ok": false, "settings": problems }));
+            scene.print(&serde_json::json!({ "ok": false, "settings": problems }), String::new)?;
             return Ok(ExitCode::from(2));
         }
         Err(error) => return Err(error.into()),
@@ -27,15 +27,16 @@ pub(super) fn run(scene: &Scene<'_>) -> Result<ExitCode, Failure> {
         problems.extend(found.into_iter().map(|problem| format!("set {name}: {problem}")));
     }
     let ok = problems.is_empty();
-    if json {
-        println!("{}", serde_json::json!({ "ok": ok, "problems": problems, "notes": settings.notes() }));
-    } else {
-        settings.notes().iter().for_each(|note| println!("note: {note}"));
-        problems.iter().for_each(|problem| println!("{problem}"));
+    let report = serde_json::json!({ "ok": ok, "problems": problems, "notes": settings.notes() });
+    scene.print(&report, || {
+        let mut lines: Vec<_> = settings.notes().iter().map(|note| format!("note: {note}")).collect();
+        lines.extend(problems.iter().cloned());
         if ok {
-            println!("{}: node {}, {} sets, nothing wrong", config.display(), settings.node.name, settings.sets.len());
+            let sets = show::count(settings.sets.len() as u64, "set");
+            lines.push(format!("{}: node {}, {sets}, nothing wrong", config.display(), settings.node.name));
         }
-    }
+        lines.join("\n")
+    })?;
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Failure> {
-    let Scene { config, json } = *scene;
+    let config = scene.config;
     let new = disk::read_optional(config).map_err(Failure::failed)?.is_none();
     if new {
         write_settings(config, options)?;
@@ -33,19 +33,18 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
     disk::create_private_dir(&settings.node.state_dir).map_err(Failure::failed)?;
     let identity = Identity::load_or_create(&settings.node.state_dir, &settings.node.name).map_err(Failure::failed)?;
     let fingerprint = identity.fingerprint().to_string();
-    if json {
-        let report = serde_json::json!({
-            "node": settings.node.name, "settings": config, "settings_written": new,
-            "state_dir": settings.node.state_dir, "fingerprint": fingerprint,
-        });
-        println!("{report}");
-    } else {
+    let report = serde_json::json!({
+        "node": settings.node.name, "settings": config, "settings_written": new,
+        "state_dir": settings.node.state_dir, "fingerprint": fingerprint,
+    });
+    scene.print(&report, || {
         let written = if new { "written" } else { "there already, not changed" };
-        println!("node         {}", settings.node.name);
-        println!("settings     {} ({written})", config.display());
-        println!("state        {}", settings.node.state_dir.display());
-        println!("fingerprint  {fingerprint}");
-    }
+        let (name, state_dir) = (&settings.node.name, settings.node.state_dir.display());
+        format!(
+            "node         {name}\nsettings     {} ({written})\nstate        {state_dir}\nfingerprint  {fingerprint}",
+            config.display()
+        )
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -55,12 +54,19 @@ fn write_settings(config: &Path, options: &Options) -> Result<(), Failure> {
         None => machine_name()?,
     };
     let state_dir = std::path::absolute(&options.state_dir).map_err(Failure::failed)?;
+    // First: settings that name a directory that cannot be would be in the way of the next attempt.
+    disk::create_private_dir(&state_dir).map_err(elsewhere)?;
     let state_dir = state_dir.to_str().ok_or_else(|| Failure::failed("the state directory's path must be UTF-8"))?;
     if let Some(directory) = config.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        std::fs::create_dir_all(directory).map_err(|error| Failure::failed(format!("{}: {error}", directory.display())))?;
+        std::fs::create_dir_all(directory)
+            .map_err(|error| elsewhere(format!("cannot create {}: {error}", directory.display())))?;
     }
     let text = template(&name, &options.listen, state_dir);
-    disk::replace(config, text.as_bytes(), Mode::Public).map_err(Failure::failed)
+    disk::replace(config, text.as_bytes(), Mode::Public).map_err(elsewhere)
+}
+
+fn elsewhere(error: impl std::fmt::Display) -> Failure {
+    Failure::Failed(format!("{error}; run it as root, or name other places with --config and --state-dir"))
 }
 
 fn machine_name() -> Result<NodeName, Failure> {

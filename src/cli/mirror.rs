@@ -92,11 +92,7 @@ pub(super) fn run(scene: &Scene<'_>, command: &MirrorCommand) -> Result<ExitCode
 
 fn run_start(scene: &Scene<'_>, start: &Start) -> Result<ExitCode, Failure> {
     let order = start.order();
-    let removes = order.orphans.unwrap_or(match scene.settings()?.sets.get(&start.set).map(|set| set.orphans) {
-        Some(Orphans::Report) => OrphanPolicy::Report,
-        Some(Orphans::Keep) => OrphanPolicy::Keep,
-        _ => OrphanPolicy::Remove,
-    }) == OrphanPolicy::Remove;
+    let removes = removes(scene, &order)?;
     match scene.ask_and_wait(&Request::Mirror(order))? {
         Answer::Started { new } => {
             scene.print(&serde_json::json!({ "started": new }), || {
@@ -111,17 +107,30 @@ fn run_start(scene: &Scene<'_>, start: &Start) -> Result<ExitCode, Failure> {
         }
         Answer::Mirrored(report) => {
             scene.print(&report, || summary(&report))?;
-            if removes && report.orphans_left > 0 {
-                return Err(Failure::Refused(format!(
-                    "the recovery point was made, but {} orphans were left on the standby: more than `max_orphans` allows, or something \
-                     of the source could not be read; if they are really to go, repeat it with --max-orphans {}",
-                    report.orphans_left, report.orphans_left
-                )));
-            }
+            check_orphans(&report, removes)?;
             Ok(ExitCode::SUCCESS)
         }
         _ => Err(unexpected()),
     }
+}
+
+/// Whether a mirror was to remove orphans.
+pub(super) fn removes(scene: &Scene<'_>, order: &MirrorOrder) -> Result<bool, Failure> {
+    let settings = scene.settings()?;
+    let written = settings.sets.get(&order.set).is_none_or(|set| set.orphans == Orphans::Remove);
+    Ok(order.orphans.map_or(written, |orphans| orphans == OrphanPolicy::Remove))
+}
+
+/// Refused, if orphans were to be removed and stayed.
+pub(super) fn check_orphans(report: &MirrorReport, removes: bool) -> Result<(), Failure> {
+    if !removes || report.orphans_left == 0 {
+        return Ok(());
+    }
+    Err(Failure::Refused(format!(
+        "the recovery point was made, but {} orphans were left on the standby: more than `max_orphans` allows, or something \
+         of the source could not be read; if they are really to go, repeat it with --max-orphans {}",
+        report.orphans_left, report.orphans_left
+    )))
 }
 
 /// A mirror that ended, for people.
@@ -133,24 +142,24 @@ pub(super) fn summary(report: &MirrorReport) -> String {
     } else {
         String::new()
     };
-    let rate = (report.bytes as f64 / report.seconds.max(0.001)) as u64;
+    let rate = (report.data_bytes as f64 / report.seconds.max(0.001)) as u64;
     let mut lines = vec![
         format!("recovery point  {point}"),
-        format!("source          {} objects, {}", report.objects, show::size(report.bytes)),
+        format!("source          {}, {}", show::count(report.objects, "object"), show::size(report.bytes)),
         format!(
-            "different       {} files of {}, {} other objects",
-            report.wanted_files,
+            "different       {} of {}, {}",
+            show::count(report.wanted_files, "file"),
             show::size(report.wanted_bytes),
-            report.changed_objects
+            show::count(report.changed_objects, "other object")
         ),
-        format!("data sent       {}", show::size(report.data_bytes)),
+        format!("data sent       {}, {}/s", show::size(report.data_bytes), show::size(rate)),
         format!(
             "on the wire     {} out, {} in{ratio}",
             show::size(report.wire.sent_bytes),
             show::size(report.wire.received_bytes)
         ),
         format!("orphans         {} found, {} left", report.orphans, report.orphans_left),
-        format!("time            {} in {}, {}/s", show::span(report.seconds), passes(report), show::size(rate)),
+        format!("time            {} in {}", show::span(report.seconds), passes(report)),
     ];
     for problem in report.problems.iter().take(SHOWN) {
         lines.push(format!(
@@ -186,14 +195,16 @@ pub(super) fn findings(report: &MirrorReport) -> Vec<String> {
         Difference::Data => "other data",
     };
     let mut lines = Vec::new();
-    for found in report.findings.iter().take(SHOWN) {
+    let mut sorted: Vec<_> = report.findings.iter().collect();
+    sorted.sort_by(|a, b| (a.root.0, &a.path).cmp(&(b.root.0, &b.path)));
+    for found in sorted.into_iter().take(SHOWN) {
         let ranges: Vec<_> = found.ranges.iter().take(4).map(|(start, end)| format!("{start}-{end}")).collect();
         let ranges = match ranges.len() {
             0 => String::new(),
             _ if found.ranges.len() > 4 => format!(", bytes {}, ... ({} ranges)", ranges.join(", "), found.ranges.len()),
             _ => format!(", bytes {}", ranges.join(", ")),
         };
-        let path = if found.path.is_empty() { "(the root itself)".to_owned() } else { show::harmless(&found.path) };
+        let path = if found.path == "." { "(the root itself)".to_owned() } else { show::harmless(&found.path) };
         lines.push(format!("root {}: {path}: {}{ranges}", found.root.0, word(found.difference)));
     }
     more(&mut lines, report.finding_count, "differences");
@@ -203,11 +214,11 @@ pub(super) fn findings(report: &MirrorReport) -> Vec<String> {
 fn dry_run(report: &MirrorReport) -> String {
     let mut lines = findings(report);
     lines.push(format!(
-        "a mirror would send {} files of {}, change {} other objects, and find {} orphans; nothing was changed",
-        report.wanted_files,
+        "a mirror would send {} of {}, change {}, and find {}; nothing was changed",
+        show::count(report.wanted_files, "file"),
         show::size(report.wanted_bytes),
-        report.changed_objects,
-        report.orphans
+        show::count(report.changed_objects, "other object"),
+        show::count(report.orphans, "orphan")
     ));
     lines.join("\n")
 }

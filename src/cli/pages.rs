@@ -5,14 +5,19 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 
-use super::{Arguments, Failure, Scene};
+use super::{Arguments, EXIT_CODES, Failure, Scene};
 
 pub(super) fn run(scene: &Scene<'_>, directory: &Path) -> Result<ExitCode, Failure> {
     let failed = |error: std::io::Error| Failure::failed(format!("cannot write man pages to {}: {error}", directory.display()));
     std::fs::create_dir_all(directory).map_err(failed)?;
-    clap_mangen::generate_to(Arguments::command(), directory).map_err(failed)?;
+    clap_mangen::generate_to(with_exit_codes(Arguments::command()), directory).map_err(failed)?;
     scene.print(&serde_json::json!({ "directory": directory }), || {
         format!("a page for each command in {}", directory.display())
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every page lists them, not only the first.
+fn with_exit_codes(command: clap::Command) -> clap::Command {
+    command.after_help(EXIT_CODES).mut_subcommands(with_exit_codes)
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use standin_common::id::NodeName;
@@ -71,18 +72,22 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
 fn list(scene: &Scene<'_>, trust: &Trust) -> Result<(), Failure> {
     let peers = trust.list().map_err(Failure::failed)?;
     scene.print(&peers, || {
+        if peers.is_empty() {
+            return "no node is paired with this one yet".to_owned();
+        }
         let row = |peer: &standin_common::identity::Peer| {
             vec![peer.name.to_string(), peer.fingerprint.to_string(), peer.address.clone()]
         };
         show::table(&["NODE", "FINGERPRINT", "PAIRED AT"], &peers.iter().map(row).collect::<Vec<_>>())
-    })
+    })?;
+    Ok(())
 }
 
 fn paired(settings: &Settings, node: &NodeName, key: &str, options: &Options) -> String {
     let mut text = format!("paired with {node}, fingerprint {key}\n");
     if !settings.peers.contains_key(node) {
         let address = options.address.as_ref().map_or("HOST:PORT".to_owned(), Address::to_string);
-        text += &format!("write into the settings where it is:\n\n[peers.{node}]\naddresses = [\"{address}\"]\n");
+        text += &format!("write into the settings where {node} is:\n\n[peers.{node}]\naddresses = [\"{address}\"]\n");
     }
     text
 }
@@ -145,7 +150,10 @@ fn dial(settings: &Settings, trust: &Trust, address: &Address, options: &Options
     must_be_able_to_ask(options)?;
     let endpoint = Endpoint::bind(&[], identity(settings)?, Arc::new(Nobody)).map_err(Failure::failed)?;
     let addresses = address.resolve().map_err(|error| Failure::Unreachable(format!("cannot look up {address}: {error}")))?;
-    let connection = endpoint.dial(&addresses, Expect::AnyForPairing).map_err(unreachable)?;
+    let connection = endpoint.dial(&addresses, Expect::AnyForPairing).map_err(|error| {
+        let why = if error.is_refusal() { format!("{address} does not wait for pairing now") } else { error.to_string() };
+        Failure::Unreachable(format!("{why}; run `standin pair --accept` there first"))
+    })?;
     let ask = &mut |node: &NodeName, key: &Fingerprint| {
         let known = trust.check(node, key);
         known.inspect_err(|error| eprintln!("standin: {error}")).is_ok() && confirm(options, node, &key.to_string())
@@ -163,7 +171,7 @@ fn accept(settings: &Settings, trust: &Trust, options: &Options) -> Result<(Node
     match client::ask(&settings.node.state_dir, &request, waiting) {
         Ok(Answer::Paired { node, fingerprint }) => Ok((node, fingerprint)),
         Ok(_) => Err(unexpected()),
-        Err(AskError::NotRunning) => accept_here(settings, trust, options),
+        Err(AskError::NotRunning(_)) => accept_here(settings, trust, options),
         Err(error) => Err(error.into()),
     }
 }
@@ -173,25 +181,38 @@ fn accept_here(settings: &Settings, trust: &Trust, options: &Options) -> Result<
     for address in &settings.node.listen {
         listen.extend(address.resolve().map_err(|error| Failure::failed(format!("{address}: {error}")))?);
     }
+    if listen.is_empty() {
+        let text =
+            "`listen` in the settings names no address, so nobody can dial this node: pair from here with `standin pair ADDRESS`";
+        return Err(Failure::Usage(text.to_owned()));
+    }
     let gate = Arc::new(Gate::new(trust.clone()));
     let limit = Duration::from_secs(options.timeout);
     gate.open(limit);
     let endpoint = Arc::new(Endpoint::bind(&listen, identity(settings)?, gate).map_err(Failure::failed)?);
-    let connection = arrival(&endpoint, limit)
-        .ok_or_else(|| Failure::Unreachable(format!("no node came to be paired with within {} s", options.timeout)))?;
+    let (deadline, arrivals) = (Instant::now() + limit, arrivals(&endpoint));
     let ask = &mut |node: &NodeName, key: &Fingerprint| {
         let known = trust.check(node, key);
         known.inspect_err(|error| eprintln!("standin: {error}")).is_ok() && confirm(options, node, &key.to_string())
     };
-    let (node, key) = pair_accept(&connection, &settings.node.name, ask).map_err(|error| refused(error, options))?;
-    let address = connection.path().remote.to_string();
-    trust.add(&node, key, &address).map_err(Failure::failed)?;
-    Ok((node, key.to_string()))
+    while let Ok(connection) = arrivals.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        let (node, key) = match pair_accept(&connection, &settings.node.name, ask) {
+            // Somebody who only knocked must not end the waiting.
+            Err(error @ (PairError::Link(_) | PairError::Protocol)) => {
+                eprintln!("standin: {}; still waiting", show::harmless(&error.to_string()));
+                continue;
+            }
+            paired => paired.map_err(|error| refused(error, options))?,
+        };
+        let address = connection.path().remote.to_string();
+        trust.add(&node, key, &address).map_err(Failure::failed)?;
+        return Ok((node, key.to_string()));
+    }
+    Err(Failure::Unreachable(format!("no node came to be paired with within {} s", options.timeout)))
 }
 
-/// The next connection of a node that pairs, `None` if none comes in time.
-fn arrival(endpoint: &Arc<Endpoint>, limit: Duration) -> Option<Connection> {
-    let deadline = Instant::now() + limit;
+/// The connections of nodes that pair.
+fn arrivals(endpoint: &Arc<Endpoint>) -> Receiver<Connection> {
     let (send, arrivals) = std::sync::mpsc::channel();
     let accepting = endpoint.clone();
     // Ends with the process, if nobody comes.
@@ -202,5 +223,5 @@ fn arrival(endpoint: &Arc<Endpoint>, limit: Duration) -> Option<Connection> {
             }
         }
     });
-    arrivals.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+    arrivals
 }

@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
 use standin_common::id::SetName;
-use standin_config::{Role, Rule, Set, Settings, units};
+use standin_config::{Role, Root, Set, Settings, units};
 use standin_replicator::listing::{self, Fate, Listed};
 use standin_replicator::os::OsVolume;
 use standin_replicator::rules::Rules;
@@ -46,11 +46,11 @@ pub(super) fn run(scene: &Scene<'_>, command: &SetCommand) -> Result<ExitCode, F
 }
 
 fn find<'a>(settings: &'a Settings, name: &SetName) -> Result<&'a Set, Failure> {
-    let known = || settings.sets.keys().map(SetName::to_string).collect::<Vec<_>>().join(", ");
-    settings
-        .sets
-        .get(name)
-        .ok_or_else(|| Failure::Usage(format!("there is no set {name} in the settings; there are: {}", known())))
+    let known = || match settings.sets.is_empty() {
+        true => "there are none".to_owned(),
+        false => format!("there are {}", settings.sets.keys().map(SetName::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    settings.sets.get(name).ok_or_else(|| Failure::Usage(format!("there is no set {name} in the settings; {}", known())))
 }
 
 fn list(scene: &Scene<'_>) -> Result<ExitCode, Failure> {
@@ -62,6 +62,9 @@ fn list(scene: &Scene<'_>) -> Result<ExitCode, Failure> {
         .map(|set| serde_json::json!({ "set": set.name, "role": role(set), "source": set.source, "standby": set.standby }))
         .collect();
     scene.print(&value, || {
+        if settings.sets.is_empty() {
+            return format!("no sets; write one into {}", scene.config.display());
+        }
         let row = |set: &Set| {
             vec![
                 set.name.to_string(),
@@ -109,7 +112,7 @@ fn files(scene: &Scene<'_>, name: &SetName) -> Result<ExitCode, Failure> {
         let listed = listing::list(&volume, &rules, |listed| {
             let line = match &listed {
                 Ok(listed) if scene.json => as_json(index, listed),
-                Ok(listed) => as_text(listed, &root.rules),
+                Ok(listed) => as_text(listed, root),
                 Err(error) => {
                     unreadable += 1;
                     eprintln!("standin: {}", show::harmless(&error.to_string()));
@@ -145,11 +148,14 @@ fn as_json(root: usize, listed: &Listed) -> String {
     value.to_string()
 }
 
-fn as_text(listed: &Listed, rules: &[Rule]) -> String {
-    let path = if listed.path.is_root() { "(the root)".to_owned() } else { show::harmless(&listed.path.to_string()) };
-    let by =
-        listed.rule.and_then(|rule| rules.get(rule).map(|found| format!("by rule {rule}, {} {:?}", found.effect, found.pattern)));
+fn as_text(listed: &Listed, root: &Root) -> String {
+    let path = if listed.path.is_root() { root.path.display().to_string() } else { listed.path.to_string() };
+    let path = show::harmless(&path);
+    let by = listed
+        .rule
+        .and_then(|rule| root.rules.get(rule).map(|found| format!("by rule {rule}, {} {:?}", found.effect, found.pattern)));
     let why = match listed.fate {
+        _ if listed.path.is_root() => "the root".to_owned(),
         Fate::Special(what) => format!("it is {what}"),
         Fate::Way => format!("{}; replicated only if something in it is", by.unwrap_or_default()),
         Fate::ExcludedWithAll => format!("{}, with all beneath it", by.unwrap_or_default()),

@@ -1,17 +1,21 @@
 //! How things are written for people.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use standin_common::entry::Time;
 use standin_replicator::journal::Point;
 
-/// Prints to standard output; a reader that has gone away, such as `head`, is no error.
-pub(crate) fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
+/// Prints to standard output. A reader that has gone away, such as `head`, is no error, but it is said: `false`.
+pub(crate) fn print(text: &str) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
     let newline = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
-    // There is nobody left to tell.
-    let _ = write!(out, "{text}{newline}").and_then(|()| out.flush());
+    match write!(out, "{text}{newline}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// A size in bytes: `1.2 GiB`.
@@ -30,6 +34,11 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.digits$} {}", UNITS[unit])
 }
 
+/// How many of something: `1 file`, `2 files`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A span of time: `340 ms`, `12.3 s`, `4 min 05 s`, `3 h 20 min`, `2 d 4 h`.
 pub(crate) fn span(seconds: f64) -> String {
     let whole = seconds as u64;
@@ -42,15 +51,19 @@ pub(crate) fn span(seconds: f64) -> String {
     }
 }
 
-/// A time in UTC, as RFC 3339.
+/// A time in UTC, as RFC 3339. A peer may say any, also one that no calendar has.
 pub(crate) fn time(at: Time) -> String {
-    let since = Duration::new(u64::try_from(at.secs).unwrap_or(0), at.nanos);
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
+    let since = Duration::new(u64::try_from(at.secs).unwrap_or(0), at.nanos.min(999_999_999));
+    let mut text = String::new();
+    match UNIX_EPOCH.checked_add(since).map(|at| write!(text, "{}", humantime::format_rfc3339_seconds(at))) {
+        Some(Ok(())) => text,
+        _ => format!("{} s after 1970", at.secs),
+    }
 }
 
 /// How long ago a time was.
 pub(crate) fn age(at: Time) -> String {
-    let since = Duration::new(u64::try_from(at.secs).unwrap_or(0), at.nanos);
+    let since = Duration::new(u64::try_from(at.secs).unwrap_or(0), at.nanos.min(999_999_999));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{} ago", span(now.saturating_sub(since).as_secs_f64()))
 }
@@ -60,9 +73,19 @@ pub(crate) fn grade(point: &Point) -> &'static str {
     if point.consistent { "consistent" } else { "one by one" }
 }
 
-/// Text of another machine or disk, with nothing in it that could upset a terminal.
+/// Text of another machine or disk in one line, with nothing in it that could upset a terminal or its reader.
 pub(crate) fn harmless(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars().flat_map(|c| if is_harmful(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+/// The same of a text that may have several lines.
+pub(crate) fn harmless_lines(text: &str) -> String {
+    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
+}
+
+/// Marks of direction (UAX #9) can make a name look like another one.
+fn is_harmful(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Rows under a heading, each column as wide as its widest cell.
@@ -104,6 +127,16 @@ mod tests {
 
     #[test]
     fn nothing_upsets_a_terminal() {
-        assert_eq!(harmless("a\x1b[31m\nä"), "a\\u{1b}[31m\\nä");
+        assert_eq!(harmless("a\x1b[31m\nä\u{202e}"), "a\\u{1b}[31m\\nä\\u{202e}");
+        assert_eq!(harmless_lines("a\r\nb"), "a\\r\nb");
+    }
+
+    #[test]
+    fn times_that_no_calendar_has_are_no_panic() {
+        for secs in [i64::MIN, -1, 253_402_300_800, i64::MAX] {
+            for at in [Time { secs, nanos: 0 }, Time { secs, nanos: u32::MAX }] {
+                assert!(!time(at).is_empty() && age(at).ends_with(" ago"));
+            }
+        }
     }
 }

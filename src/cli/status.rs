@@ -1,6 +1,6 @@
 //! `standin status`.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -32,13 +32,13 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
             // Home, and clear what is below (ECMA-48).
             print!("\x1b[H\x1b[J");
         }
-        scene.print(&serde_json::json!({ "node": node, "sets": sets }), || {
+        let read = scene.print(&serde_json::json!({ "node": node, "sets": sets }), || {
             if sets.is_empty() {
                 return format!("node {node}: no sets; write one into {}", scene.config.display());
             }
             sets.iter().map(describe).collect::<Vec<_>>().join("\n")
         })?;
-        if !options.watch || std::io::stdout().flush().is_err() {
+        if !options.watch || !read {
             return Ok(ExitCode::SUCCESS);
         }
         thread::sleep(LOOK);
@@ -67,7 +67,7 @@ fn describe(report: &SetReport) -> String {
         .peer
         .path
         .as_ref()
-        .map_or("not connected".to_owned(), |path| format!("{}, round trip {:.2} ms", path.remote, path.rtt_ms));
+        .map_or("not connected".to_owned(), |path| format!("connected at {}, round trip {:.2} ms", path.remote, path.rtt_ms));
     let mut text = format!("set         {} ({} at generation {})\n", report.set, report.role, report.generation);
     text += &format!("state       {state}\n");
     if let Some(trouble) = &report.trouble {
@@ -81,6 +81,5 @@ fn describe(report: &SetReport) -> String {
         let made = last.point.map_or(String::new(), |point| format!("made point {point} in "));
         text += &format!("last mirror {made}{}\n", show::span(last.seconds));
     }
-    text += &format!("queue       {}\n", show::size(report.queued_bytes));
-    text + &format!("peer        {} at {path}\n", report.peer.node)
+    text + &format!("peer        {}, {path}\n", report.peer.node)
 }

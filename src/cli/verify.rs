@@ -30,9 +30,10 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
         lines.extend(
             report.problems.iter().map(|problem| format!("{}: {}", show::harmless(&problem.path), show::harmless(&problem.text))),
         );
-        let found = if equal { "both sides are equal".to_owned() } else { format!("{} differences", report.finding_count) };
-        let (objects, bytes, took) = (report.objects, show::size(report.bytes), show::span(report.seconds));
-        lines.push(format!("{found}: {objects} objects, {bytes} read again on both sides in {took}"));
+        let found = if equal { "both sides are equal".to_owned() } else { show::count(report.finding_count, "difference") };
+        let (objects, bytes, took) =
+            (show::count(report.objects, "object"), show::size(report.bytes), show::span(report.seconds));
+        lines.push(format!("{found}: {objects}, {bytes} read again on both sides in {took}"));
         let lists =
             report.hashes.iter().map(|path| format!("hashes of the source: {} (for b3sum --check)", show::harmless(path)));
         lines.extend(lists);
@@ -43,7 +44,7 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
         return Ok(if equal { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) });
     }
     if !scene.json {
-        show::print(&text());
+        super::print(&text())?;
     }
     let order = MirrorOrder {
         set: options.set.clone(),
@@ -54,7 +55,9 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
         dry_run: false,
         wait: true,
     };
+    let removes = mirror::removes(scene, &order)?;
     let Answer::Mirrored(repaired) = scene.ask_and_wait(&Request::Mirror(order))? else { return Err(unexpected()) };
     scene.print(&serde_json::json!({ "found": report, "repaired": repaired }), || mirror::summary(&repaired))?;
+    mirror::check_orphans(&repaired, removes)?;
     Ok(ExitCode::SUCCESS)
 }

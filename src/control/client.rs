@@ -1,28 +1,32 @@
 //! The command line's end of the control socket.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io;
 use std::path::Path;
 
 use standin_common::id::NodeName;
 use standin_replicator::report::SetReport;
 
-use super::{Answer, Failed, Reply, Request, platform};
+use super::line::Lines;
+use super::{Answer, Failed, Reply, Request, SocketError, platform};
+
+/// Longest reply, in bytes: a report with as many findings as it lists.
+const MOST_LINE_BYTES: usize = 64 << 20;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
     /// Nobody listens.
-    #[error("the daemon of this node is not running: start it with `standin run`, or as a service")]
-    NotRunning,
+    #[error(transparent)]
+    NotRunning(SocketError),
     /// The socket cannot be used.
     #[error("cannot talk to the daemon: {0}")]
-    Io(#[from] io::Error),
+    Socket(SocketError),
     /// The daemon went away.
     #[error("the daemon ended before it answered; what it was told to do goes on when it runs again")]
     Ended,
     /// What came is no reply.
     #[error("the daemon's answer cannot be read ({0}): is it of another release?")]
-    Unreadable(#[from] serde_json::Error),
+    Unreadable(io::Error),
     /// The daemon says no.
     #[error("{}", .0.text)]
     Failed(Failed),
@@ -38,26 +42,24 @@ pub(crate) struct Waiting<'a> {
 
 /// Asks the daemon of a state directory, and waits for its answer.
 pub(crate) fn ask(state_dir: &Path, request: &Request, waiting: Waiting<'_>) -> Result<Answer, AskError> {
-    let mut stream = platform::connect(state_dir).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning,
-        _ => AskError::Io(error),
+    let stream = platform::connect(state_dir).map_err(|error| match error {
+        SocketError::NotRunning => AskError::NotRunning(error),
+        _ => AskError::Socket(error),
     })?;
-    stream.write_all(&super::line(request)?)?;
-    let mut lines = BufReader::new(stream.try_clone()?);
-    let mut line = String::new();
+    let mut lines = Lines::new(stream, MOST_LINE_BYTES);
+    // A daemon that has no place for us answers without reading; that answer is the one to tell.
+    let asked = lines.write(request);
     loop {
-        line.clear();
-        if lines.read_line(&mut line)? == 0 {
-            return Err(AskError::Ended);
-        }
-        match serde_json::from_str(&line)? {
-            Reply::Progress(report) => (waiting.progress)(&report),
-            Reply::Confirm { node, fingerprint } => {
+        match lines.read(&mut || true) {
+            Ok(Some(Reply::Progress(report))) => (waiting.progress)(&report),
+            Ok(Some(Reply::Confirm { node, fingerprint })) => {
                 let yes = (waiting.confirm)(&node, &fingerprint);
-                stream.write_all(&super::line(&yes)?)?;
+                lines.write(&yes).map_err(|_| AskError::Ended)?;
             }
-            Reply::Done(answer) => return Ok(*answer),
-            Reply::Failed(failed) => return Err(AskError::Failed(failed)),
+            Ok(Some(Reply::Done(answer))) => return Ok(*answer),
+            Ok(Some(Reply::Failed(failed))) => return Err(AskError::Failed(failed)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData && asked.is_ok() => return Err(AskError::Unreadable(error)),
+            Ok(None) | Err(_) => return Err(AskError::Ended),
         }
     }
 }

@@ -1,152 +1,197 @@
-//! The daemon's end of the control socket: a thread for each client.
+//! The daemon's end of the control socket.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use standin_common::id::NodeName;
 use standin_replicator::report::SetReport;
 
+use super::line::Lines;
 use super::platform::{Listener, Stream};
 use super::{Answer, Failed, FailedKind, Reply, Request};
 
-/// The longest line of a client, in bytes.
-const MAX_LINE: u64 = 64 * 1024;
-/// Clients at once.
-const MAX_CLIENTS: usize = 64;
-/// How long a client that does not read is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Clients served at the same time.
+const MOST_CLIENTS: usize = 32;
+/// Longest line of a client, in bytes.
+const MOST_LINE_BYTES: usize = 64 * 1024;
+/// How long a client may take to ask.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// How long a person may take to answer [`Reply::Confirm`].
+const PERSON_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// How long [`Server::stop`] waits for the answers under way.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+/// How long nobody is let in after an error of the listening socket, such as too many open files.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers requests, each on a thread of its own.
+/// What does what clients ask for.
 pub(crate) trait Handler: Send + Sync {
-    /// Answers one. What takes time looks at the client from time to time.
+    /// Does it, on the client's thread; may take long, and should end when [`Client::is_gone`] if only the client wanted it.
     fn handle(&self, request: Request, client: &mut Client) -> Result<Answer, Failed>;
 }
 
-/// The accepting thread.
-pub(crate) struct Server {
-    listener: Arc<Listener>,
-    stopping: Arc<AtomicBool>,
-    accepting: JoinHandle<()>,
-}
-
-impl Server {
-    /// Starts to accept.
-    pub(crate) fn start(listener: Listener, handler: Arc<dyn Handler>) -> io::Result<Self> {
-        let listener = Arc::new(listener);
-        let stopping = Arc::new(AtomicBool::new(false));
-        let (taking, stop) = (listener.clone(), stopping.clone());
-        let accepting = thread::Builder::new().name("control".to_owned()).spawn(move || accept_all(&taking, &stop, &handler))?;
-        Ok(Self { listener, stopping, accepting })
-    }
-
-    /// Accepts no more.
-    pub(crate) fn stop(self) {
-        self.stopping.store(true, Ordering::Relaxed);
-        self.listener.wake();
-        // A panic was reported where it happened.
-        let _ = self.accepting.join();
-    }
-}
-
-fn accept_all(listener: &Listener, stopping: &AtomicBool, handler: &Arc<dyn Handler>) {
-    let clients = Arc::new(AtomicUsize::new(0));
-    loop {
-        let accepted = listener.accept();
-        if stopping.load(Ordering::Relaxed) {
-            return;
-        }
-        let stream = match accepted {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a client of the control socket");
-                // Out of file descriptors, perhaps: what is open has to end first.
-                thread::sleep(Duration::from_millis(100));
-                continue;
-            }
-        };
-        if clients.fetch_add(1, Ordering::Relaxed) >= MAX_CLIENTS {
-            clients.fetch_sub(1, Ordering::Relaxed);
-            continue;
-        }
-        let (handler, counted) = (handler.clone(), clients.clone());
-        let serve = move || {
-            if let Err(error) = Client::new(stream).and_then(|mut client| client.serve(&*handler)) {
-                tracing::debug!(%error, "a client of the control socket");
-            }
-            counted.fetch_sub(1, Ordering::Relaxed);
-        };
-        if let Err(error) = thread::Builder::new().name("client".to_owned()).spawn(serve) {
-            tracing::error!(%error, "cannot start a thread for a client");
-            clients.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// A client that waits for its answer.
+/// Who asked.
+#[derive(Debug)]
 pub(crate) struct Client {
-    stream: Stream,
-    lines: BufReader<Stream>,
+    lines: Lines,
+    clients: Arc<Clients>,
+    gone: bool,
 }
 
 impl Client {
-    fn new(stream: Stream) -> io::Result<Self> {
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { lines: BufReader::new(stream.try_clone()?), stream })
-    }
-
-    fn serve(&mut self, handler: &dyn Handler) -> io::Result<()> {
-        let line = self.line()?;
-        if line.is_empty() {
-            return Ok(());
-        }
-        let end = match serde_json::from_str(&line) {
-            Ok(request) => handler.handle(request, self),
-            Err(error) => Err(Failed {
-                kind: FailedKind::Usage,
-                text: format!("the daemon does not understand this request ({error}): is it of another release?"),
-            }),
-        };
-        self.reply(&end.map_or_else(Reply::Failed, |answer| Reply::Done(Box::new(answer))))
-    }
-
-    fn line(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        (&mut self.lines).take(MAX_LINE).read_line(&mut line)?;
-        Ok(line)
-    }
-
-    fn reply(&mut self, reply: &Reply) -> io::Result<()> {
-        let mut line = serde_json::to_vec(reply)?;
-        line.push(b'\n');
-        self.stream.write_all(&line)
-    }
-
-    /// Tells how a set stands; `false` if the client is gone.
+    /// Shows how a set stands. `false` if nobody looks any more.
     pub(crate) fn progress(&mut self, report: &SetReport) -> bool {
-        self.reply(&Reply::Progress(Box::new(report.clone()))).is_ok()
+        self.say(&Reply::Progress(Box::new(report.clone())))
     }
 
-    /// Asks whether this is the node that is waited for; a client that is gone says no.
+    /// Asks whether this is the node that is waited for; no answer is a no.
     pub(crate) fn confirm(&mut self, node: &NodeName, fingerprint: &str) -> bool {
-        let asked = self.reply(&Reply::Confirm { node: node.clone(), fingerprint: fingerprint.to_owned() });
-        asked.is_ok() && self.line().is_ok_and(|line| line.trim() == "true")
+        if !self.say(&Reply::Confirm { node: node.clone(), fingerprint: fingerprint.to_owned() }) {
+            return false;
+        }
+        let (clients, until) = (self.clients.clone(), Instant::now() + PERSON_LIMIT);
+        let answer = self.lines.read(&mut || !clients.stopping() && Instant::now() < until);
+        self.gone |= !matches!(answer, Ok(Some(_)));
+        matches!(answer, Ok(Some(true)))
     }
 
-    /// Whether the client has hung up.
-    pub(crate) fn is_gone(&mut self) -> bool {
-        let look = || -> io::Result<bool> {
-            self.stream.set_nonblocking(true)?;
-            let ended = self.lines.fill_buf().map(<[u8]>::is_empty);
-            self.stream.set_nonblocking(false)?;
-            ended
+    /// Whether nobody waits for an answer any more, or the daemon is ending.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone || self.clients.stopping() || self.lines.is_hung_up()
+    }
+
+    fn say(&mut self, reply: &Reply) -> bool {
+        self.gone = self.gone || self.lines.write(reply).is_err();
+        !self.is_gone()
+    }
+}
+
+/// What all clients' threads know of each other.
+#[derive(Debug, Default)]
+struct Clients {
+    stopping: AtomicBool,
+    count: Mutex<usize>,
+    fewer: Condvar,
+}
+
+impl Clients {
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// A place among the clients, `None` if there are too many.
+    fn enter(self: &Arc<Self>) -> Option<Place> {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        (*count < MOST_CLIENTS).then(|| {
+            *count += 1;
+            Place(self.clone())
+        })
+    }
+}
+
+/// A place among the clients, free again when it is dropped.
+struct Place(Arc<Clients>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *self.0.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.fewer.notify_all();
+    }
+}
+
+/// Serves clients until it is stopped or dropped.
+pub(crate) struct Server {
+    listener: Arc<Listener>,
+    clients: Arc<Clients>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Begins to serve, on threads of its own.
+    pub(crate) fn start(listener: Listener, handler: Arc<dyn Handler>) -> io::Result<Self> {
+        let (listener, clients) = (Arc::new(listener), Arc::new(Clients::default()));
+        let (socket, all) = (listener.clone(), clients.clone());
+        let accepting =
+            thread::Builder::new().name("control".to_owned()).spawn(move || accept_clients(&socket, &all, &handler))?;
+        Ok(Self { listener, clients, accepting: Some(accepting) })
+    }
+
+    /// Lets nobody in any more, removes the socket, and waits a moment for the answers under way.
+    pub(crate) fn stop(mut self) {
+        self.shut();
+        let count = self.clients.count.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever takes longer is cut off by the end of the process.
+        drop(self.clients.fewer.wait_timeout_while(count, STOP_LIMIT, |count| *count > 0));
+    }
+
+    fn shut(&mut self) {
+        let Some(accepting) = self.accepting.take() else {
+            return;
         };
-        let mut look = look;
-        match look() {
-            Ok(ended) => ended,
-            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        self.clients.stopping.store(true, Ordering::SeqCst);
+        self.listener.shut();
+        if accepting.join().is_err() {
+            tracing::error!("the thread of the control socket panicked");
         }
     }
 }
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shut();
+    }
+}
+
+fn accept_clients(listener: &Listener, clients: &Arc<Clients>, handler: &Arc<dyn Handler>) {
+    while !clients.stopping() {
+        match listener.accept() {
+            Ok(stream) => begin(stream, clients, handler),
+            Err(_) if clients.stopping() => {}
+            Err(error) => {
+                tracing::warn!(%error, "the control socket lets nobody in for a moment");
+                thread::sleep(ERROR_PAUSE);
+            }
+        }
+    }
+}
+
+fn begin(stream: Stream, clients: &Arc<Clients>, handler: &Arc<dyn Handler>) {
+    let place = clients.enter();
+    let mut client = Client { lines: Lines::new(stream, MOST_LINE_BYTES), clients: clients.clone(), gone: false };
+    let Some(place) = place else {
+        let text = format!("{MOST_CLIENTS} commands are being served already: wait for one to end");
+        client.say(&Reply::Failed(Failed { kind: FailedKind::Failed, text }));
+        return;
+    };
+    let handler = handler.clone();
+    let serving = thread::Builder::new().name("client".to_owned()).spawn(move || {
+        let _place = place;
+        serve(&mut client, &*handler);
+    });
+    if let Err(error) = serving {
+        tracing::warn!(%error, "no thread for a client of the control socket");
+    }
+}
+
+fn serve(client: &mut Client, handler: &dyn Handler) {
+    let (clients, until) = (client.clients.clone(), Instant::now() + REQUEST_LIMIT);
+    let reply = match client.lines.read(&mut || !clients.stopping() && Instant::now() < until) {
+        Ok(Some(request)) => match handler.handle(request, client) {
+            Ok(answer) => Reply::Done(Box::new(answer)),
+            Err(failed) => Reply::Failed(failed),
+        },
+        // Gone, or too slow.
+        Ok(None) => return,
+        Err(error) => {
+            let text = format!("the daemon does not understand the request ({error}): it may be of another release, restart it");
+            Reply::Failed(Failed { kind: FailedKind::Failed, text })
+        }
+    };
+    client.say(&reply);
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -121,7 +121,8 @@ impl Requests {
                 return end.map(Answer::Mirrored);
             }
             if !client.progress(&source.report()) {
-                return Err(failed(FailedKind::Failed, "the client is gone"));
+                let text = "the daemon ends; what it was told to do goes on when it runs again";
+                return Err(failed(FailedKind::Unreachable, text));
             }
         }
     }

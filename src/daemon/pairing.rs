@@ -8,7 +8,7 @@ use standin_common::id::NodeName;
 use standin_common::identity::Fingerprint;
 use standin_common::link::CloseCode;
 use standin_common::link::quic::Connection;
-use standin_common::pairing::pair_accept;
+use standin_common::pairing::{PairError, pair_accept};
 
 use super::peer::Context;
 use crate::control::{Answer, Failed, FailedKind};
@@ -52,23 +52,35 @@ impl PairingDesk {
         let arrivals =
             self.wait().ok_or_else(|| failed(FailedKind::Refused, "another pairing is waited for already".to_owned()))?;
         context.gate.open(limit);
-        let deadline = Instant::now() + limit;
-        let connection = loop {
-            match arrivals.recv_timeout(LOOK) {
-                Ok(connection) => break Some(connection),
-                Err(_) if is_gone() || Instant::now() >= deadline => break None,
-                Err(_) => {}
-            }
-        };
+        let paired = first_paired(&arrivals, context, Instant::now() + limit, is_gone, confirm);
         context.gate.close();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let connection = connection.ok_or_else(|| {
+        let (connection, paired) = paired.ok_or_else(|| {
             failed(FailedKind::Unreachable, format!("no node came to be paired with within {} s", limit.as_secs()))
         })?;
-        let paired = pair_accept(&connection, &context.settings.node.name, confirm);
         let (node, key) = paired.map_err(|error| failed(FailedKind::Refused, error.to_string()))?;
         let address = connection.path().remote.to_string();
         context.trust.add(&node, key, &address).map_err(|error| failed(FailedKind::Failed, error.to_string()))?;
         Ok(Answer::Paired { node, fingerprint: key.to_string() })
     }
+}
+
+type Paired = Result<(NodeName, Fingerprint), PairError>;
+
+/// The first node that says who it is; somebody who only knocked does not end the waiting.
+fn first_paired(
+    arrivals: &Receiver<Connection>,
+    context: &Context,
+    deadline: Instant,
+    is_gone: &mut dyn FnMut() -> bool,
+    confirm: &mut dyn FnMut(&NodeName, &Fingerprint) -> bool,
+) -> Option<(Connection, Paired)> {
+    while Instant::now() < deadline && !is_gone() {
+        let Ok(connection) = arrivals.recv_timeout(LOOK) else { continue };
+        match pair_accept(&connection, &context.settings.node.name, confirm) {
+            Err(error @ (PairError::Link(_) | PairError::Protocol)) => tracing::warn!(%error, "a node came, but did not pair"),
+            paired => return Some((connection, paired)),
+        }
+    }
+    None
 }

@@ -223,7 +223,8 @@ impl SourceSet {
     /// Notes how a mirror ended, for whoever waits for it.
     fn end(&self, mirror: MirrorId, end: Result<MirrorReport, Failed>) {
         let mut state = self.lock();
-        if let Ok(report) = &end {
+        // Not of a verification or dry run, which make no point.
+        if let Some(report) = end.as_ref().ok().filter(|report| report.point.is_some()) {
             state.last_mirror = Some(report.clone());
         }
         state.ended.push_back((mirror, end));

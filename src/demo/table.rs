@@ -78,7 +78,8 @@ impl Telling {
 
     fn print(&self, text: &str) {
         if !self.quiet {
-            show::print(text);
+            // The demo goes on if nobody reads: its end says whether all held.
+            let _ = show::print(text);
         }
     }
 

@@ -71,6 +71,9 @@ pub enum LinkError {
     /// This side closed the connection.
     #[error("the connection was closed on this side")]
     ClosedHere,
+    /// Nothing ever came back from this address.
+    #[error("no answer: does the node run, and does a firewall let UDP through?")]
+    NoAnswer,
     /// Nothing was heard from the peer for too long, or it restarted.
     #[error("the connection was lost: {0}")]
     Lost(&'static str),

@@ -163,7 +163,7 @@ impl Endpoint {
             let connecting = endpoint.connect_with(config, address, SERVER_NAME).map_err(|why| local("dial")(&why))?;
             match tokio::time::timeout(DIAL, welcomed(connecting)).await {
                 Ok(welcomed) => welcomed,
-                Err(_) => Err(LinkError::Lost("no answer, is the peer running, and does a firewall let UDP through?")),
+                Err(_) => Err(LinkError::NoAnswer),
             }
         });
         let shown = seen.fingerprint();

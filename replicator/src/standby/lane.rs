@@ -266,7 +266,7 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         match wanted.landing {
             Landing::Staged(side) => self.reception.forget_side(wanted.at.root, side)?,
             // What the first mirror wrote of it so far is in the replica, and no file of the source.
-            Landing::InPlace if begun => {
+            Landing::InPlace if begun && !wanted.at.path.is_root() => {
                 let parked = Op::Park(self.reception.new_side());
                 self.reception.note_together(None, &wanted.at, [parked], false)?;
             }

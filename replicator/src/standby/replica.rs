@@ -46,7 +46,9 @@ pub enum ReplicaError {
     #[error("point {0} is not kept; `standin points` lists those that are")]
     UnknownPoint(PointNumber),
     /// A point is being received.
-    #[error("a mirror is running; `standin mirror stop` ends it, the newest point stays")]
+    #[error(
+        "a mirror is being received: end it with `standin mirror stop` on the source, or wait a moment if the source is gone; the newest point stays"
+    )]
     Busy,
     /// It is promoted already.
     #[error("the replica was promoted already, at point {0}; its files belong to the applications now")]

@@ -70,8 +70,13 @@ impl SourceSet {
             match again {
                 None => pause = FIRST_PAUSE,
                 Some(why) => {
-                    tracing::warn!("{why}");
-                    self.lock().trouble = Some(why);
+                    let before = self.lock().trouble.replace(why.clone());
+                    // A standby that is down for a day is worth a line, not thousands.
+                    if before.as_ref() == Some(&why) {
+                        tracing::debug!("{why}");
+                    } else {
+                        tracing::warn!("{why}");
+                    }
                     // What went on for a while was no vain attempt.
                     if began.elapsed() > LONGEST_PAUSE {
                         pause = FIRST_PAUSE;
@@ -229,7 +234,8 @@ impl SourceSet {
                 return self.give_up(job.mirror, error);
             }
             let report = self.mirror_report(&job, &running, &passed, connection);
-            tracing::info!(point = ?report.point, consistent = report.consistent, seconds = report.seconds, "mirrored");
+            let point = report.point.map(tracing::field::display);
+            tracing::info!(point, consistent = report.consistent, seconds = report.seconds, "mirrored");
             if last {
                 self.settle(None);
                 self.end(job.mirror, Ok(report));
