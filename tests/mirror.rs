@@ -23,6 +23,7 @@ const MIB: usize = 1024 * 1024;
 const KINDS: &str = r#"
 days=0; mkdir kinds && cd kinds
 echo file > was-file; mkdir was-dir; echo in > was-dir/in; ln -s was-file was-link; mkfifo was-pipe
+ln -s /etc was-way; touch was-wall
 mkdir -p one/deep two/deep; echo 1 > one/deep/file; echo 2 > two/deep/file; touch -d '2 days ago' two/deep/file
 for group in a b c; do echo $group > $group; touch -d "$((++days)) days ago" $group; ln $group $group.second; ln $group $group.third; done
 echo alone > alone; echo alike > alike
@@ -40,6 +41,7 @@ rm was-file; mkdir was-file; echo in > was-file/in
 rm -r was-dir; ln -s /etc was-dir
 rm was-link; echo file > was-link; chmod 4711 was-link
 rm was-pipe; mkdir -p was-pipe/deep/er
+rm was-way was-wall; mkdir -p was-way/deep/er was-wall/deep/er; touch was-way/ssh was-way/deep/file; ln -s /usr was-way/X11
 mv one tmp; mv two one; mv tmp two
 cp -p a.second tmp; mv tmp a.second
 rm b; cp -p c b; ln -f c.third b.third

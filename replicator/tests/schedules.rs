@@ -170,7 +170,10 @@ impl World {
                 let Met::Entry(entry) = met else { continue };
                 take(join.entries(root, vec![entry])?, &mut wants);
                 if self.random.one_in(3) {
-                    lanes.send(&mut wants)?;
+                    // Several lanes: some files come before others that were asked for earlier.
+                    let (mut now, later) = wants.drain(..).partition(|_| self.random.one_in(2));
+                    wants = later;
+                    lanes.send(&mut now)?;
                 }
                 if self.random.one_in(8) {
                     reception.mark()?;
@@ -283,7 +286,11 @@ fn change(volume: &SimVolume, path: &RelPath, random: &mut Random) -> std::io::R
         2 => volume.make_symlink(&place, &random.bytes(3)),
         3 => volume.make_fifo(&place),
         4 => volume.remove(&place),
-        5 => volume.remove_directory(path),
+        5 => {
+            volume.remove_directory(path)?;
+            // Mostly, something else comes in its place.
+            if random.one_in(4) { Ok(()) } else { volume.create(&place)?.write_at(&random.bytes(10), 0) }
+        }
         6 => volume.link(&place, &Place::Tree(&RelPath::new("link").unwrap())),
         7 => volume.remove(&Place::Tree(&RelPath::new("link").unwrap())),
         8 => {

@@ -55,7 +55,10 @@ struct State {
     replica: Option<Arc<OsReplica>>,
     /// Why it is not as it should be.
     trouble: Option<String>,
-    receiving: bool,
+    /// Over which connection a pass is received, if one is.
+    receiving: Option<Connection>,
+    /// The newest connection over which the source wants to send one.
+    next: Option<Connection>,
     /// The source's connection, of the last time it spoke of this set.
     connection: Option<Connection>,
 }
@@ -202,7 +205,10 @@ impl StandbySet {
             send.send(&MirrorAnswer::Refused(Refusal::OtherDefinition), &[])?;
             return send.finish();
         }
-        self.replace_session(connection);
+        let Some(_receiving) = self.replace_session(connection) else {
+            send.send(&MirrorAnswer::Refused(Refusal::Busy), &[])?;
+            return send.finish();
+        };
         // Comparing makes nothing, not even a target.
         let kinds = (opening.purpose == Purpose::Mirror).then_some(&opening.roots[..]);
         let replica = match self.replica(kinds) {
@@ -214,7 +220,6 @@ impl StandbySet {
             }
         };
         self.confine();
-        let _receiving = Receiving::begin(self);
         let deadline = Mutex::new(None);
         let stopping = || {
             let cut = connection.close_after(LET_GO, CloseCode::PROTOCOL, "the mirror failed, and its streams were not ended");
@@ -252,18 +257,27 @@ impl StandbySet {
         }
     }
 
-    /// A source that dialled again has no use for what still runs over its old connection.
-    fn replace_session(&self, connection: &Connection) {
+    /// Begins to receive. A source that dialled again has no use for what still runs over its old connection: that is ended first. `None`
+    /// if it does not end, or the source has dialled once more meanwhile.
+    fn replace_session(&self, connection: &Connection) -> Option<Receiving<'_>> {
         let mut state = self.lock();
-        let old = state.connection.replace(connection.clone());
-        if let Some(old) = old.filter(|old| state.receiving && !old.is_same(connection)) {
-            old.close(CloseCode::DONE, "replaced by a new connection");
-        }
+        state.connection = Some(connection.clone());
+        state.next = Some(connection.clone());
+        self.changed.notify_all();
         let deadline = Instant::now() + END;
-        while state.receiving && Instant::now() < deadline {
+        while let Some(old) = state.receiving.clone() {
+            if !old.is_same(connection) {
+                old.close(CloseCode::DONE, "replaced by a new connection");
+            }
             let left = deadline.saturating_duration_since(Instant::now());
+            let replaced = state.next.as_ref().is_some_and(|next| !next.is_same(connection));
+            if left.is_zero() || replaced {
+                return None;
+            }
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+        state.receiving = Some(connection.clone());
+        Some(Receiving(self))
     }
 
     /// Makes the replica a plain, writable tree.
@@ -284,7 +298,7 @@ impl StandbySet {
         let (doing, cause) = match replica.as_ref().map(|replica| &replica.phase) {
             None | Some(Phase::Empty) => (SetState::Empty, None),
             Some(Phase::FirstMirror { .. }) => (SetState::FirstMirror, None),
-            Some(Phase::Settled { .. }) if state.receiving => (SetState::Receiving, None),
+            Some(Phase::Settled { .. }) if state.receiving.is_some() => (SetState::Receiving, None),
             Some(Phase::Settled { .. }) => (SetState::Ready, None),
             Some(Phase::Moving { .. }) => (SetState::Applying, None),
             Some(Phase::Promoted { .. }) => (SetState::Promoted, None),
@@ -309,16 +323,9 @@ impl StandbySet {
 /// Held while a pass is received.
 struct Receiving<'a>(&'a StandbySet);
 
-impl<'a> Receiving<'a> {
-    fn begin(standby: &'a StandbySet) -> Self {
-        standby.lock().receiving = true;
-        Self(standby)
-    }
-}
-
 impl Drop for Receiving<'_> {
     fn drop(&mut self) {
-        self.0.lock().receiving = false;
+        self.0.lock().receiving = None;
         self.0.changed.notify_all();
     }
 }

@@ -107,11 +107,17 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) {
 /// copied replica, too.
 pub(crate) fn copy_standby(node: &Node, target: &Path, base: &Path) -> (Node, PathBuf) {
     let (state, replica) = (base.join("copy/state"), base.join("copied-target"));
+    let both = base.join("both");
     std::fs::create_dir_all(base.join("copy")).unwrap();
-    // The replica's inodes may be named in the state: one command, so that links between both stay.
-    copy_tree(&node.state_dir(), &state);
+    std::fs::create_dir(&both).unwrap();
+    let mut command = Command::new("cp");
+    command.args(["-a", "--reflink=auto", "--sparse=always", "-t"]).arg(&both).arg(node.state_dir());
+    // One command, so that names of one file on both sides stay names of one file.
+    command.args(target.exists().then_some(target));
+    Done::of(command).expect(0);
+    std::fs::rename(both.join("state"), &state).unwrap();
     if target.exists() {
-        copy_tree(target, &replica);
+        std::fs::rename(both.join(target.file_name().unwrap()), &replica).unwrap();
     }
     let copy = Node::taken_over(base, "copy");
     let settings = std::fs::read_to_string(node.config()).unwrap();

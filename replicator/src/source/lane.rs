@@ -189,7 +189,7 @@ impl<'a, V: Volume> Lane<'a, V> {
     fn open(&self, want: &Want) -> io::Result<Option<V::File>> {
         let volume = self.volumes.get(usize::from(want.at.root.0)).ok_or(io::ErrorKind::NotFound)?;
         match volume.open(&Place::Tree(&want.at.path), false) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
             opened => opened.map(Some),
         }
     }

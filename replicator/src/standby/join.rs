@@ -177,7 +177,10 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
     /// Removes directories of the replica whose contents were all taken out.
     fn leave_orphans(&mut self, next: Option<&RelPath>) -> Result<(), ReceiveError> {
         while let Some((path, file)) = self.leaving.pop_if(|(path, _)| next.is_none_or(|next| !next.starts_with(path))) {
-            self.note(file, &path, Op::RemoveDirectory)?;
+            // Twice is not once if something else was put in its place in between.
+            if !self.reception.was_removed(&self.position(&path)) {
+                self.note(file, &path, Op::RemoveDirectory)?;
+            }
             self.touch();
         }
         Ok(())
@@ -343,12 +346,9 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
             journaled |= action == Action::Make;
         } else if action == Action::Make {
             self.reception.count(|summary| summary.changed_objects += 1);
-            if here.is_some() {
-                self.note(None, &entry.path, Op::Park(self.reception.new_side()))?;
-                journaled = true;
-            }
+            journaled |= here.is_some();
             if journaled {
-                self.note(None, &entry.path, Op::MakeDirectory)?;
+                self.replace(&entry.path, here.as_ref(), Op::MakeDirectory)?;
             } else {
                 let volume = self.reception.volume(self.current_root())?;
                 volume.make_directory(&entry.path).map_err(failed("making the directory", &entry.path))?;
@@ -365,15 +365,18 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
             return Ok(());
         }
         let kept = self.links.get(to).copied().flatten();
-        if let Some(here) = here {
-            if kept == Some(here.stamp.inode) {
-                return Ok(());
-            }
-            self.note(None, &entry.path, Op::Park(self.reception.new_side()))?;
+        if kept.is_some() && kept == here.as_ref().map(|here| here.stamp.inode) {
+            return Ok(());
         }
         self.reception.count(|summary| summary.changed_objects += 1);
         self.touch();
-        self.note(None, &entry.path, Op::Link { to: to.clone() })
+        self.replace(&entry.path, here.as_ref(), Op::Link { to: to.clone() })
+    }
+
+    /// Puts something in the place of what is there, if something is.
+    fn replace(&self, path: &RelPath, here: Option<&Object>, op: Op) -> Result<(), ReceiveError> {
+        let park = here.map(|_| Op::Park(self.reception.new_side()));
+        self.reception.note_together(None, &self.position(path), park.into_iter().chain([op]), false)
     }
 
     fn join_file(
@@ -449,9 +452,6 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
             _ => volume.make_fifo(&place),
         };
         made.and_then(|()| volume.set_attrs(&place, &entry.attrs)).map_err(failed("making the object", &entry.path))?;
-        if here.is_some() {
-            self.note(None, &entry.path, Op::Park(self.reception.new_side()))?;
-        }
-        self.note(None, &entry.path, Op::Install(side))
+        self.replace(&entry.path, here.as_ref(), Op::Install(side))
     }
 }

@@ -239,36 +239,38 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         target.announce(self.reception, (file, wanted))?;
         let Wanted { at, landing, replaces, .. } = &*wanted;
         let (target, size_here) = (target.file(), here.size);
-        let note = |op| self.reception.note_op(Some(file), at.root, &at.path, op);
+        let mut ops = Vec::new();
         if let Landing::Journal = landing {
             if size != size_here {
-                note(Op::Resize { len: size })?;
+                ops.push(Op::Resize { len: size });
             }
-            note(Op::Attrs(attrs.clone()))?;
+            ops.push(Op::Attrs(attrs.clone()));
         } else {
             if size != size_here {
                 target.set_len(size).map_err(failed("setting its size", &at.path))?;
             }
             target.set_attrs(attrs).map_err(failed("setting attributes", &at.path))?;
         }
-        if let Landing::Staged(side) = landing {
-            if let Some(old) = replaces {
-                note(Op::Park(*old))?;
-            }
-            note(Op::Install(*side))?;
+        match landing {
+            Landing::InPlace => return Ok(()),
+            Landing::Staged(side) => ops.extend(replaces.map(Op::Park).into_iter().chain([Op::Install(*side)])),
+            Landing::Journal => {}
         }
-        if *landing != Landing::InPlace {
-            self.reception.note(&Record::Seal { file }, &[])?;
-        }
-        Ok(())
+        self.reception.note_together(Some(file), at, ops, true)
     }
 
     fn give_up(&mut self, file: u64) -> Result<(), ReceiveError> {
         let wanted = self.reception.wanted(file)?;
-        self.files.remove(&file);
+        let begun = self.files.remove(&file).is_some();
         self.reception.note(&Record::Drop { file }, &[])?;
-        if let Landing::Staged(side) = wanted.landing {
-            self.reception.forget_side(wanted.at.root, side)?;
+        match wanted.landing {
+            Landing::Staged(side) => self.reception.forget_side(wanted.at.root, side)?,
+            // What the first mirror wrote of it so far is in the replica, and no file of the source.
+            Landing::InPlace if begun && !wanted.at.path.is_root() => {
+                let parked = Op::Park(self.reception.new_side());
+                self.reception.note_together(None, &wanted.at, [parked], false)?;
+            }
+            _ => {}
         }
         self.reception.arrived(file);
         Ok(())

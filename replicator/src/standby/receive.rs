@@ -204,6 +204,25 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         size > self.journal_limit.saturating_sub(lock(&self.journal).len()) / JOURNAL_SHARE
     }
 
+    /// Adds operations on one object that belong together: no mark comes between them, so that none is done without the others. With
+    /// `seal`, the file that they belong to is received.
+    pub(super) fn note_together(
+        &self,
+        file: Option<u64>,
+        at: &Position,
+        ops: impl IntoIterator<Item = Op>,
+        seal: bool,
+    ) -> Result<(), ReceiveError> {
+        let mut journal = lock(&self.journal);
+        for op in ops {
+            journal.append(&Record::Op { file, root: at.root, path: at.path.clone(), op }, &[])?;
+        }
+        if let Some(file) = file.filter(|_| seal) {
+            journal.append(&Record::Seal { file }, &[])?;
+        }
+        Ok(())
+    }
+
     /// A record of the journal, by its offset.
     pub(super) fn read_record(&self, at: u64) -> Result<(Record, Vec<u8>), ReceiveError> {
         let placed = lock(&self.journal).read(at)?.ok_or(ReceiveError::Protocol("a record of the journal is gone"))?;
@@ -213,6 +232,11 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
     /// What became of a file before a cut, if it was received or begun then.
     pub(super) fn resumed(&self, at: &Position) -> Option<resume::Before> {
         lock(&self.resumed).files.remove(at)
+    }
+
+    /// Whether the removal of a directory is in the journal from before a cut.
+    pub(super) fn was_removed(&self, at: &Position) -> bool {
+        lock(&self.resumed).removed.contains(at)
     }
 
     /// Notes that a file is asked for; waits while too many are under way.

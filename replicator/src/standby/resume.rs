@@ -38,6 +38,8 @@ pub(super) struct Resumed<L = ()> {
     pub next_file: u64,
     pub next_side: u64,
     pub files: BTreeMap<Position, Before>,
+    /// Directories that are taken out already, whatever has come into their place since.
+    pub removed: BTreeSet<Position>,
 }
 
 impl<L> Resumed<L> {
@@ -50,6 +52,7 @@ impl<L> Resumed<L> {
             next_file: self.next_file,
             next_side: self.next_side,
             files: self.files,
+            removed: self.removed,
         }
     }
 
@@ -62,6 +65,7 @@ impl<L> Resumed<L> {
             next_file: ORPHANS + 1,
             next_side: 1,
             files: BTreeMap::new(),
+            removed: BTreeSet::new(),
         }
     }
 }
@@ -106,6 +110,7 @@ pub(super) fn open<V: Volume, S: Store>(
         next_file: resumed.next_file,
         next_side: resumed.next_side,
         files: resumed.files,
+        removed: resumed.removed,
     })
 }
 
@@ -144,6 +149,9 @@ fn scan<L: LogFile>(journal: &Journal<L>, resumed: &mut Resumed) -> Result<BTree
                     resumed.files.insert(Position { root, path }, Before::Parked);
                 }
             }
+            Record::Op { root, path, op: Op::RemoveDirectory, .. } => {
+                resumed.removed.insert(Position { root, path });
+            }
             Record::Op { root, path, file: None, op: op @ (Op::Install(_) | Op::Link { .. } | Op::MakeDirectory) } => {
                 sides.extend(if let Op::Install(side) = op { Some((root, side)) } else { None });
                 resumed.files.insert(Position { root, path }, Before::Sealed);
@@ -168,7 +176,9 @@ fn scan<L: LogFile>(journal: &Journal<L>, resumed: &mut Resumed) -> Result<BTree
     }
     resumed.files.extend(open.into_values());
     let position = resumed.position.clone();
-    resumed.files.retain(|at, _| position.as_ref().is_none_or(|position| at > position));
+    let to_come = |at: &Position| position.as_ref().is_none_or(|position| at > position);
+    resumed.files.retain(|at, _| to_come(at));
+    resumed.removed.retain(to_come);
     resumed.next_side = sides.iter().map(|(_, side)| side.number + 1).max().unwrap_or(1);
     Ok(sides)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use standin_common::id::MirrorId;
 use standin_common::link::quic::Connection;
@@ -57,6 +57,7 @@ impl SourceSet {
             if let Next::Stop = next {
                 return;
             }
+            let began = Instant::now();
             let again = match (self.connect(), next) {
                 (Err(why), _) => Some(why),
                 (Ok(connection), Next::Mirror(job)) => self.mirror(&connection, job).again(),
@@ -75,6 +76,10 @@ impl SourceSet {
                         tracing::debug!("{why}");
                     } else {
                         tracing::warn!("{why}");
+                    }
+                    // What went on for a while was no vain attempt.
+                    if began.elapsed() > LONGEST_PAUSE {
+                        pause = FIRST_PAUSE;
                     }
                     self.sleep(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);

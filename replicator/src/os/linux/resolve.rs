@@ -99,7 +99,8 @@ fn open_piece(from: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> i
 fn explain(errno: Errno) -> io::Error {
     match errno {
         Errno::LOOP => {
-            io::Error::new(io::ErrorKind::PermissionDenied, "a symbolic link is in the way, and links are never followed")
+            // As with a file in the way: what lies beneath is not there.
+            io::Error::new(io::ErrorKind::NotADirectory, "a symbolic link is in the way, and links are never followed")
         }
         Errno::NOSYS => io::Error::new(io::ErrorKind::Unsupported, "the kernel has no openat2: Linux 5.6 or newer is needed"),
         errno => errno.into(),

@@ -31,6 +31,7 @@ fn nothing_leads_out_of_the_root() {
     symlink(&outside, directory.path().join("root/way-out")).unwrap();
     let victim = path("way-out/victim");
     let place = Place::Tree(&victim);
+    assert_eq!(volume.object(&place).unwrap(), None);
     assert!(volume.open(&place, true).is_err());
     assert!(volume.create(&Place::Tree(&path("way-out/new"))).is_err());
     assert!(volume.remove(&place).is_err());
