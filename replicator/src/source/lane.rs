@@ -30,6 +30,10 @@ const ATTEMPTS: u32 = 4;
 pub trait Sink {
     /// Sends a message with its payload.
     fn send(&mut self, message: &LaneDown, payload: &[u8]) -> Result<(), LaneError>;
+    /// How the next data is to be packed; `None` for as before. Asked again and again, since one file may be all there is to send.
+    fn packing(&self) -> Option<Packing> {
+        None
+    }
 }
 
 /// Why a lane ended.
@@ -82,6 +86,14 @@ pub(super) struct Room {
     leaves: Vec<u8>,
 }
 
+/// Packs from now on as the sink wants it.
+pub(super) fn tuned<'p>(packer: &'p mut Packer, sink: &impl Sink) -> &'p mut Packer {
+    if let Some(packing) = sink.packing() {
+        packer.set_level(packing.level);
+    }
+    packer
+}
+
 /// The source's side of one lane.
 pub struct Lane<'a, V: Volume> {
     volumes: &'a [V],
@@ -121,11 +133,6 @@ impl<'a, V: Volume> Lane<'a, V> {
     /// Compared files that are open.
     pub fn open_files(&self) -> usize {
         self.compared.len()
-    }
-
-    /// Packs what comes from now on in another way.
-    pub fn set_packing(&mut self, packing: Packing) {
-        self.room.packer.set_level(packing.level);
     }
 
     /// Begins a file; sends all of it if it is wanted whole, unless this lane only compares.
@@ -359,7 +366,7 @@ fn send_leaves<F: VolumeFile>(
         };
     let value = group_value(reading.size, group, data);
     let len = room.leaves.len() as u32;
-    let (encoding, payload) = if hole { (Encoding::Plain, &[][..]) } else { room.packer.pack(&room.leaves) };
+    let (encoding, payload) = if hole { (Encoding::Plain, &[][..]) } else { tuned(&mut room.packer, sink).pack(&room.leaves) };
     sink.send(&LaneDown::Leaves { file: reading.want.file, group, mask, hole, len, encoding }, payload)?;
     Ok(Ok(value))
 }

@@ -20,7 +20,7 @@ use standin_common::tree::{GROUP_LEN, Root};
 
 use super::entries::{Entries, Evidence, Met};
 use super::hashes::HashLists;
-use super::lane::{Found, Lane, LaneError, Sink};
+use super::lane::{Found, Lane, LaneError, Packing, Sink};
 use super::meter::Meter;
 use super::pace::Pace;
 use super::queue::{Committed, Queue, Work};
@@ -278,6 +278,7 @@ impl<V: Volume> Pass<'_, V> {
             send,
             queue,
             pace: self.pace,
+            lanes: self.lanes,
             meter: self.meter,
             hashes: self.hashes,
             places: HashMap::new(),
@@ -310,7 +311,6 @@ impl<V: Volume> Pass<'_, V> {
                     }
                 }
                 Work::Start(wants) => {
-                    lane.set_packing(self.pace.packing(self.lanes));
                     for want in wants {
                         sink.places.insert(want.file, want.at.clone());
                         lane.start(want, &mut sink)?;
@@ -345,6 +345,7 @@ struct LinkSink<'a> {
     send: Sender,
     queue: &'a Queue,
     pace: &'a Pace,
+    lanes: usize,
     meter: &'a Meter,
     hashes: Option<&'a HashLists>,
     /// Where the files are that are under way.
@@ -383,6 +384,10 @@ impl LinkSink<'_> {
 }
 
 impl Sink for LinkSink<'_> {
+    fn packing(&self) -> Option<Packing> {
+        Some(self.pace.packing(self.lanes))
+    }
+
     fn send(&mut self, message: &LaneDown, payload: &[u8]) -> Result<(), LaneError> {
         if !self.pace.admit(payload.len()) {
             return Err(LaneError::Stopped);

@@ -5,7 +5,7 @@ use std::io;
 use standin_common::message::{FileEnd, LaneDown};
 use standin_common::tree::Root;
 
-use super::lane::{LaneError, Room, Sink};
+use super::lane::{LaneError, Room, Sink, tuned};
 use crate::mirror::SMALL_LEN;
 use crate::volume::{Object, VolumeFile};
 
@@ -52,7 +52,7 @@ impl<S: Sink> Pieces<'_, S> {
         }
         let data = &buffer[..read];
         let end = FileEnd { size: read as u64, root: Root::of(data), attrs: now.attrs };
-        let (encoding, payload) = self.room.packer.pack(data);
+        let (encoding, payload) = tuned(&mut self.room.packer, self.sink).pack(data);
         self.sink.send(&LaneDown::Small { file: self.number, size: read as u32, encoding, end }, payload)?;
         Ok(Ok(Ended::Proper))
     }
@@ -99,7 +99,7 @@ impl<S: Sink> Pieces<'_, S> {
             };
             hasher.update(data);
             at += data.len() as u64;
-            let (encoding, payload) = self.room.packer.pack(data);
+            let (encoding, payload) = tuned(&mut self.room.packer, self.sink).pack(data);
             self.sink.send(&LaneDown::Data { file: self.number, len: data.len() as u32, encoding }, payload)?;
         }
         let now = match file.object() {
