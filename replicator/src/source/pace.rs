@@ -11,7 +11,7 @@ use super::lane::Packing;
 /// How often the compression level is thought over.
 const THINK_EVERY: Duration = Duration::from_millis(100);
 /// Link rates in bytes per second below which data is packed, with the zstd level for it: what a core or two can pack at that rate.
-const LEVELS: [(u64, i32); 4] = [(16_000_000, 6), (40_000_000, 3), (250_000_000, 1), (u64::MAX, 0)];
+const LEVELS: [(u64, i32); 5] = [(16_000_000, 12), (25_000_000, 6), (40_000_000, 3), (250_000_000, 1), (u64::MAX, 0)];
 /// The level where compression is always asked for and the link is fast.
 const ALWAYS: i32 = 1;
 /// The longest a rate limit saves up for.
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_slow_link_that_is_waited_for_gets_packed_data() {
-        assert_eq!(next_level(0, 12e6, 0.9, false), 6);
+        assert_eq!(next_level(0, 12e6, 0.9, false), 12);
         assert_eq!(next_level(0, 100e6, 0.9, false), 1);
         assert_eq!(next_level(0, 900e6, 0.9, false), 0);
         assert_eq!(next_level(6, 12e6, 0.1, false), 5);

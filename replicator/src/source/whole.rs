@@ -9,8 +9,12 @@ use super::lane::{LaneError, Room, Sink, tuned};
 use crate::mirror::SMALL_LEN;
 use crate::volume::{Object, VolumeFile};
 
-/// Bytes of a piece of a whole file.
+/// Bytes of a piece of a whole file: it stays in a core's cache while it is read, hashed and sent.
 pub(super) const PIECE_LEN: usize = 512 * 1024;
+/// Bytes of a piece where the link is so slow that size counts most: each is packed by itself.
+const LONG_PIECE_LEN: usize = 4 * PIECE_LEN;
+/// The zstd level from which pieces are long.
+const LONG_FROM_LEVEL: i32 = 6;
 /// Zeros hashed at a time.
 static ZEROS: [u8; 128 * 1024] = [0; 128 * 1024];
 
@@ -91,7 +95,11 @@ impl<S: Sink> Pieces<'_, S> {
                 at = end;
                 continue;
             }
-            let len = (end - at).min(PIECE_LEN as u64) as usize;
+            let long = self.sink.packing().and_then(|packing| packing.level).is_some_and(|level| level >= LONG_FROM_LEVEL);
+            let len = (end - at).min(if long { LONG_PIECE_LEN } else { PIECE_LEN } as u64) as usize;
+            if self.room.buffer.len() < len {
+                self.room.buffer.resize(len, 0);
+            }
             let data = match file.read_at(&mut self.room.buffer[..len], at) {
                 Ok(0) => break,
                 Ok(read) => &self.room.buffer[..read],
