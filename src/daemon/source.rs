@@ -243,8 +243,12 @@ impl SourceSet {
             return Some(Err(failed(FailedKind::Failed, "the daemon stops; the mirror goes on when it starts again")));
         }
         if state.kept.job.as_ref().is_some_and(|job| job.mirror == mirror && job.paused) && state.running.is_none() {
-            let why = state.trouble.as_ref().map_or(String::new(), |why| format!(": {why}"));
-            let text = format!("the mirror is paused{why}; `standin mirror resume {}` goes on where it was", self.set.name);
+            let resume = format!("`standin mirror resume {}` goes on where it was", self.set.name);
+            let text = match &state.trouble {
+                Some(why) if why.ends_with(&resume) => format!("the mirror is paused: {why}"),
+                Some(why) => format!("the mirror is paused: {why}; {resume}"),
+                None => format!("the mirror is paused; {resume}"),
+            };
             return Some(Err(failed(FailedKind::Failed, text)));
         }
         let state = self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0;

@@ -143,6 +143,10 @@ impl<V: Volume> Pass<'_, V> {
         });
         // A stream that fails is the consequence, what was noted first is the cause.
         let (summary, point) = ended.map_err(|error| queue.failure().unwrap_or(error))?;
+        if let Some(refused @ PassError::Refused(_)) = queue.failure() {
+            // The point is durable, but the standby cannot take its replica there.
+            return Err(refused);
+        }
         Ok(Passed { point, first, summary })
     }
 

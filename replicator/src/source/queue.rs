@@ -75,10 +75,13 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Ends the pass with an error; the first one counts.
+    /// Ends the pass with an error; the first one counts. But a stream that the standby ended may be noticed before what it said of it.
     pub(super) fn fail(&self, error: PassError) {
         self.change(|state| {
-            state.failed.get_or_insert(error);
+            let told = matches!((&state.failed, &error), (Some(PassError::Link(_)), PassError::Refused(_)));
+            if told || state.failed.is_none() {
+                state.failed = Some(error);
+            }
         });
     }
 

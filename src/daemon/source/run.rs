@@ -255,8 +255,10 @@ impl SourceSet {
                 if let Err(error) = paused {
                     return self.give_up(job.mirror, error);
                 }
-                tracing::error!("{error}");
-                self.settle(Some(error.to_string()));
+                let name = &self.set.name;
+                let why = format!("{error}; then `standin mirror resume {name}` goes on where it was");
+                tracing::error!("{why}");
+                self.settle(Some(why));
                 Outcome::Ended
             }
             error => {
