@@ -10,7 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use standin_common::id::MirrorId;
-use standin_common::link::quic::Connection;
+use standin_common::link::CloseCode;
+use standin_common::link::quic::{Connection, Deadline};
 use standin_common::message::{Comparison, OrphanLimit, OrphanPolicy, Purpose};
 use standin_config::{MaxOrphans, Orphans, Role, Set};
 use standin_replicator::report::{MirrorReport, PeerReport, SetReport, SetState, Wire};
@@ -23,6 +24,8 @@ use super::path_report;
 use super::peer::Context;
 use crate::control::{Failed, FailedKind, MirrorOrder};
 
+/// How long a standby that does not let go of a mirror that ended is waited for.
+const LET_GO: Duration = Duration::from_secs(10);
 /// Ends that are kept for whoever waits for them.
 const MOST_ENDED: usize = 16;
 
@@ -50,6 +53,8 @@ struct State {
     /// What is running now, for reports and to be stopped.
     running: Option<Running>,
     connection: Option<Connection>,
+    /// Held while a pass is to end and does not.
+    cut_off: Option<Deadline>,
     trouble: Option<String>,
     last_mirror: Option<MirrorReport>,
     ended: VecDeque<(MirrorId, Result<MirrorReport, Failed>)>,
@@ -86,6 +91,7 @@ impl SourceSet {
             compare: None,
             running: None,
             connection: None,
+            cut_off: None,
             trouble: None,
             last_mirror: None,
             ended: VecDeque::new(),
@@ -209,8 +215,18 @@ impl SourceSet {
         let running = self.lock().running.clone();
         if let Some(running) = running {
             running.pace.stop();
+            self.cut_off();
         }
         self.changed.notify_all();
+    }
+
+    /// Closes the connection before long, unless the pass that runs over it ends.
+    fn cut_off(&self) {
+        let mut state = self.lock();
+        if state.running.as_ref().is_some_and(|running| running.active) && state.cut_off.is_none() {
+            let why = "the mirror ended, and its streams were not ended";
+            state.cut_off = state.connection.as_ref().map(|connection| connection.close_after(LET_GO, CloseCode::PROTOCOL, why));
+        }
     }
 
     /// The daemon stops: what runs goes on at its next start.

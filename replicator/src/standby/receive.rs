@@ -17,13 +17,12 @@ use super::replica::{ReceivingGuard, Replica, ReplicaError};
 use super::resume::{self, Resumed};
 use super::state::Phase;
 use crate::journal::{Journal, JournalError, Landing, Op, Point, Record};
+use crate::mirror::MOST_WANTED;
 use crate::store::Store;
 use crate::volume::{Place, SideId, Volume};
 
 /// Operations on orphans belong to this file, which is dropped when no orphan may be removed.
 pub(super) const ORPHANS: u64 = 0;
-/// The most files asked for that have not come, which bounds memory on both sides.
-pub(super) const MOST_WANTED: usize = 4096;
 
 /// Why a reception cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
