@@ -13,3 +13,4 @@ mod fake;
 mod raw;
 mod source;
 mod standby;
+mod strangers;

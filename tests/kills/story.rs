@@ -122,10 +122,10 @@ impl Story {
             self.kills += 1;
             self.kill(victim, moment);
         }
-        self.to_the_end();
+        self.finish();
     }
 
-    fn to_the_end(&mut self) {
+    fn finish(&mut self) {
         let (alpha, beta) = (&self.pair.alpha, &self.pair.beta);
         wait_until("the mirror goes on by itself", PATIENCE, || !runs(alpha));
         wait_until("the standby is at its end", PATIENCE, || Pair::status_of(beta)["state"] == "ready");
