@@ -28,6 +28,13 @@ impl DiskError {
     }
 }
 
+impl From<DiskError> for io::Error {
+    /// Of the same kind, saying where.
+    fn from(error: DiskError) -> Self {
+        Self::new(error.source.kind(), error)
+    }
+}
+
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {

@@ -162,7 +162,7 @@ pub enum Record {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The file cannot be read or written.
-    #[error("the journal cannot be read or written")]
+    #[error("the journal cannot be read or written: {0}")]
     Io(#[from] io::Error),
     /// A record fails its check, or does not follow the format.
     #[error("the journal is damaged at byte {at}: {why}")]

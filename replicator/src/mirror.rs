@@ -5,6 +5,8 @@ use standin_common::message::Comparison;
 
 use crate::volume::{Object, ObjectKind};
 
+/// The most files asked for that have not come, which bounds memory on both sides.
+pub(crate) const MOST_WANTED: usize = 4096;
 /// Files up to this size are sent whole when they are to be sent at all, and replace the old one.
 pub const SMALL_LEN: u64 = 64 * 1024;
 

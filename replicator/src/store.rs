@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use standin_common::disk::{self, Mode};
+use standin_common::disk::{self, DiskError, Mode};
 
 /// A file that records are appended to.
 pub trait LogFile: Send {
@@ -56,7 +56,7 @@ pub struct DirectoryStore {
 impl DirectoryStore {
     /// In `directory`, which is made, for its owner only, if it is not there.
     pub fn open(directory: &Path) -> io::Result<Self> {
-        disk::create_private_dir(directory).map_err(io::Error::other)?;
+        disk::create_private_dir(directory).map_err(io::Error::from)?;
         Ok(Self { directory: directory.to_owned() })
     }
 
@@ -65,7 +65,7 @@ impl DirectoryStore {
     }
 
     fn sync_names(&self) -> io::Result<()> {
-        disk::sync_directory(&self.directory).map_err(io::Error::other)
+        disk::sync_directory(&self.directory).map_err(io::Error::from)
     }
 }
 
@@ -81,7 +81,7 @@ impl Store for DirectoryStore {
     }
 
     fn replace(&self, name: &str, contents: &[u8]) -> io::Result<()> {
-        disk::replace(&self.path(name), contents, Mode::Private).map_err(io::Error::other)
+        disk::replace(&self.path(name), contents, Mode::Private).map_err(io::Error::from)
     }
 
     fn open_log(&self, name: &str) -> io::Result<DirectoryLog> {
@@ -92,7 +92,7 @@ impl Store for DirectoryStore {
             self.sync_names()?;
         }
         let len = file.metadata()?.len();
-        Ok(DirectoryLog { file, len })
+        Ok(DirectoryLog { file, path, len })
     }
 
     fn exists(&self, name: &str) -> io::Result<bool> {
@@ -121,6 +121,7 @@ impl Store for DirectoryStore {
 #[derive(Debug)]
 pub struct DirectoryLog {
     file: File,
+    path: PathBuf,
     len: u64,
 }
 
@@ -128,7 +129,7 @@ impl LogFile for DirectoryLog {
     fn append(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
         let mut offset = self.len;
         for piece in pieces {
-            write_all_at(&self.file, piece, offset)?;
+            write_all_at(&self.file, piece, offset).map_err(DiskError::at("write", &self.path))?;
             offset += piece.len() as u64;
         }
         self.len = offset;
@@ -150,7 +151,7 @@ impl LogFile for DirectoryLog {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        Ok(self.file.sync_data().map_err(DiskError::at("make durable", &self.path))?)
     }
 }
 

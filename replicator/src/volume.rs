@@ -195,6 +195,10 @@ pub trait Volume: Send + Sync {
     fn clone_file(&self, from: &Place<'_>, to: &Place<'_>) -> io::Result<()>;
     /// All objects of the side area.
     fn side_objects(&self) -> io::Result<Vec<SideId>>;
+    /// Takes the side area out of the root, if it lies there and is empty. Nothing may be put there any more.
+    fn close_side(&self) -> io::Result<()> {
+        Ok(())
+    }
     /// Makes everything done so far durable: data, names and attributes.
     fn sync(&self) -> io::Result<()>;
 }

@@ -2,15 +2,20 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use standin_common::id::{NodeName, SetName};
 use standin_common::identity::{Identity, Trust, TrustError};
-use standin_common::link::LinkError;
 use standin_common::link::quic::{Connection, Endpoint, Expect};
 use standin_common::link::talk::Open;
+use standin_common::link::{CloseCode, LinkError};
 use standin_common::message::{Hello, HelloAnswer, Opening, PROTOCOL, SetAnswer};
 use standin_common::pairing::Gate;
 use standin_config::Settings;
+
+/// How long a peer may take for what is answered at once.
+const ANSWER: Duration = Duration::from_secs(15);
 
 /// What every part of the daemon may need.
 pub(super) struct Context {
@@ -72,10 +77,7 @@ impl Context {
     }
 
     fn greet(&self, connection: &Connection) -> Result<HelloAnswer, LinkError> {
-        let (mut send, mut receive) = Open::open(connection)?;
-        send.send(&Opening::Hello(self.hello()), &[])?;
-        send.finish()?;
-        receive.answer()
+        ask(connection, &Opening::Hello(self.hello()))
     }
 
     /// Every address that the peer's names lead to now; a name that leads nowhere is logged.
@@ -93,8 +95,20 @@ impl Context {
 
 /// Asks the peer at the other end what it knows of a set.
 pub(super) fn ask_of_set(connection: &Connection, set: &SetName) -> Result<SetAnswer, LinkError> {
-    let (mut send, mut receive) = Open::open(connection)?;
-    send.send(&Opening::Set(set.clone()), &[])?;
-    send.finish()?;
-    receive.answer()
+    ask(connection, &Opening::Set(set.clone()))
+}
+
+/// Asks what is answered at once; a peer that does not answer is hung up on.
+fn ask<T: DeserializeOwned>(connection: &Connection, question: &Opening) -> Result<T, LinkError> {
+    let _deadline = connection.close_after(ANSWER, CloseCode::DONE, "no answer");
+    let asked = || {
+        let (mut send, mut receive) = Open::open(connection)?;
+        send.send(question, &[])?;
+        send.finish()?;
+        receive.answer()
+    };
+    asked().map_err(|error| match error {
+        LinkError::ClosedHere => LinkError::Lost("it took the connection and did not answer: is it busy, or does it hang?"),
+        error => error,
+    })
 }

@@ -10,7 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use standin_common::id::MirrorId;
-use standin_common::link::quic::Connection;
+use standin_common::link::CloseCode;
+use standin_common::link::quic::{Connection, Deadline};
 use standin_common::message::{Comparison, OrphanLimit, OrphanPolicy, Purpose};
 use standin_config::{MaxOrphans, Orphans, Role, Set};
 use standin_replicator::report::{MirrorReport, PeerReport, SetReport, SetState, Wire};
@@ -23,6 +24,8 @@ use super::path_report;
 use super::peer::Context;
 use crate::control::{Failed, FailedKind, MirrorOrder};
 
+/// How long a standby that does not let go of a mirror that ended is waited for.
+const LET_GO: Duration = Duration::from_secs(10);
 /// Ends that are kept for whoever waits for them.
 const MOST_ENDED: usize = 16;
 
@@ -51,6 +54,8 @@ struct State {
     /// What is running now, for reports and to be stopped.
     running: Option<Running>,
     connection: Option<Connection>,
+    /// Held while a pass is to end and does not.
+    cut_off: Option<Deadline>,
     trouble: Option<String>,
     last_mirror: Option<MirrorReport>,
     ended: VecDeque<(MirrorId, Result<MirrorReport, Failed>)>,
@@ -87,6 +92,7 @@ impl SourceSet {
             compare: None,
             running: None,
             connection: None,
+            cut_off: None,
             trouble: None,
             last_mirror: None,
             ended: VecDeque::new(),
@@ -210,8 +216,18 @@ impl SourceSet {
         let running = self.lock().running.clone();
         if let Some(running) = running {
             running.pace.stop();
+            self.cut_off();
         }
         self.changed.notify_all();
+    }
+
+    /// Closes the connection before long, unless the pass that runs over it ends.
+    fn cut_off(&self) {
+        let mut state = self.lock();
+        if state.running.as_ref().is_some_and(|running| running.active) && state.cut_off.is_none() {
+            let why = "the mirror ended, and its streams were not ended";
+            state.cut_off = state.connection.as_ref().map(|connection| connection.close_after(LET_GO, CloseCode::PROTOCOL, why));
+        }
     }
 
     /// The daemon stops: what runs goes on at its next start.
@@ -245,8 +261,12 @@ impl SourceSet {
             return Some(Err(failed(FailedKind::Failed, "the daemon stops; the mirror goes on when it starts again")));
         }
         if state.kept.job.as_ref().is_some_and(|job| job.mirror == mirror && job.paused) && state.running.is_none() {
-            let why = state.trouble.as_ref().map_or(String::new(), |why| format!(": {why}"));
-            let text = format!("the mirror is paused{why}; `standin mirror resume {}` goes on where it was", self.set.name);
+            let resume = format!("`standin mirror resume {}` goes on where it was", self.set.name);
+            let text = match &state.trouble {
+                Some(why) if why.ends_with(&resume) => format!("the mirror is paused: {why}"),
+                Some(why) => format!("the mirror is paused: {why}; {resume}"),
+                None => format!("the mirror is paused; {resume}"),
+            };
             return Some(Err(failed(FailedKind::Failed, text)));
         }
         let state = self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0;

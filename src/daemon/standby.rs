@@ -18,6 +18,7 @@ use standin_replicator::os::{OsVolume, confine, mount_point};
 use standin_replicator::report::{PeerReport, SetReport, SetState};
 use standin_replicator::rules::Rules;
 use standin_replicator::standby::comparing;
+use standin_replicator::standby::receive::ReceiveError;
 use standin_replicator::standby::replica::{Replica, ReplicaError};
 use standin_replicator::standby::session::{self, Arrivals, SessionError};
 use standin_replicator::standby::state::Phase;
@@ -140,9 +141,14 @@ impl StandbySet {
             self.remember()?;
         }
         let store = DirectoryStore::open(&self.directory.join("replica")).map_err(StandbyError::Store)?;
-        let replica = Arc::new(Replica::open(volumes, store, usize::from(self.set.history_points))?);
+        let replica = Arc::new(Replica::load(volumes, store, usize::from(self.set.history_points))?);
+        // It is known all the same where it stands, and tried again when it is needed.
+        let settled = replica.settle_if_due().map_err(ReceiveError::from);
+        state.trouble = settled.err().map(|error| error.explained());
+        if let Some(trouble) = &state.trouble {
+            tracing::error!(set = %self.set.name, "{trouble}");
+        }
         state.replica = Some(replica.clone());
-        state.trouble = None;
         Ok(replica)
     }
 
@@ -241,8 +247,9 @@ impl StandbySet {
             Ok(None) => tracing::debug!("the source ended a pass without a point"),
             Err(SessionError::Link(error)) => tracing::warn!(%error, "cut off"),
             Err(SessionError::Receive(error)) => {
-                tracing::error!(%error, "the mirror failed");
-                state.trouble = Some(error.to_string());
+                let error = error.explained();
+                tracing::error!(error, "the mirror failed");
+                state.trouble = Some(error);
             }
         }
         Ok(())

@@ -9,6 +9,8 @@ mod material;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod fake;
 mod raw;
 mod source;
 mod standby;
+mod strangers;

@@ -79,6 +79,13 @@ impl Mount {
     }
 }
 
+impl Mount {
+    /// Gives it another size.
+    pub(crate) fn resize(&self, size: &str) {
+        run("mount", &["-o", &format!("remount,size={size}"), self.0.to_str().unwrap()]);
+    }
+}
+
 impl Drop for Mount {
     fn drop(&mut self) {
         // Lazily: a daemon of a test that failed may still be in it.

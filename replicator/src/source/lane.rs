@@ -18,7 +18,7 @@ use crate::pack::Packer;
 use crate::volume::{Object, Place, Volume, VolumeFile};
 
 /// Groups announced in one message.
-const GROUPS_AT_ONCE: u64 = 64;
+pub(super) const GROUPS_AT_ONCE: u64 = 64;
 /// Groups read at once.
 const GROUPS_PER_READ: u64 = (PIECE_LEN / GROUP_LEN) as u64;
 /// Groups announced and not answered, of one file.

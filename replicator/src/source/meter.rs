@@ -115,9 +115,11 @@ impl Meter {
 
     /// Notes something that cannot be replicated.
     pub fn problem(&self, at: &Position, text: String) {
-        tracing::warn!(root = at.root.0, path = %at.path, "{text}");
         self.flaws.fetch_add(1, Relaxed);
-        self.problems.push(|| Problem { root: at.root, path: at.path.to_string(), text });
+        self.problems.push(|| {
+            tracing::warn!(root = at.root.0, path = %at.path, "{text}");
+            Problem { root: at.root, path: at.path.to_string(), text }
+        });
     }
 
     /// Seconds since it began.

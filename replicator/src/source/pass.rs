@@ -8,22 +8,23 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use standin_common::codec::CodecError;
 use standin_common::entry::{Entry, Time};
 use standin_common::id::RootIndex;
 use standin_common::link::LinkError;
 use standin_common::link::talk::{Open, Receiver, Sender};
 use standin_common::message::{
     Difference, FromSource, FromStandby, JoinSummary, LaneDown, LaneUp, MirrorAnswer, MirrorOpening, Opening, Position, Purpose,
-    Refusal,
+    Refusal, Want,
 };
-use standin_common::tree::{GROUP_LEN, Root};
+use standin_common::tree::{GROUP_LEN, LEAVES_PER_GROUP, Root};
 
 use super::entries::{Entries, Evidence, Met};
 use super::hashes::HashLists;
-use super::lane::{Found, Lane, LaneError, Packing, Sink};
+use super::lane::{Found, GROUPS_AT_ONCE, Lane, LaneError, Packing, Sink};
 use super::meter::Meter;
 use super::pace::Pace;
-use super::queue::{Committed, Queue, Work};
+use super::queue::{Committed, Queue, Said, Work};
 use crate::journal::Point;
 use crate::report::{FoundReport, Stage};
 use crate::rules::Rules;
@@ -32,6 +33,8 @@ use crate::volume::Volume;
 /// Entries sent in one message, and bytes of names and attributes: whichever comes first.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 128 * 1024;
+/// Characters of a text of the standby that are kept.
+const LONGEST_TEXT: usize = 1000;
 /// Compared files that a lane has open at once.
 const MOST_OPEN: usize = 64;
 
@@ -40,7 +43,10 @@ const MOST_OPEN: usize = 64;
 pub enum PassError {
     /// The link; the same mirror may go on over the next connection.
     #[error("the mirror was cut off: {0}")]
-    Link(#[from] LinkError),
+    Link(LinkError),
+    /// What the standby sent is no message.
+    #[error("the standby broke the protocol: {0}")]
+    Unreadable(CodecError),
     /// It was stopped here.
     #[error("the mirror was stopped")]
     Stopped,
@@ -74,10 +80,19 @@ fn refusal(refusal: &Refusal) -> String {
     }
 }
 
+impl From<LinkError> for PassError {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Codec(what) => Self::Unreadable(what),
+            error => Self::Link(error),
+        }
+    }
+}
+
 impl From<LaneError> for PassError {
     fn from(error: LaneError) -> Self {
         match error {
-            LaneError::Cut(link) => Self::Link(link),
+            LaneError::Cut(link) => link.into(),
             LaneError::Stopped => Self::Stopped,
             LaneError::Protocol(what) => Self::Protocol(what),
             LaneError::NeverProven(_) => Self::Lane(error.to_string()),
@@ -112,6 +127,8 @@ pub struct Pass<'a, V> {
     pub meter: &'a Meter,
     /// Where the hashes of proven files are listed, if they are.
     pub hashes: Option<&'a HashLists>,
+    /// Is told when it fails: it has to see to it that a standby that goes on all the same is cut off before long.
+    pub stopping: &'a (dyn Fn() + Sync),
 }
 
 impl<V: Volume> Pass<'_, V> {
@@ -123,13 +140,16 @@ impl<V: Volume> Pass<'_, V> {
             MirrorAnswer::Ready { after, first, .. } => (after, first),
             MirrorAnswer::Refused(refusal) => return Err(PassError::Refused(refusal)),
         };
+        if after.as_ref().is_some_and(|after| usize::from(after.root.0) >= self.volumes.len()) {
+            return Err(PassError::Protocol("it wants to go on in a root that the set does not have"));
+        }
         let mut lanes = Vec::new();
         for _ in 0..self.lanes.max(1) {
             let (mut send, receive) = link.open()?;
             send.send(&Opening::Lane { mirror: self.opening.mirror }, &[])?;
             lanes.push((send, receive));
         }
-        let queue = Queue::new(lanes.len());
+        let queue = Queue::new(lanes.len(), self.stopping);
         let ended = thread::scope(|scope| {
             scope.spawn(|| self.listen(receive, &queue));
             for (index, (send, receive)) in lanes.into_iter().enumerate() {
@@ -146,13 +166,23 @@ impl<V: Volume> Pass<'_, V> {
         });
         // A stream that fails is the consequence, what was noted first is the cause.
         let (summary, point) = ended.map_err(|error| queue.failure().unwrap_or(error))?;
+        if let Some(refused @ PassError::Refused(_)) = queue.failure() {
+            // The point is durable, but the standby cannot take its replica there.
+            return Err(refused);
+        }
         Ok(Passed { point, first, summary })
     }
 
     /// The walk, and what follows when everything was sent.
-    fn lead(&self, mut send: Sender, queue: &Queue, after: Option<Position>) -> Result<(JoinSummary, Option<Point>), PassError> {
+    fn lead(
+        &self,
+        mut send: Sender,
+        queue: &Queue<'_>,
+        after: Option<Position>,
+    ) -> Result<(JoinSummary, Option<Point>), PassError> {
         self.meter.enter(Stage::Listing);
-        let first = self.walk(after, Some(&mut send))?;
+        let first = self.walk(after, Some((&mut send, queue)))?;
+        queue.say(Said::WalkEnd);
         send.send(&FromSource::WalkEnd, &[])?;
         self.meter.enter(Stage::Sending);
         let summary = queue.wait_joined(&|| self.pace.is_stopped())?;
@@ -167,8 +197,9 @@ impl<V: Volume> Pass<'_, V> {
             self.meter.flaws.load(Relaxed) == 0 && first.iter().zip(&second).all(|(first, second)| first.proves(second));
         let (objects, bytes) = (self.meter.objects.load(Relaxed), self.meter.bytes.load(Relaxed));
         self.meter.enter(Stage::Committing);
+        queue.say(Said::Commit);
         send.send(&FromSource::Commit { at, consistent, objects, bytes }, &[])?;
-        let committed = queue.wait_committed()?;
+        let committed = queue.wait_committed(&|| self.pace.is_stopped())?;
         send.finish()?;
         let Committed { point: number, orphans_left: orphans } = committed;
         let generation = self.opening.generation;
@@ -176,7 +207,7 @@ impl<V: Volume> Pass<'_, V> {
     }
 
     /// Walks all roots, and sends what it meets if there is somebody to send to.
-    fn walk(&self, after: Option<Position>, mut send: Option<&mut Sender>) -> Result<Vec<Evidence>, PassError> {
+    fn walk(&self, after: Option<Position>, mut send: Option<(&mut Sender, &Queue<'_>)>) -> Result<Vec<Evidence>, PassError> {
         self.meter.begin_walk();
         let mut evidence = Vec::new();
         for (index, (volume, rules)) in self.volumes.iter().zip(self.rules).enumerate() {
@@ -188,7 +219,7 @@ impl<V: Volume> Pass<'_, V> {
             }
             let mut entries = Entries::new(volume, passed, rules, SystemTime::now);
             match &mut send {
-                Some(send) => self.send_entries(&mut entries, root, send)?,
+                Some((send, queue)) => self.send_entries(&mut entries, root, send, queue)?,
                 None => {
                     for met in entries.by_ref() {
                         if let Met::Entry(entry) = &met {
@@ -205,8 +236,14 @@ impl<V: Volume> Pass<'_, V> {
         Ok(evidence)
     }
 
-    fn send_entries(&self, entries: &mut Entries<'_, V>, root: RootIndex, send: &mut Sender) -> Result<(), PassError> {
-        let mut batch = Batch { root, entries: Vec::new(), bytes: 0 };
+    fn send_entries(
+        &self,
+        entries: &mut Entries<'_, V>,
+        root: RootIndex,
+        send: &mut Sender,
+        queue: &Queue<'_>,
+    ) -> Result<(), PassError> {
+        let mut batch = Batch { root, entries: Vec::new(), bytes: 0, queue };
         for met in entries.by_ref() {
             match met {
                 Met::Entry(entry) => {
@@ -235,7 +272,7 @@ impl<V: Volume> Pass<'_, V> {
     }
 
     /// Takes what the standby says, until it has nothing more to say.
-    fn listen(&self, mut receive: Receiver, queue: &Queue) {
+    fn listen(&self, mut receive: Receiver, queue: &Queue<'_>) {
         loop {
             match receive.receive::<FromStandby>() {
                 Ok(Some((message, _))) => self.hear(message, queue),
@@ -245,15 +282,11 @@ impl<V: Volume> Pass<'_, V> {
         }
     }
 
-    fn hear(&self, message: FromStandby, queue: &Queue) {
+    fn hear(&self, message: FromStandby, queue: &Queue<'_>) {
         match message {
-            FromStandby::Wants(wants) => {
-                self.meter.wanted_files.fetch_add(wants.len() as u64, Relaxed);
-                self.meter.wanted_bytes.fetch_add(wants.iter().map(|want| want.size).sum(), Relaxed);
-                queue.want(wants);
-            }
+            FromStandby::Wants(wants) => self.hear_wants(wants, queue),
             FromStandby::Durable(position) => tracing::trace!(?position, "durable"),
-            FromStandby::Problem { at, text } => self.meter.problem(&at, text),
+            FromStandby::Problem { at, text } => self.meter.problem(&at, text.chars().take(LONGEST_TEXT).collect()),
             FromStandby::Findings(findings) => {
                 for found in findings {
                     let (root, path) = (found.at.root, found.at.path.to_string());
@@ -266,6 +299,23 @@ impl<V: Volume> Pass<'_, V> {
         }
     }
 
+    fn hear_wants(&self, wants: Vec<Want>, queue: &Queue<'_>) {
+        for want in &wants {
+            let root = usize::from(want.at.root.0);
+            let included =
+                self.rules.get(root).filter(|_| root < self.volumes.len()).map(|rules| rules.judge(&want.at.path).included);
+            match included {
+                Some(true) => {}
+                Some(false) => return queue.fail(PassError::Protocol("it asked for a file that the rules exclude")),
+                None => return queue.fail(PassError::Protocol("it asked for a file of a root that the set does not have")),
+            }
+        }
+        let bytes = wants.iter().fold(0, |bytes: u64, want| bytes.saturating_add(want.size));
+        self.meter.wanted_files.fetch_add(wants.len() as u64, Relaxed);
+        self.meter.wanted_bytes.fetch_add(bytes, Relaxed);
+        queue.want(wants);
+    }
+
     /// A file whose data differs.
     fn found(&self, found: &Found) {
         let (root, path) = (found.want.at.root, found.want.at.path.to_string());
@@ -273,10 +323,12 @@ impl<V: Volume> Pass<'_, V> {
         self.meter.findings.push(|| FoundReport { root, path, difference: Difference::Data, ranges });
     }
 
-    fn run_lane(&self, send: Sender, queue: &Queue, index: usize) -> Result<(), PassError> {
+    fn run_lane(&self, send: Sender, queue: &Queue<'_>, index: usize) -> Result<(), PassError> {
         let mut sink = LinkSink {
             send,
             queue,
+            index,
+            only_compares: self.opening.purpose != Purpose::Mirror,
             pace: self.pace,
             lanes: self.lanes,
             meter: self.meter,
@@ -324,16 +376,25 @@ impl<V: Volume> Pass<'_, V> {
     }
 }
 
-fn take_answers(mut receive: Receiver, queue: &Queue, index: usize) {
+/// Whether an answer is no longer than one to all that is asked at once.
+fn fits(answer: &LaneUp) -> bool {
+    let LaneUp::Compared { groups, differing, .. } = answer else { return true };
+    u64::from(*groups) <= GROUPS_AT_ONCE
+        && differing.len() <= *groups as usize
+        && differing.iter().all(|differing| differing.leaves.len() <= LEAVES_PER_GROUP)
+}
+
+fn take_answers(mut receive: Receiver, queue: &Queue<'_>, index: usize) {
     let mut answers = Vec::new();
     loop {
         match receive.receive::<LaneUp>() {
-            Ok(Some((answer, _))) => {
+            Ok(Some((answer, _))) if fits(&answer) => {
                 answers.push(answer);
                 if !receive.has_more() {
                     queue.answer(index, answers.drain(..));
                 }
             }
+            Ok(Some(_)) => return queue.fail(PassError::Protocol("it answered more than was asked")),
             Ok(None) => return,
             Err(error) => return queue.fail(error.into()),
         }
@@ -343,7 +404,11 @@ fn take_answers(mut receive: Receiver, queue: &Queue, index: usize) {
 /// A lane's way to the standby.
 struct LinkSink<'a> {
     send: Sender,
-    queue: &'a Queue,
+    queue: &'a Queue<'a>,
+    /// Of the lane.
+    index: usize,
+    /// Whether the standby says of each file how long its own is.
+    only_compares: bool,
     pace: &'a Pace,
     lanes: usize,
     meter: &'a Meter,
@@ -361,7 +426,7 @@ impl LinkSink<'_> {
 
     fn done(&mut self, file: u64) -> Option<Position> {
         self.meter.done_files.fetch_add(1, Relaxed);
-        self.queue.done();
+        self.queue.done(file);
         let at = self.places.remove(&file);
         if let (Some(at), Some(root), Some(hashes)) = (&at, self.roots.remove(&file), self.hashes) {
             hashes.note(at, &root);
@@ -392,6 +457,13 @@ impl Sink for LinkSink<'_> {
         if !self.pace.admit(payload.len()) {
             return Err(LaneError::Stopped);
         }
+        match message {
+            LaneDown::Small { .. } | LaneDown::Check { .. } | LaneDown::Groups { .. } | LaneDown::End { .. } => {
+                self.queue.ask(self.index)
+            }
+            LaneDown::Begin { .. } if self.only_compares => self.queue.ask(self.index),
+            _ => {}
+        }
         let began = Instant::now();
         self.send.send_later(message, payload).map_err(LaneError::Cut)?;
         self.pace.sent(payload.len(), began.elapsed());
@@ -414,13 +486,14 @@ fn now() -> Time {
 }
 
 /// Entries on their way.
-struct Batch {
+struct Batch<'q> {
     root: RootIndex,
     entries: Vec<Entry>,
     bytes: usize,
+    queue: &'q Queue<'q>,
 }
 
-impl Batch {
+impl Batch<'_> {
     fn push(&mut self, entry: Entry) {
         let xattrs: usize = entry.attrs.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
         self.bytes += entry.path.as_bytes().len() + xattrs;
@@ -429,6 +502,7 @@ impl Batch {
 
     fn send(&mut self, send: &mut Sender) -> Result<(), PassError> {
         if !self.entries.is_empty() {
+            self.queue.announce(self.entries.len());
             send.send(&FromSource::Entries { root: self.root, entries: std::mem::take(&mut self.entries) }, &[])?;
             self.bytes = 0;
         }

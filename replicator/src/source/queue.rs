@@ -1,6 +1,6 @@
 //! What the threads of a pass hand to each other: files to send, answers to lanes, and when it is all done.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,9 +9,14 @@ use standin_common::link::LinkError;
 use standin_common::message::{JoinSummary, LaneUp, Want};
 
 use super::pass::PassError;
+use crate::mirror::MOST_WANTED;
 
 /// Files that a lane takes at once.
 const WANTS_AT_ONCE: usize = 16;
+/// Files asked for that have not begun, beyond which the standby is not listened to until some have; more than it asks for at once.
+const MOST_WAITING: usize = 2 * MOST_WANTED;
+/// Files begun and not proven, beyond which none is begun.
+const MOST_UNDER_WAY: u64 = 2 * MOST_WANTED as u64;
 /// How often whoever waits looks whether it was stopped.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
@@ -35,10 +40,35 @@ pub(super) struct Committed {
     pub orphans_left: u64,
 }
 
+/// How far the source is, which tells what the standby may say.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Said {
+    /// It lists its entries.
+    #[default]
+    Entries,
+    /// It said that these were all.
+    WalkEnd,
+    /// It asked for the commit.
+    Commit,
+}
+
+/// What a lane and the standby say to each other.
+#[derive(Debug, Default)]
+struct Answers {
+    /// Questions that were not answered.
+    asked: u64,
+    waiting: VecDeque<LaneUp>,
+}
+
 #[derive(Debug, Default)]
 struct State {
+    said: Said,
+    /// Entries that the standby was told of.
+    announced: u64,
     wants: VecDeque<Want>,
-    answers: Vec<VecDeque<LaneUp>>,
+    /// Files asked for and not done.
+    open: HashSet<u64>,
+    answers: Vec<Answers>,
     wanted: u64,
     done: u64,
     joined: Option<JoinSummary>,
@@ -52,14 +82,33 @@ impl State {
         self.joined.is_some() && self.wanted == self.done
     }
 
+    fn under_way(&self) -> u64 {
+        (self.wanted - self.done).saturating_sub(self.wants.len() as u64)
+    }
+
+    fn want(&mut self, wants: Vec<Want>) -> Result<(), &'static str> {
+        self.wanted += wants.len() as u64;
+        if self.wanted > self.announced {
+            return Err("it asked for more files than it was told of");
+        }
+        if self.joined.is_some() {
+            return Err("it asked for files after it had said that it has all");
+        }
+        if wants.iter().any(|want| !self.open.insert(want.file)) {
+            return Err("it gave two files the same number");
+        }
+        self.wants.extend(wants);
+        Ok(())
+    }
+
     fn next(&mut self, lane: usize, room: bool) -> Result<Option<Work>, PassError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        if !self.answers[lane].is_empty() {
-            return Ok(Some(Work::Answers(std::mem::take(&mut self.answers[lane]))));
+        if !self.answers[lane].waiting.is_empty() {
+            return Ok(Some(Work::Answers(std::mem::take(&mut self.answers[lane].waiting))));
         }
-        if room && !self.wants.is_empty() {
+        if room && !self.wants.is_empty() && self.under_way() < MOST_UNDER_WAY {
             let some = self.wants.len().div_ceil(self.answers.len()).min(WANTS_AT_ONCE);
             return Ok(Some(Work::Start(self.wants.drain(..some).collect())));
         }
@@ -68,19 +117,20 @@ impl State {
 }
 
 /// See the module.
-#[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct Queue<'s> {
     state: Mutex<State>,
     /// For each lane: something came for it.
     lanes: Vec<Condvar>,
-    /// For whoever waits for the end of a stage.
+    /// For whoever waits for the end of a stage, or for files to begin.
     stage: Condvar,
+    stopping: &'s (dyn Fn() + Sync),
 }
 
-impl Queue {
-    pub(super) fn new(lanes: usize) -> Self {
-        let state = State { answers: (0..lanes).map(|_| VecDeque::new()).collect(), ..State::default() };
-        Self { state: Mutex::new(state), lanes: (0..lanes).map(|_| Condvar::new()).collect(), stage: Condvar::new() }
+impl<'s> Queue<'s> {
+    /// For so many lanes. `stopping` is told when the pass fails.
+    pub(super) fn new(lanes: usize, stopping: &'s (dyn Fn() + Sync)) -> Self {
+        let state = State { answers: (0..lanes).map(|_| Answers::default()).collect(), ..State::default() };
+        Self { state: Mutex::new(state), lanes: (0..lanes).map(|_| Condvar::new()).collect(), stage: Condvar::new(), stopping }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -94,11 +144,26 @@ impl Queue {
         self.stage.notify_all();
     }
 
-    /// Ends the pass with an error; the first one counts.
+    /// Ends the pass with an error; the first one counts. But a stream that the standby ended may be noticed before what it said of it.
     pub(super) fn fail(&self, error: PassError) {
+        let mut first = false;
         self.change(|state| {
-            state.failed.get_or_insert(error);
+            first = state.failed.is_none();
+            let told = matches!((&state.failed, &error), (Some(PassError::Link(_)), PassError::Refused(_)));
+            if told || first {
+                state.failed = Some(error);
+            }
         });
+        if first {
+            (self.stopping)();
+        }
+    }
+
+    /// Changes the state by what the standby said, which may have been wrong to say.
+    fn hear(&self, change: impl FnOnce(&mut State) -> Result<(), &'static str>) {
+        let mut heard = Ok(());
+        self.change(|state| heard = change(state));
+        heard.unwrap_or_else(|what| self.fail(PassError::Protocol(what)));
     }
 
     /// The error that ended the pass.
@@ -106,33 +171,74 @@ impl Queue {
         self.lock().failed.clone()
     }
 
-    pub(super) fn want(&self, wants: Vec<Want>) {
-        self.change(|state| {
-            state.wanted += wants.len() as u64;
-            state.wants.extend(wants);
-        });
+    /// Entries are about to be sent.
+    pub(super) fn announce(&self, entries: usize) {
+        self.lock().announced += entries as u64;
     }
 
-    pub(super) fn answer(&self, lane: usize, answers: impl Iterator<Item = LaneUp>) {
-        self.lock().answers[lane].extend(answers);
-        self.lanes[lane].notify_all();
+    /// Something is about to be said.
+    pub(super) fn say(&self, said: Said) {
+        self.lock().said = said;
+    }
+
+    /// The standby asks for files. Waits while many others were not begun.
+    pub(super) fn want(&self, wants: Vec<Want>) {
+        let mut state = self.lock();
+        while state.wants.len() > MOST_WAITING && state.failed.is_none() {
+            state = self.stage.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(state);
+        self.hear(|state| state.want(wants));
+    }
+
+    /// A lane is about to send what has to be answered.
+    pub(super) fn ask(&self, lane: usize) {
+        self.lock().answers[lane].asked += 1;
+    }
+
+    pub(super) fn answer(&self, lane: usize, answers: impl ExactSizeIterator<Item = LaneUp>) {
+        let mut state = self.lock();
+        let open = &mut state.answers[lane];
+        match open.asked.checked_sub(answers.len() as u64) {
+            Some(asked) => {
+                open.asked = asked;
+                open.waiting.extend(answers);
+                drop(state);
+                self.lanes[lane].notify_all();
+            }
+            None => {
+                drop(state);
+                self.fail(PassError::Protocol("it answered what was not asked"));
+            }
+        }
     }
 
     /// A file is proven or given up.
-    pub(super) fn done(&self) {
+    pub(super) fn done(&self, file: u64) {
         let mut state = self.lock();
+        let full = state.under_way() >= MOST_UNDER_WAY;
         state.done += 1;
+        state.open.remove(&file);
         if state.complete() {
             self.stage.notify_all();
+        }
+        if full {
+            self.lanes.iter().for_each(Condvar::notify_all);
         }
     }
 
     pub(super) fn joined(&self, summary: JoinSummary) {
-        self.change(|state| state.joined = Some(summary));
+        self.hear(|state| match (state.said, state.joined.replace(summary)) {
+            (Said::WalkEnd, None) => Ok(()),
+            _ => Err("it said that it has all before it was told all"),
+        });
     }
 
     pub(super) fn committed(&self, committed: Committed) {
-        self.change(|state| state.committed = Some(committed));
+        self.hear(|state| match (state.said, state.committed.replace(committed)) {
+            (Said::Commit, None) => Ok(()),
+            _ => Err("it committed what it was not asked to commit"),
+        });
     }
 
     /// Lets the lanes end.
@@ -142,41 +248,43 @@ impl Queue {
 
     /// The standby has nothing more to say, which is too early unless all is done.
     pub(super) fn hung_up(&self) {
-        self.change(|state| {
-            if state.committed.is_none() && !state.complete() {
-                state.failed.get_or_insert(PassError::Link(LinkError::Abandoned));
-            }
-        });
+        let early = {
+            let state = self.lock();
+            state.committed.is_none() && !(state.complete() && state.said != Said::Commit)
+        };
+        if early {
+            self.fail(PassError::Link(LinkError::Abandoned));
+        }
     }
 
     /// Waits until every wanted file is done and nothing more will be wanted, or it is stopped.
     pub(super) fn wait_joined(&self, stopped: &dyn Fn() -> bool) -> Result<JoinSummary, PassError> {
+        self.wait_unless(stopped, |state| state.joined.filter(|_| state.complete()))
+    }
+
+    fn wait_unless<T>(&self, stopped: &dyn Fn() -> bool, ready: impl Fn(&State) -> Option<T>) -> Result<T, PassError> {
         let mut state = self.lock();
         loop {
-            match (&state.failed, state.joined) {
+            match (&state.failed, ready(&state)) {
                 (Some(error), _) => return Err(error.clone()),
-                (None, Some(summary)) if state.complete() => return Ok(summary),
+                (None, Some(ready)) => return Ok(ready),
                 _ if stopped() => return Err(PassError::Stopped),
                 _ => state = self.stage.wait_timeout(state, LOOK_UP).unwrap_or_else(PoisonError::into_inner).0,
             }
         }
     }
 
-    pub(super) fn wait_committed(&self) -> Result<Committed, PassError> {
-        let mut state = self.lock();
-        loop {
-            match (&state.failed, state.committed) {
-                (Some(error), _) => return Err(error.clone()),
-                (None, Some(committed)) => return Ok(committed),
-                _ => state = self.stage.wait(state).unwrap_or_else(PoisonError::into_inner),
-            }
-        }
+    /// Waits until the standby has committed, or it is stopped.
+    pub(super) fn wait_committed(&self, stopped: &dyn Fn() -> bool) -> Result<Committed, PassError> {
+        self.wait_unless(stopped, |state| state.committed)
     }
 
     /// What a lane does next, `None` if it has to wait for it: answers first, then files if it has room for them, and unless it is
     /// `idle` what it is at.
     pub(super) fn look(&self, lane: usize, room: bool, idle: bool) -> Result<Option<Work>, PassError> {
-        self.lock().next(lane, room && idle).map(|work| work.or((!idle).then_some(Work::Nothing)))
+        let work = self.lock().next(lane, room && idle)?;
+        self.begun(work.as_ref());
+        Ok(work.or((!idle).then_some(Work::Nothing)))
     }
 
     /// Waits for what an idle lane does next.
@@ -184,9 +292,19 @@ impl Queue {
         let mut state = self.lock();
         loop {
             match state.next(lane, room)? {
-                Some(work) => return Ok(work),
+                Some(work) => {
+                    self.begun(Some(&work));
+                    return Ok(work);
+                }
                 None => state = self.lanes[lane].wait(state).unwrap_or_else(PoisonError::into_inner),
             }
+        }
+    }
+
+    /// Files were taken, so there is room for others.
+    fn begun(&self, work: Option<&Work>) {
+        if let Some(Work::Start(_)) = work {
+            self.stage.notify_all();
         }
     }
 }

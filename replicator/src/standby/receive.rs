@@ -3,6 +3,7 @@
 //! Any number of lanes and the join work on one [`Reception`] at a time. The order of locks is table, then journal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -11,17 +12,17 @@ use standin_common::id::{PointNumber, RootIndex};
 use standin_common::message::{JoinSummary, MirrorOpening, Position};
 use standin_common::path::RelPath;
 
+use super::apply::ApplyError;
 use super::replica::{ReceivingGuard, Replica, ReplicaError};
 use super::resume::{self, Resumed};
 use super::state::Phase;
-use crate::journal::{Journal, Landing, Op, Point, Record};
+use crate::journal::{Journal, JournalError, Landing, Op, Point, Record};
+use crate::mirror::MOST_WANTED;
 use crate::store::Store;
 use crate::volume::{Place, SideId, Volume};
 
 /// Operations on orphans belong to this file, which is dropped when no orphan may be removed.
 pub(super) const ORPHANS: u64 = 0;
-/// The most files asked for that have not come, which bounds memory on both sides.
-pub(super) const MOST_WANTED: usize = 4096;
 
 /// Why a reception cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +54,31 @@ pub enum ReceiveError {
     Ended,
 }
 
-impl From<crate::journal::JournalError> for ReceiveError {
-    fn from(error: crate::journal::JournalError) -> Self {
+impl ReceiveError {
+    /// What failed, and what to do where that is known.
+    pub fn explained(&self) -> String {
+        match self.full() {
+            Some(place) => format!("{self}; the file system of {place} is full: make room there"),
+            None => self.to_string(),
+        }
+    }
+
+    /// What the file system is for that has no room left, if that is what failed.
+    fn full(&self) -> Option<&'static str> {
+        use ReplicaError::{Apply, Journal, Store};
+        let (place, error) = match self {
+            Self::Io { source, .. } | Self::Replica(Apply(ApplyError::Volume { source, .. })) => ("the target", source),
+            Self::Replica(
+                Store(error) | Journal(JournalError::Io(error)) | Apply(ApplyError::Journal(JournalError::Io(error))),
+            ) => ("the state directory", error),
+            _ => return None,
+        };
+        matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded).then_some(place)
+    }
+}
+
+impl From<JournalError> for ReceiveError {
+    fn from(error: JournalError) -> Self {
         Self::Replica(error.into())
     }
 }

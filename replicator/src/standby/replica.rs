@@ -4,6 +4,7 @@
 //! before. Going over it turns one into the other, so that any kept point can be reached, back and forth. What is being
 //! received lies in `incoming`; its commit record is what makes it a point.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use standin_common::id::{Generation, PointNumber};
@@ -66,6 +67,8 @@ pub struct Replica<V, S> {
     keep_points: usize,
     state: Mutex<State>,
     receiving: Mutex<bool>,
+    /// Whether it was looked for what a crash interrupted, and that was finished.
+    settled: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -76,15 +79,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<V: Volume, S: Store> Replica<V, S> {
     /// Opens a replica and finishes what a crash interrupted.
     pub fn open(volumes: Vec<V>, store: S, keep_points: usize) -> Result<Self, ReplicaError> {
+        let replica = Self::load(volumes, store, keep_points)?;
+        replica.settle_if_due()?;
+        Ok(replica)
+    }
+
+    /// Opens a replica as it is; [`Replica::settle_if_due`] finishes what a crash interrupted.
+    pub fn load(volumes: Vec<V>, store: S, keep_points: usize) -> Result<Self, ReplicaError> {
         let state = match store.read(STATE)? {
             Some(text) => serde_json::from_slice(&text).map_err(ReplicaError::State)?,
             None => State::new(),
         };
-        let replica = Self { volumes, store, keep_points, state: Mutex::new(state), receiving: Mutex::new(false) };
-        if !matches!(replica.state().phase, Phase::Promoted { .. } | Phase::Bad { .. }) {
-            replica.settle()?;
+        let settled = matches!(state.phase, Phase::Promoted { .. } | Phase::Bad { .. }).into();
+        Ok(Self { volumes, store, keep_points, state: Mutex::new(state), receiving: Mutex::new(false), settled })
+    }
+
+    /// Finishes what a crash or an error interrupted, if that was not done yet.
+    pub fn settle_if_due(&self) -> Result<(), ReplicaError> {
+        if self.settled.load(Ordering::Acquire) && !self.state().phase.is_moving() {
+            return Ok(());
         }
-        Ok(replica)
+        let _guard = self.start_receiving().ok_or(ReplicaError::Busy)?;
+        self.settle()
     }
 
     /// A copy of the state.
@@ -146,6 +162,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
     ///
     /// This runs after every commit and at every start, and is the only way in which a replica moves forward.
     pub fn settle(&self) -> Result<(), ReplicaError> {
+        self.settled.store(false, Ordering::Release);
         if let Some(point) = self.committed()? {
             let number = point.number;
             self.store.rename(INCOMING, &forward(number))?;
@@ -156,7 +173,9 @@ impl<V: Volume, S: Store> Replica<V, S> {
         if let Phase::Moving { from, to } = self.state().phase {
             self.move_over(from, to)?;
         }
-        self.tidy()
+        self.tidy()?;
+        self.settled.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// The point that the incoming journal leads to, if it was committed.
@@ -277,6 +296,8 @@ impl<V: Volume, S: Store> Replica<V, S> {
             return Ok(kept);
         }
         self.settle()?;
+        // First of all, since what was received may be what fills the disk.
+        self.discard_incoming()?;
         while let Some(at) = self.state().phase.point()
             && let Some(step) = self.state().step_towards(at, goal)
         {
@@ -287,7 +308,9 @@ impl<V: Volume, S: Store> Replica<V, S> {
             state.generation = state.generation.next();
             state.enter(Phase::Promoted { at: goal })
         })?;
-        self.discard_incoming()?;
+        for volume in &self.volumes {
+            volume.close_side()?;
+        }
         Ok(kept)
     }
 

@@ -130,9 +130,13 @@ pub fn receive<V: Volume, S: Store>(
     let point = session.run(receive, lanes, owners);
     if point.is_some() {
         // Acknowledged is what is durable; the source's stream ends when it is applied, too.
-        replica.settle().map_err(ReceiveError::from)?;
-        session.end()?;
-        return Ok(point);
+        match replica.settle() {
+            Ok(()) => {
+                session.end()?;
+                return Ok(point);
+            }
+            Err(error) => session.fail(ReceiveError::from(error).into()),
+        }
     }
     match session.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
@@ -155,7 +159,7 @@ fn begin<'a, V: Volume, S: Store>(
         return Err((Refusal::OldGeneration { here }, None));
     }
     // Whatever hindered the last point from being applied may have been mended meanwhile.
-    let settled = if replica.state().phase.is_moving() { replica.settle().map_err(ReceiveError::from) } else { Ok(()) };
+    let settled = replica.settle_if_due().map_err(ReceiveError::from);
     settled.and_then(|()| Reception::begin(replica, opening, journal_limit)).map_err(|error| {
         let expected = matches!(error, ReceiveError::Replica(ReplicaError::Busy | ReplicaError::Promoted(_)));
         (refusal(&error), (!expected).then_some(error))
@@ -169,7 +173,7 @@ pub(super) fn refusal(error: &ReceiveError) -> Refusal {
         ReceiveError::Replica(ReplicaError::Busy) => Refusal::Busy,
         ReceiveError::Replica(ReplicaError::Bad(cause)) => Refusal::Bad(cause.clone()),
         ReceiveError::Protocol(what) => Refusal::Protocol((*what).to_owned()),
-        other => Refusal::Failed(other.to_string()),
+        other => Refusal::Failed(other.explained()),
     }
 }
 
@@ -186,8 +190,9 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
         let (over, ended) = mpsc::channel::<()>();
         thread::scope(|scope| {
             scope.spawn(|| {
-                while let Some(lane) = lanes.next() {
-                    scope.spawn(|| self.run_lane(lane).unwrap_or_else(|error| self.fail(error)));
+                while let Some(mut lane) = lanes.next() {
+                    // The source is told why before its stream ends.
+                    scope.spawn(move || self.run_lane(&mut lane).unwrap_or_else(|error| self.fail(error)));
                 }
             });
             scope.spawn(|| self.mark(ended).unwrap_or_else(|error| self.fail(error)));
@@ -252,7 +257,7 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
         Ok(None)
     }
 
-    fn run_lane(&self, (mut send, mut receive): Talk) -> Result<(), SessionError> {
+    fn run_lane(&self, (send, receive): &mut Talk) -> Result<(), SessionError> {
         let mut lane = Lane::new(self.reception);
         while let Some((message, payload)) = receive.receive::<LaneDown>()? {
             if let Some(answer) = lane.take(message, payload)? {

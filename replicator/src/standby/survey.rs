@@ -16,8 +16,8 @@ use standin_common::id::RootIndex;
 use standin_common::message::{Comparison, Difference, Finding, FromStandby, JoinSummary, Position, Purpose, RootKind, Want};
 use standin_common::path::RelPath;
 
-use super::receive::{MOST_WANTED, ReceiveError, failed, lock};
-use crate::mirror::{self, Action, How};
+use super::receive::{ReceiveError, failed, lock};
+use crate::mirror::{self, Action, How, MOST_WANTED};
 use crate::rules::Rules;
 use crate::volume::{Object, ObjectKind, Volume};
 use crate::walk::{Step, Walk};

@@ -163,6 +163,8 @@ impl SourceSet {
             active: true,
         };
         state.running = Some(running.clone());
+        // What was to be cut off has ended.
+        state.cut_off = None;
         // Stopped or paused between the order and now.
         let ordered = state.kept.job.as_ref().is_some_and(|job| job.mirror == mirror && !job.paused)
             || state.compare.as_ref().is_some_and(|compare| compare.mirror == mirror);
@@ -186,6 +188,27 @@ impl SourceSet {
         }
     }
 
+    /// Runs a pass. A standby that does not let go of one that failed or was stopped is cut off.
+    fn pass(
+        &self,
+        connection: &Connection,
+        running: &Running,
+        volumes: &[OsVolume],
+        opening: MirrorOpening,
+        hashes: Option<&HashLists>,
+    ) -> Result<Passed, PassError> {
+        let (pace, meter, lanes) = (&running.pace, &running.meter, usize::from(self.set.lanes));
+        let stopping = || self.cut_off();
+        let pass = Pass { volumes, rules: &self.rules, opening, lanes, pace, meter, hashes, stopping: &stopping };
+        let passed = pass.run(connection);
+        self.lock().cut_off = None;
+        match passed {
+            // Whatever failed after it was stopped failed because of that.
+            Err(_) if pace.is_stopped() => Err(PassError::Stopped),
+            passed => passed,
+        }
+    }
+
     fn mirror(&self, connection: &Connection, mut job: Job) -> Outcome {
         let (volumes, remembered) = match self.open_roots(job.ordered.emptied_is_meant) {
             Ok(opened) => opened,
@@ -203,17 +226,7 @@ impl SourceSet {
                 ..self.opening(MirrorId(job.mirror.0 + u64::from(job.pass)), &volumes)
             };
             running.meter.begin_pass(job.pass);
-            let lanes = usize::from(self.set.lanes);
-            let pass = Pass {
-                volumes: &volumes,
-                rules: &self.rules,
-                opening,
-                lanes,
-                pace: &running.pace,
-                meter: &running.meter,
-                hashes: None,
-            };
-            let passed = match pass.run(connection) {
+            let passed = match self.pass(connection, &running, &volumes, opening, None) {
                 Ok(passed) => passed,
                 Err(error) => return self.pass_failed(connection, &job, error),
             };
@@ -270,8 +283,10 @@ impl SourceSet {
                 if let Err(error) = paused {
                     return self.give_up(job.mirror, error);
                 }
-                tracing::error!("{error}");
-                self.settle(Some(error.to_string()));
+                let name = &self.set.name;
+                let why = format!("{error}; then `standin mirror resume {name}` goes on where it was");
+                tracing::error!("{why}");
+                self.settle(Some(why));
                 Outcome::Ended
             }
             error => {
@@ -318,11 +333,8 @@ impl SourceSet {
         let running = self.running(compare.mirror, self.set.limit_bytes_per_second, connection);
         let opening =
             MirrorOpening { purpose: compare.purpose, comparison: compare.comparison, ..self.opening(compare.mirror, &volumes) };
-        let lanes = usize::from(self.set.lanes);
         let hashes = (compare.purpose == Purpose::Verify).then(|| self.hash_lists()).flatten();
-        let (pace, meter, hashes_of) = (&running.pace, &running.meter, hashes.as_ref());
-        let pass = Pass { volumes: &volumes, rules: &self.rules, opening, lanes, pace, meter, hashes: hashes_of };
-        match pass.run(connection) {
+        match self.pass(connection, &running, &volumes, opening, hashes.as_ref()) {
             Ok(passed) => {
                 let ordered = Ordered {
                     comparison: compare.comparison,

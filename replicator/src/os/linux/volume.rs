@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, fstat, futimens, ioctl_ficlone, linkat, mkdirat,
-    mknodat, open, openat, renameat, symlinkat, syncfs, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fstat, futimens, ioctl_ficlone, linkat,
+    mkdirat, mknodat, open, openat, renameat, symlinkat, syncfs, unlinkat,
 };
 use rustix::io::Errno;
 use standin_common::entry::Attrs;
@@ -80,7 +80,7 @@ impl OsVolume {
                 RootKind::File | RootKind::Device => drop(File::create_new(root)?),
             }
         }
-        standin_common::disk::create_private_dir(side).map_err(io::Error::other)?;
+        standin_common::disk::create_private_dir(side).map_err(io::Error::from)?;
         let mut volume = Self::open_source(root)?;
         let outside = Side { fd: open(side, DIRECTORY, Mode::empty())?, inside: false };
         let side = match &volume.root {
@@ -168,10 +168,7 @@ fn movable(side: BorrowedFd<'_>, root: BorrowedFd<'_>) -> io::Result<bool> {
     let moved = renameat(side, PROBE, root, RESERVED);
     let back = if moved.is_ok() { renameat(root, RESERVED, side, PROBE) } else { Ok(()) };
     if moved.is_ok() {
-        // The root is part of the replica, its time included.
-        let modified = Timespec { tv_sec: before.st_mtime, tv_nsec: before.st_mtime_nsec as _ };
-        let untouched = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-        futimens(root, &Timestamps { last_access: untouched, last_modification: modified })?;
+        set_back_time(root, &before)?;
     }
     unlinkat(side, PROBE, AtFlags::empty())?;
     back?;
@@ -183,10 +180,18 @@ fn movable(side: BorrowedFd<'_>, root: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
+/// The root is part of the replica, its time included.
+fn set_back_time(root: BorrowedFd<'_>, before: &Stat) -> rustix::io::Result<()> {
+    let modified = Timespec { tv_sec: before.st_mtime, tv_nsec: before.st_mtime_nsec as _ };
+    let untouched = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    futimens(root, &Timestamps { last_access: untouched, last_modification: modified })
+}
+
 fn inside(root: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let before = fstat(root)?;
     match mkdirat(root, RESERVED, PRIVATE) {
-        Err(Errno::EXIST) | Ok(()) => {}
-        Err(errno) => return Err(errno.into()),
+        Err(Errno::EXIST) => {}
+        made => made.and_then(|()| set_back_time(root, &before))?,
     }
     Ok(openat(root, RESERVED, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?)
 }
@@ -308,6 +313,15 @@ impl Volume for OsVolume {
         Ok(sides)
     }
 
+    fn close_side(&self) -> io::Result<()> {
+        let (Root::Directory(root), Some(Side { inside: true, .. })) = (&self.root, &self.side) else { return Ok(()) };
+        let before = fstat(root)?;
+        match unlinkat(root, RESERVED, AtFlags::REMOVEDIR) {
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(()),
+            gone => Ok(gone.and_then(|()| set_back_time(root.as_fd(), &before))?),
+        }
+    }
+
     fn sync(&self) -> io::Result<()> {
         match &self.root {
             Root::Directory(fd) => syncfs(fd)?,
@@ -322,9 +336,7 @@ impl Volume for OsVolume {
 
 impl Drop for OsVolume {
     fn drop(&mut self) {
-        if let (Root::Directory(root), Some(Side { inside: true, .. })) = (&self.root, &self.side) {
-            // It goes with the volume if it is empty; if not, it is needed.
-            let _ = unlinkat(root, RESERVED, AtFlags::REMOVEDIR);
-        }
+        // Left behind, it is used again by the next one.
+        let _ = self.close_side();
     }
 }

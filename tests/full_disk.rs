@@ -1,0 +1,143 @@
+//! Disks that run full in the middle of a mirror: it pauses and says what to do, the point stays, and with room it goes on.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+mod support;
+
+use support::{Mount, PATIENCE, Pair, assert_same, copy_standby, copy_tree, is_root, shell, wait_until};
+
+/// A file of 12 MB that is written anew without changing its name or length is received in the journal.
+const ANEW: &str = "head -c 12000000 /dev/urandom > new; cat new > large; rm new; touch small-changed";
+
+/// The mirror runs into a full disk, and says all that an operator needs.
+#[track_caller]
+fn assert_runs_full(pair: &Pair, which: &str, place: &str) {
+    let failed = pair.try_mirror(&[]).expect(1);
+    let status = Pair::status_of(&pair.alpha);
+    assert_eq!(status["state"], "paused", "{status}");
+    let trouble = status["trouble"].as_str().unwrap().to_owned();
+    println!("{trouble}");
+    let there = Pair::status_of(&pair.beta)["trouble"].as_str().unwrap_or_default().to_owned();
+    let full = format!("the file system of {which} is full: make room there");
+    for text in [&failed.stderr, &trouble, &there] {
+        assert!(text.contains("No space left on device") && text.contains(&full) && text.contains(place), "{text:?}");
+    }
+    for text in [&failed.stderr, &trouble] {
+        assert!(text.contains("then `standin mirror resume mail` goes on where it was"), "{text:?}");
+    }
+}
+
+/// A copy of the standby becomes this tree.
+#[track_caller]
+fn assert_promotable(pair: &Pair, number: u64, state: &Path) {
+    let base = tempfile::tempdir().unwrap();
+    let (mut copy, replica) = copy_standby(&pair.beta, &pair.target, base.path());
+    copy.start();
+    let promoted = copy.json(&["promote", "mail"]);
+    assert_eq!(promoted["point"]["number"], json!(number), "{promoted}");
+    copy.stop();
+    assert_same(state, &replica);
+}
+
+/// With room, the mirror goes on to its end.
+#[track_caller]
+fn assert_goes_on(pair: &mut Pair) {
+    pair.alpha.run(&["mirror", "resume", "mail"]).expect(0);
+    wait_until("it ends", PATIENCE, || {
+        let status = Pair::status_of(&pair.alpha);
+        assert_ne!(status["state"], "paused", "{status}");
+        status["state"] == "idle"
+    });
+    for node in [&pair.alpha, &pair.beta] {
+        assert_eq!(Pair::status_of(node)["trouble"], Value::Null);
+    }
+    // What it keeps in the target is gone when it ends.
+    pair.beta.stop();
+    pair.assert_equal();
+}
+
+#[test]
+fn a_target_that_runs_full_keeps_its_point_and_goes_on() {
+    if !is_root("a target that runs full") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (source, target, state) = (dir.path().join("source"), dir.path().join("mounted"), dir.path().join("state"));
+    std::fs::create_dir(&source).unwrap();
+    let mount = Mount::tmpfs(&target, "20m");
+    let mut pair = Pair::at(dir, source, target, "history_points = 0");
+    shell(&pair.source, "for i in {1..8}; do head -c 1000000 /dev/urandom > $i; done; ln 1 linked; mkdir d");
+    pair.mirror(&[]);
+    copy_tree(&pair.source, &state);
+    shell(&pair.source, "rm 2; mv 3 d; echo other > 4; for i in {10..30}; do head -c 1000000 /dev/urandom > d/$i; done");
+    assert_runs_full(&pair, "the target", "d/");
+    assert_promotable(&pair, 1, &state);
+    // Without room, it is the same once more.
+    pair.alpha.run(&["mirror", "resume", "mail"]).expect(0);
+    wait_until("it is paused again", PATIENCE, || Pair::status_of(&pair.alpha)["state"] == "paused");
+    mount.resize("64m");
+    assert_goes_on(&mut pair);
+}
+
+/// The standby's state directory on a small file system, with a point, and then a file written anew.
+fn with_small_state(size: &str) -> (Pair, Mount) {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = Mount::tmpfs(&dir.path().join("beta/state"), size);
+    let source = dir.path().join("source");
+    std::fs::create_dir(&source).unwrap();
+    let pair = Pair::of(dir, source, "");
+    shell(&pair.source, "head -c 12000000 /dev/urandom > large");
+    pair.mirror(&[]);
+    copy_tree(&pair.source, &pair.dir.path().join("before"));
+    shell(&pair.source, ANEW);
+    (pair, mount)
+}
+
+#[test]
+fn a_state_directory_that_runs_full_keeps_the_point_and_goes_on() {
+    if !is_root("a state directory that runs full") {
+        return;
+    }
+    let (mut pair, mount) = with_small_state("8m");
+    assert_runs_full(&pair, "the state directory", "sets/mail/replica/incoming");
+    assert_promotable(&pair, 1, &pair.dir.path().join("before"));
+    mount.resize("64m");
+    assert_goes_on(&mut pair);
+}
+
+#[test]
+fn a_standby_with_a_full_state_directory_can_be_promoted() {
+    if !is_root("a full state directory") {
+        return;
+    }
+    let (mut pair, _mount) = with_small_state("8m");
+    assert_runs_full(&pair, "the state directory", "sets/mail/replica/incoming");
+    pair.promote();
+    pair.beta.stop();
+    assert_same(&pair.dir.path().join("before"), &pair.target);
+}
+
+/// There is room for what is received, but not for the way back that is written before it is applied.
+#[test]
+fn a_point_that_cannot_be_applied_is_kept_and_said() {
+    if !is_root("a state directory that runs full") {
+        return;
+    }
+    let (mut pair, mount) = with_small_state("20m");
+    assert_runs_full(&pair, "the state directory", "sets/mail/replica/inverse.unfinished");
+    assert_promotable(&pair, 2, &pair.source);
+    assert_eq!(Pair::status_of(&pair.beta)["state"], "applying");
+    // Also after a restart.
+    pair.beta.kill();
+    pair.beta.start();
+    let status = Pair::status_of(&pair.beta);
+    assert_eq!((&status["state"], &status["point"]["number"]), (&json!("applying"), &json!(2)), "{status}");
+    assert!(status["trouble"].as_str().is_some_and(|why| why.contains("is full: make room there")), "{status}");
+    mount.resize("64m");
+    assert_goes_on(&mut pair);
+}
