@@ -9,4 +9,5 @@ pub mod pass;
 mod queue;
 mod ranges;
 pub mod safety;
+mod sink;
 mod whole;
