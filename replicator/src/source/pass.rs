@@ -146,6 +146,10 @@ impl<V: Volume> Pass<'_, V> {
         });
         // A stream that fails is the consequence, what was noted first is the cause.
         let (summary, point) = ended.map_err(|error| queue.failure().unwrap_or(error))?;
+        // The point is kept there, but the replica cannot be taken to it.
+        if let Some(refused @ PassError::Refused(_)) = queue.failure() {
+            return Err(refused);
+        }
         Ok(Passed { point, first, summary })
     }
 

@@ -130,7 +130,11 @@ pub fn receive<V: Volume, S: Store>(
     let point = session.run(receive, lanes, owners);
     if point.is_some() {
         // Acknowledged is what is durable; the source's stream ends when it is applied, too.
-        replica.settle().map_err(ReceiveError::from)?;
+        if let Err(error) = replica.settle().map_err(ReceiveError::from) {
+            session.tell(vec![FromStandby::Stopped(refusal(&error))])?;
+            session.end()?;
+            return Err(error.into());
+        }
         session.end()?;
         return Ok(point);
     }
