@@ -94,10 +94,11 @@ impl Queue {
         self.stage.notify_all();
     }
 
-    /// Ends the pass with an error; the first one counts.
+    /// Ends the pass with an error; the first one counts, unless it was that of a stream, and the standby's reason for that comes now.
     pub(super) fn fail(&self, error: PassError) {
-        self.change(|state| {
-            state.failed.get_or_insert(error);
+        self.change(|state| match (&state.failed, &error) {
+            (None, _) | (Some(PassError::Link(_)), PassError::Refused(_)) => state.failed = Some(error),
+            (Some(_), _) => {}
         });
     }
 

@@ -62,8 +62,9 @@ impl<V: Volume> Comparing<'_, '_, V> {
     fn run(&self, receive: Receiver, lanes: &Arrivals) {
         thread::scope(|scope| {
             scope.spawn(|| {
-                while let Some(lane) = lanes.next() {
-                    scope.spawn(|| self.run_lane(lane).unwrap_or_else(|error| self.fail(error)));
+                while let Some(mut lane) = lanes.next() {
+                    // The cause is told before the lane's streams are dropped, which the source would take for a cut.
+                    scope.spawn(move || self.run_lane(&mut lane).unwrap_or_else(|error| self.fail(error)));
                 }
             });
             let ended = self.lead(receive);
@@ -101,7 +102,7 @@ impl<V: Volume> Comparing<'_, '_, V> {
         }
     }
 
-    fn run_lane(&self, (mut send, mut receive): Talk) -> Result<(), SessionError> {
+    fn run_lane(&self, (send, receive): &mut Talk) -> Result<(), SessionError> {
         let mut lane = CompareLane::new(self.survey);
         while let Some((message, payload)) = receive.receive::<LaneDown>()? {
             if let Some(answer) = lane.take(message, payload)? {

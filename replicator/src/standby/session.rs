@@ -191,8 +191,9 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
         let (over, ended) = mpsc::channel::<()>();
         thread::scope(|scope| {
             scope.spawn(|| {
-                while let Some(lane) = lanes.next() {
-                    scope.spawn(|| self.run_lane(lane).unwrap_or_else(|error| self.fail(error)));
+                while let Some(mut lane) = lanes.next() {
+                    // The cause is told before the lane's streams are dropped, which the source would take for a cut.
+                    scope.spawn(move || self.run_lane(&mut lane).unwrap_or_else(|error| self.fail(error)));
                 }
             });
             scope.spawn(|| self.mark(ended).unwrap_or_else(|error| self.fail(error)));
@@ -257,7 +258,7 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
         Ok(None)
     }
 
-    fn run_lane(&self, (mut send, mut receive): Talk) -> Result<(), SessionError> {
+    fn run_lane(&self, (send, receive): &mut Talk) -> Result<(), SessionError> {
         let mut lane = Lane::new(self.reception);
         while let Some((message, payload)) = receive.receive::<LaneDown>()? {
             if let Some(answer) = lane.take(message, payload)? {
