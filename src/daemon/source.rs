@@ -107,13 +107,24 @@ impl SourceSet {
 
     /// Changes what is kept, durably, or not at all.
     fn keep(&self, change: impl FnOnce(&mut Kept)) -> Result<(), Failed> {
+        self.try_keep(|kept| {
+            change(kept);
+            Ok(())
+        })
+    }
+
+    /// Changes what is kept, durably, or not at all; also not if the change says so, which sees what nobody else changes meanwhile.
+    fn try_keep<T>(&self, change: impl FnOnce(&mut Kept) -> Result<T, Failed>) -> Result<T, Failed> {
         let mut state = self.lock();
         let mut kept = state.kept.clone();
-        change(&mut kept);
+        let result = change(&mut kept)?;
+        if kept == state.kept {
+            return Ok(result);
+        }
         self.file.write(&kept).map_err(|error| failed(FailedKind::Failed, error.to_string()))?;
         state.kept = kept;
         self.changed.notify_all();
-        Ok(())
+        Ok(result)
     }
 
     /// Orders a mirror. Returns its identity, and whether it is new: ordering what runs already changes nothing.
@@ -139,18 +150,19 @@ impl SourceSet {
             limit_bytes_per_second: order.limit_bytes_per_second.or(self.set.limit_bytes_per_second),
             emptied_is_meant: order.max_orphans == Some(MaxOrphans::Share(100)) || orphans != OrphanPolicy::Remove,
         };
-        if let Some(running) = &self.lock().kept.job {
-            return match (running.ordered == ordered, running.paused) {
-                (true, false) => Ok((running.mirror, false)),
-                (_, true) => Err(failed(FailedKind::Refused, self.advice("a mirror is paused", "mirror resume", "mirror stop"))),
-                (false, false) => Err(failed(
-                    FailedKind::Refused,
-                    self.advice("another mirror is running", "mirror start --wait", "mirror stop"),
-                )),
-            };
-        }
-        self.keep(|kept| kept.job = Some(Job::new(mirror, ordered)))?;
-        Ok((mirror, true))
+        self.try_keep(|kept| match &kept.job {
+            None => {
+                kept.job = Some(Job::new(mirror, ordered));
+                Ok((mirror, true))
+            }
+            Some(job) if job.paused => {
+                Err(failed(FailedKind::Refused, self.advice("a mirror is paused", "mirror resume", "mirror stop")))
+            }
+            Some(job) if job.ordered == ordered => Ok((job.mirror, false)),
+            Some(_) => {
+                Err(failed(FailedKind::Refused, self.advice("another mirror is running", "mirror start --wait", "mirror stop")))
+            }
+        })
     }
 
     fn advice(&self, what: &str, go_on: &str, end: &str) -> String {
@@ -198,13 +210,8 @@ impl SourceSet {
 
     /// Ends whatever runs. Nothing to do if nothing does.
     pub(super) fn stop(&self) -> Result<(), Failed> {
-        let mut state = self.lock();
-        let compare = state.compare.take();
-        let job = state.kept.job.clone();
-        drop(state);
-        if job.is_some() {
-            self.keep(|kept| kept.job = None)?;
-        }
+        let compare = self.lock().compare.take();
+        let job = self.try_keep(|kept| Ok(kept.job.take()))?;
         self.stop_running();
         for mirror in compare.map(|compare| compare.mirror).into_iter().chain(job.map(|job| job.mirror)) {
             self.end(mirror, Err(failed(FailedKind::Failed, "the mirror was stopped; the newest recovery point stays")));

@@ -1,11 +1,11 @@
 //! A set of which this node is the standby.
 
+mod targets;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-use standin_common::disk::{self, Mode};
 use standin_common::id::PointNumber;
 use standin_common::link::quic::Connection;
 use standin_common::link::talk::Talk;
@@ -25,22 +25,17 @@ use standin_replicator::standby::state::Phase;
 use standin_replicator::store::DirectoryStore;
 use standin_replicator::volume::Volume;
 
+use self::targets::Target;
 use super::path_report;
 
 /// How long a source that does not let go of a failed mirror is waited for.
 const LET_GO: Duration = Duration::from_secs(10);
 /// How long the session of a connection that was replaced may take to end.
 const END: Duration = Duration::from_secs(15);
-const TARGETS: &str = "targets.json";
+
+const REPLICA: &str = "replica";
 
 type OsReplica = Replica<OsVolume, DirectoryStore>;
-
-/// What is remembered of a target, so that an unmounted one is noticed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Target {
-    path: PathBuf,
-    mount: PathBuf,
-}
 
 /// See the module.
 pub(super) struct StandbySet {
@@ -74,6 +69,18 @@ pub(super) enum StandbyError {
         path.display(), mount.display()
     )]
     Unmounted { path: PathBuf, mount: PathBuf },
+    #[error("the target {} is new in the settings, and nothing was received into it yet: the next mirror does", .0.display())]
+    New(PathBuf),
+    #[error(
+        "the replica was received into {}, but the settings have {} in its place: set `target` back, or, if you moved the replica there, \
+         write that into {}, too",
+        was.display(), now.as_ref().map_or("nothing".into(), |now| now.to_string_lossy()), file.display()
+    )]
+    Other { was: PathBuf, now: Option<PathBuf>, file: PathBuf },
+    #[error("{} is damaged ({source}): restore it from a backup, or remove {} and mirror again", file.display(), set.display())]
+    Targets { file: PathBuf, set: PathBuf, source: serde_json::Error },
+    #[error("the set has a replica, but {} is gone: restore it from a backup, or remove {} and mirror again", file.display(), set.display())]
+    Lost { file: PathBuf, set: PathBuf },
     #[error("the target {} is {here}, and the source's root is {there}: correct `target`", path.display())]
     OtherKind { path: PathBuf, here: &'static str, there: &'static str },
     #[error("the target {} cannot be opened: {source}", path.display())]
@@ -128,20 +135,22 @@ impl StandbySet {
             roots.into_iter().try_for_each(|((root, volume), kind)| check_kind(&root.target, volume, *kind))?;
             return Ok(replica.clone());
         }
-        let remembered = self.remembered()?;
-        let Some(kinds) = kinds.map(<[_]>::to_vec).or_else(|| remembered.as_ref().map(|_| self.kinds_here())) else {
+        let remembered = targets::read(&self.directory)?;
+        let store = DirectoryStore::open(&self.directory.join(REPLICA)).map_err(StandbyError::Store)?;
+        self.check_kept(remembered.as_deref(), &store)?;
+        if remembered.is_none() && kinds.is_none() {
             return Err(StandbyError::Nothing);
-        };
+        }
         let mut volumes = Vec::new();
         for (index, root) in self.set.roots.iter().enumerate() {
             let target = remembered.as_ref().and_then(|targets| targets.get(index));
-            volumes.push(self.open_target(&root.target, index, kinds.get(index).copied(), target)?);
+            volumes.push(self.open_target(&root.target, index, kinds.and_then(|kinds| kinds.get(index).copied()), target)?);
         }
-        if remembered.is_none() {
-            self.remember()?;
-        }
-        let store = DirectoryStore::open(&self.directory.join("replica")).map_err(StandbyError::Store)?;
         let replica = Arc::new(Replica::load(volumes, store, usize::from(self.set.history_points))?);
+        // After the state: a crash in between leaves an empty state, with which the first mirror begins again.
+        if remembered.is_none_or(|targets| targets.len() < self.set.roots.len()) {
+            targets::write(&self.directory, &self.set.roots)?;
+        }
         // It is known all the same where it stands, and tried again when it is needed.
         let settled = replica.settle_if_due().map_err(ReceiveError::from);
         state.trouble = settled.err().map(|error| error.explained());
@@ -152,46 +161,44 @@ impl StandbySet {
         Ok(replica)
     }
 
-    fn kinds_here(&self) -> Vec<RootKind> {
-        let kind = |target: &PathBuf| if target.is_dir() { RootKind::Directory } else { RootKind::File };
-        self.set.roots.iter().map(|root| kind(&root.target)).collect()
+    /// Refuses to go on with a part of what is kept of a replica, or with targets other than those it was received into: the journals
+    /// of its points would be applied to trees that they are not of.
+    fn check_kept(&self, remembered: Option<&[Target]>, store: &DirectoryStore) -> Result<(), StandbyError> {
+        let lost = |file: &str| StandbyError::Lost { file: self.directory.join(file), set: self.directory.clone() };
+        let state = OsReplica::kept(store)?;
+        match (remembered, state) {
+            (Some(_), None) => Err(lost("replica/state")),
+            (None, Some(state)) if state.phase != Phase::Empty => Err(lost(targets::FILE)),
+            (None, _) => Ok(()),
+            (Some(targets), Some(_)) => targets::check(targets, &self.set.roots, &self.directory),
+        }
     }
 
+    /// `kind` is the source's; without it, a target must be there.
     fn open_target(
         &self,
-        path: &PathBuf,
+        path: &Path,
         index: usize,
         kind: Option<RootKind>,
         remembered: Option<&Target>,
     ) -> Result<OsVolume, StandbyError> {
-        if let Some(target) = remembered.filter(|target| target.path == *path) {
-            let mount = mount_point(path).map_err(|_| StandbyError::Missing(path.clone()))?;
+        if let Some(target) = remembered {
+            let mount = mount_point(path).map_err(|_| StandbyError::Missing(path.to_owned()))?;
             if mount != target.mount && target.mount.starts_with(&mount) {
-                return Err(StandbyError::Unmounted { path: path.clone(), mount: target.mount.clone() });
+                return Err(StandbyError::Unmounted { path: path.to_owned(), mount: target.mount.clone() });
             }
         }
-        let kind = kind.unwrap_or(RootKind::Directory);
+        let here = || match path.metadata() {
+            Ok(found) if found.is_dir() => Ok(RootKind::Directory),
+            Ok(_) => Ok(RootKind::File),
+            Err(_) => Err(StandbyError::New(path.to_owned())),
+        };
+        let kind = kind.map_or_else(here, Ok)?;
         let side = self.directory.join("side").join(index.to_string());
         let opened = OsVolume::open_target(path, &side, kind);
-        let volume = opened.map_err(|source| StandbyError::Target { path: path.clone(), source })?;
+        let volume = opened.map_err(|source| StandbyError::Target { path: path.to_owned(), source })?;
         check_kind(path, &volume, kind)?;
         Ok(volume)
-    }
-
-    fn remembered(&self) -> Result<Option<Vec<Target>>, StandbyError> {
-        let text = disk::read_optional(&self.directory.join(TARGETS)).map_err(|error| StandbyError::Store(error.source))?;
-        let parse = |text: Vec<u8>| serde_json::from_slice(&text).map_err(|error| StandbyError::Store(error.into()));
-        text.map(parse).transpose()
-    }
-
-    fn remember(&self) -> Result<(), StandbyError> {
-        let mut targets = Vec::new();
-        for root in &self.set.roots {
-            let failed = |source| StandbyError::Target { path: root.target.clone(), source };
-            targets.push(Target { path: root.target.clone(), mount: mount_point(&root.target).map_err(failed)? });
-        }
-        let text = serde_json::to_vec_pretty(&targets).map_err(|error| StandbyError::Store(error.into()))?;
-        disk::replace(&self.directory.join(TARGETS), &text, Mode::Private).map_err(|error| StandbyError::Store(error.source))
     }
 
     /// The source spoke of this set on `connection`.

@@ -124,6 +124,17 @@ pub(crate) fn copy_standby(node: &Node, target: &Path, base: &Path) -> (Node, Pa
     let quoted = |path: &Path| format!("{path:?}");
     let settings = settings.replace(&quoted(&node.state_dir()), &quoted(&state)).replace(&quoted(target), &quoted(&replica));
     std::fs::write(copy.config(), settings.replace(&node.listen.to_string(), &copy.listen.to_string())).unwrap();
+    // A replica that was moved is only taken up where its state says that it is.
+    for set in std::fs::read_dir(state.join("sets")).into_iter().flatten() {
+        let remembered = set.unwrap().path().join("targets.json");
+        if let Ok(text) = std::fs::read_to_string(&remembered) {
+            let mut targets: Value = serde_json::from_str(&text).unwrap();
+            let mount = shell(base, &format!("stat -c %m {}", replica.display()));
+            targets[0]["path"] = replica.to_str().unwrap().into();
+            targets[0]["mount"] = mount.trim().into();
+            std::fs::write(&remembered, targets.to_string()).unwrap();
+        }
+    }
     (copy, replica)
 }
 

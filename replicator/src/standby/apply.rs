@@ -53,7 +53,8 @@ pub enum ApplyError {
         source: io::Error,
     },
     /// The replica is not as the journal found it: somebody else wrote to it.
-    #[error("{path:?} of root {} is not as the last recovery point left it ({what}): something else has written to the replica", root.0)]
+    #[error("{path:?} of root {} is not as the last recovery point left it ({what}): something else has written to the replica; to begin anew, \
+             remove the set's state directory here while the daemon is stopped, and mirror: what is still right is not sent again", root.0)]
     Foreign {
         /// What was expected.
         what: &'static str,
@@ -206,9 +207,17 @@ fn runs(data: &[u8]) -> Vec<&[u8]> {
 pub fn perform<V: Volume, L: LogFile>(journal: &Journal<L>, direction: Direction, volumes: &[V]) -> Result<(), ApplyError> {
     let mut files = OpenFiles::new(volumes);
     let (mut links, mut attributes) = (Vec::new(), Vec::new());
+    let mut leaving: Option<(RootIndex, RelPath)> = None;
     operations(journal, direction, |root, path, op, placed| {
         let target = Target { volume: volume(volumes, root)?, root, path: &path };
+        if let Some(last) = leaving.take() {
+            unlink(volumes, &last, (last.0 == root && last.1 == path).then_some(&op))?;
+        }
         match op {
+            Op::Unlink { .. } => {
+                files.forget();
+                leaving = Some((root, path.clone()));
+            }
             Op::Attrs(_) => attributes.push(placed.at),
             Op::Link { .. } => links.push(placed.at),
             Op::Write { offset, len, encoding } => {
@@ -229,6 +238,9 @@ pub fn perform<V: Volume, L: LogFile>(journal: &Journal<L>, direction: Direction
         }
         Ok(())
     })?;
+    if let Some(last) = leaving {
+        unlink(volumes, &last, None)?;
+    }
     files.forget();
     for at in links.into_iter().chain(attributes) {
         perform_late(journal, at, volumes)?;
@@ -239,6 +251,22 @@ pub fn perform<V: Volume, L: LogFile>(journal: &Journal<L>, direction: Direction
         volume.sync().map_err(target.failed("making the replica durable"))?;
     }
     Ok(())
+}
+
+/// Removes a name, unless what had it before has it still, or again: because its journal was not applied to the end, or because this was
+/// done before a crash. `next` is the operation that follows on the same name.
+fn unlink<V: Volume>(volumes: &[V], (root, path): &(RootIndex, RelPath), next: Option<&Op>) -> Result<(), ApplyError> {
+    let target = Target { volume: volume(volumes, *root)?, root: *root, path };
+    let back = match next {
+        Some(Op::Install(side)) => target.object_at(&Place::Side(*side))?.is_none(),
+        _ => false,
+    };
+    match target.object()? {
+        Some(object) if !back && object.kind != ObjectKind::Directory => {
+            target.volume.remove(&Place::Tree(path)).map_err(target.failed("removing the name"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn perform_late<V: Volume, L: LogFile>(journal: &Journal<L>, at: u64, volumes: &[V]) -> Result<(), ApplyError> {
@@ -317,7 +345,6 @@ impl<V: Volume> Target<'_, V> {
             Op::Link { to } if self.object()?.is_none() => {
                 self.volume.link(&Place::Tree(&to), &here).map_err(self.failed("linking"))
             }
-            Op::Unlink { .. } if self.object()?.is_some() => self.volume.remove(&here).map_err(self.failed("removing the name")),
             _ => Ok(()),
         }
     }

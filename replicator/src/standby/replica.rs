@@ -31,6 +31,20 @@ pub enum ReplicaError {
         "the file `state` in the state directory of the set is damaged ({0}); restore it, or remove the directory and mirror again"
     )]
     State(serde_json::Error),
+    /// It is gone, and journals are left.
+    #[error("the file `state` in the state directory of the set is gone; restore it, or remove the directory and mirror again")]
+    NoState,
+    /// A journal between two points is gone, or empty.
+    #[error("the journal {0} in the state directory of the set is gone or empty: restore it, or promote at another point")]
+    NoJournal(String),
+    /// The newest point cannot be gone to.
+    #[error("{error}; mend that, or go back: `--point {before}` takes the point before, which is whole")]
+    Stuck {
+        /// Why.
+        error: Box<ReplicaError>,
+        /// The point before.
+        before: PointNumber,
+    },
     /// A journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -57,6 +71,15 @@ pub enum ReplicaError {
     /// It is in a bad state.
     #[error("the replica is in a bad state: {0}")]
     Bad(String),
+}
+
+impl ReplicaError {
+    fn stuck(error: Self, before: Option<PointNumber>) -> Self {
+        match before {
+            Some(before) => Self::Stuck { error: Box::new(error), before },
+            None => error,
+        }
+    }
 }
 
 /// A replica.
@@ -86,21 +109,39 @@ impl<V: Volume, S: Store> Replica<V, S> {
 
     /// Opens a replica as it is; [`Replica::settle_if_due`] finishes what a crash interrupted.
     pub fn load(volumes: Vec<V>, store: S, keep_points: usize) -> Result<Self, ReplicaError> {
-        let state = match store.read(STATE)? {
-            Some(text) => serde_json::from_slice(&text).map_err(ReplicaError::State)?,
-            None => State::new(),
-        };
+        let kept = Self::kept(&store)?;
+        let begins = kept.is_none();
+        let state = kept.unwrap_or_default();
         let settled = matches!(state.phase, Phase::Promoted { .. } | Phase::Bad { .. }).into();
-        Ok(Self { volumes, store, keep_points, state: Mutex::new(state), receiving: Mutex::new(false), settled })
+        let replica = Self { volumes, store, keep_points, state: Mutex::new(state), receiving: Mutex::new(false), settled };
+        if begins {
+            replica.change(|_| Ok(()))?;
+        }
+        Ok(replica)
+    }
+
+    fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire) && !self.state().phase.is_moving()
     }
 
     /// Finishes what a crash or an error interrupted, if that was not done yet.
     pub fn settle_if_due(&self) -> Result<(), ReplicaError> {
-        if self.settled.load(Ordering::Acquire) && !self.state().phase.is_moving() {
+        if self.is_settled() {
             return Ok(());
         }
         let _guard = self.start_receiving().ok_or(ReplicaError::Busy)?;
         self.settle()
+    }
+
+    /// The state in a store, `None` if nothing was ever kept there. Journals without it would be taken for those of other points.
+    pub fn kept(store: &S) -> Result<Option<State>, ReplicaError> {
+        match store.read(STATE)? {
+            Some(text) => serde_json::from_slice(&text).map(Some).map_err(ReplicaError::State),
+            None if store.names()?.iter().any(|name| name == INCOMING || journal_of(name).is_some()) => {
+                Err(ReplicaError::NoState)
+            }
+            None => Ok(None),
+        }
     }
 
     /// A copy of the state.
@@ -212,11 +253,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
             Some(from) if to < from => (back(from), forward(from)),
             _ => (forward(to), back(to)),
         };
-        let journal = self.journal(&name)?;
-        let direction = match journal.read(0)? {
-            Some(placed) if placed.record == Record::Inverse => Direction::Backward,
-            _ => Direction::Forward,
-        };
+        let (journal, direction) = self.whole_journal(name.clone())?;
         // The first mirror leads from nothing to a point: there is no way back.
         if from.is_some() && !self.store.exists(&inverse)? {
             self.store.remove(UNFINISHED)?;
@@ -230,6 +267,69 @@ impl<V: Volume, S: Store> Replica<V, S> {
         self.change(|state| state.enter(Phase::Settled { at: to }))?;
         self.store.remove(&name)?;
         Ok(())
+    }
+
+    /// A journal between two points, which must be there.
+    fn whole_journal(&self, name: String) -> Result<(Journal<S::Log>, Direction), ReplicaError> {
+        if !self.store.exists(&name)? {
+            return Err(ReplicaError::NoJournal(name));
+        }
+        let journal = self.journal(&name)?;
+        match journal.read(0)?.map(|placed| placed.record) {
+            Some(Record::Inverse) => Ok((journal, Direction::Backward)),
+            Some(Record::Begin { .. }) => Ok((journal, Direction::Forward)),
+            _ => Err(ReplicaError::NoJournal(name)),
+        }
+    }
+
+    /// Reads all journals on the way to a point, so that one that is damaged or gone is known before anything is moved.
+    fn check_way(&self, goal: PointNumber) -> Result<(), ReplicaError> {
+        let state = self.state();
+        let mut next = state.phase.point();
+        while let Some(at) = next
+            && let Some(step) = state.step_towards(at, goal)
+        {
+            let name = if step < at { back(at) } else { forward(step) };
+            let (journal, _) = self.whole_journal(name)?;
+            journal.forward().try_for_each(|placed| placed.map(drop))?;
+            next = Some(step);
+        }
+        Ok(())
+    }
+
+    /// Goes back to the point before the one that could not be gone to; an error if there is none.
+    fn turn_back(&self) -> Result<(), ReplicaError> {
+        let Phase::Moving { from: Some(from), to } = self.state().phase else { return Err(ReplicaError::NoPoint) };
+        if from < to && !self.store.exists(&back(to))? {
+            // Nothing was touched yet: the inverse comes first.
+            return self.change(|state| state.enter(Phase::Settled { at: from }));
+        }
+        self.change(|state| state.enter(Phase::Moving { from: Some(to), to: from }))?;
+        self.move_over(Some(to), from)
+    }
+
+    /// Goes on to the newest point if what hindered that was mended. If it was not, the source is there to send it anew: then that
+    /// point is given up.
+    pub(super) fn settle_or_give_up(&self) -> Result<(), ReplicaError> {
+        if self.is_settled() {
+            return Ok(());
+        }
+        let _guard = self.start_receiving().ok_or(ReplicaError::Busy)?;
+        let Err(error) = self.settle() else { return Ok(()) };
+        let Phase::Moving { from, to } = self.state().phase else { return Err(error) };
+        let backward = from.is_some_and(|from| from > to);
+        if backward || !matches!(error, ReplicaError::Apply(ApplyError::Volume { .. })) {
+            return Err(error);
+        }
+        if from.is_some() && self.turn_back().is_err() {
+            return Err(error);
+        }
+        self.change(|state| {
+            state.points.retain(|point| Some(point.number) <= from);
+            if from.is_some() { Ok(()) } else { state.enter(Phase::Empty) }
+        })?;
+        self.store.remove(&forward(to))?;
+        self.discard_incoming()
     }
 
     /// Removes what no point needs any more.
@@ -261,11 +361,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
         let state = self.state();
         let oldest = state.points.first().map_or(PointNumber(0), |point| point.number);
         for name in self.store.names()? {
-            let number = name.split_once('.').and_then(|(number, rest)| {
-                let number = number.parse().ok().map(PointNumber)?;
-                matches!(rest, "back" | "forward").then_some(number)
-            });
-            if number.is_some_and(|number| number <= oldest) {
+            if journal_of(&name).is_some_and(|number| number <= oldest) {
                 self.store.remove(&name)?;
             }
         }
@@ -295,9 +391,19 @@ impl<V: Volume, S: Store> Replica<V, S> {
         if matches!(state.phase, Phase::Promoted { .. }) {
             return Ok(kept);
         }
-        self.settle()?;
-        // First of all, since what was received may be what fills the disk.
+        let before = match state.phase {
+            Phase::Moving { from, to } => from.filter(|from| *from < to),
+            _ => None,
+        };
+        match self.settle() {
+            // An older point is wanted, so that it does not matter whether the newest can be gone to.
+            Err(_) if before.is_some_and(|before| goal <= before) => self.turn_back()?,
+            Err(error) => return Err(ReplicaError::stuck(error, before)),
+            Ok(()) => {}
+        }
+        // Before anything is moved, since what was received may be what fills the disk.
         self.discard_incoming()?;
+        self.check_way(goal)?;
         while let Some(at) = self.state().phase.point()
             && let Some(step) = self.state().step_towards(at, goal)
         {
@@ -356,6 +462,13 @@ fn forward(point: PointNumber) -> String {
 
 fn back(point: PointNumber) -> String {
     format!("{point}.back")
+}
+
+/// The later one of the two points that a journal lies between, by its name.
+fn journal_of(name: &str) -> Option<PointNumber> {
+    let (number, rest) = name.split_once('.')?;
+    let number = number.parse().ok().map(PointNumber)?;
+    matches!(rest, "back" | "forward").then_some(number)
 }
 
 fn commit_of<L: crate::store::LogFile>(journal: &Journal<L>) -> Result<Option<Point>, ReplicaError> {

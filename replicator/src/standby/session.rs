@@ -159,7 +159,7 @@ fn begin<'a, V: Volume, S: Store>(
         return Err((Refusal::OldGeneration { here }, None));
     }
     // Whatever hindered the last point from being applied may have been mended meanwhile.
-    let settled = replica.settle_if_due().map_err(ReceiveError::from);
+    let settled = replica.settle_or_give_up().map_err(ReceiveError::from);
     settled.and_then(|()| Reception::begin(replica, opening, journal_limit)).map_err(|error| {
         let expected = matches!(error, ReceiveError::Replica(ReplicaError::Busy | ReplicaError::Promoted(_)));
         (refusal(&error), (!expected).then_some(error))

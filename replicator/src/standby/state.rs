@@ -68,7 +68,14 @@ impl Phase {
             (FirstMirror { .. }, FirstMirror { .. }) => true,
             (FirstMirror { .. }, Moving { from: None, .. }) => true,
             (Settled { at }, Moving { from, .. }) => Some(*at) == *from,
-            (Moving { to, .. }, Settled { at }) => to == at,
+            // At `from` again if nothing was touched yet.
+            (Moving { from, to }, Settled { at }) => to == at || *from == Some(*at),
+            // The first mirror begins again.
+            (Moving { from: None, .. }, Empty) => true,
+            // Turned back: the newest point cannot be gone to.
+            (Moving { from, to }, Moving { from: back_from, to: back_to }) => {
+                *from == Some(*back_to) && *back_from == Some(*to) && back_to < to
+            }
             (Settled { at }, Promoted { at: promoted }) => at == promoted,
             _ => false,
         }

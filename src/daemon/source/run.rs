@@ -250,7 +250,7 @@ impl SourceSet {
             let point = report.point.map(tracing::field::display);
             tracing::info!(point, consistent = report.consistent, seconds = report.seconds, "mirrored");
             if last {
-                self.settle(None);
+                self.settle(job.mirror, None);
                 self.end(job.mirror, Ok(report));
                 return Outcome::Ended;
             }
@@ -263,7 +263,7 @@ impl SourceSet {
     fn pass_failed(&self, connection: &Connection, job: &Job, error: PassError) -> Outcome {
         match error {
             PassError::Stopped => {
-                self.settle(None);
+                self.settle(job.mirror, None);
                 Outcome::Ended
             }
             PassError::Link(_) | PassError::Refused(Refusal::Busy) => {
@@ -286,7 +286,7 @@ impl SourceSet {
                 let name = &self.set.name;
                 let why = format!("{error}; then `standin mirror resume {name}` goes on where it was");
                 tracing::error!("{why}");
-                self.settle(Some(why));
+                self.settle(job.mirror, Some(why));
                 Outcome::Ended
             }
             error => {
@@ -311,16 +311,16 @@ impl SourceSet {
         tracing::error!("{}", error.text);
         // If even this cannot be kept, the mirror is tried again at the next start, which is harmless.
         let _ = self.keep(|kept| kept.job = kept.job.take().filter(|job| job.mirror != mirror));
-        self.settle(Some(error.text.clone()));
+        self.settle(mirror, Some(error.text.clone()));
         self.end(mirror, Err(error));
         Outcome::Ended
     }
 
-    /// Nothing runs any more.
-    fn settle(&self, trouble: Option<String>) {
+    /// This mirror or comparison runs no more. What was ordered while it came to its end stays ordered.
+    fn settle(&self, mirror: MirrorId, trouble: Option<String>) {
         let mut state = self.lock();
         state.running = None;
-        state.compare = None;
+        state.compare.take_if(|compare| compare.mirror == mirror);
         state.trouble = trouble;
         self.changed.notify_all();
     }
@@ -347,12 +347,13 @@ impl SourceSet {
                 let mut report = self.mirror_report(&job, &running, &passed, connection);
                 let lists = hashes.and_then(|hashes| listed(hashes.finish())).unwrap_or_default();
                 report.hashes = lists.iter().map(|path| path.display().to_string()).collect();
-                self.settle(None);
+                self.settle(compare.mirror, None);
                 self.end(compare.mirror, Ok(report));
                 Outcome::Ended
             }
             Err(PassError::Stopped) => {
-                self.settle(None);
+                self.settle(compare.mirror, None);
+                self.end(compare.mirror, Err(failed(FailedKind::Failed, "the comparison was stopped")));
                 Outcome::Ended
             }
             Err(error) => self.give_up(compare.mirror, failed(FailedKind::Failed, error.to_string())),
