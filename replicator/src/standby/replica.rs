@@ -116,7 +116,9 @@ impl<V: Volume, S: Store> Replica<V, S> {
     pub fn kept(store: &S) -> Result<Option<State>, ReplicaError> {
         match store.read(STATE)? {
             Some(text) => serde_json::from_slice(&text).map(Some).map_err(ReplicaError::State),
-            None if store.names()?.iter().any(|name| name == INCOMING || journal_of(name).is_some()) => Err(ReplicaError::NoState),
+            None if store.names()?.iter().any(|name| name == INCOMING || journal_of(name).is_some()) => {
+                Err(ReplicaError::NoState)
+            }
             None => Ok(None),
         }
     }
