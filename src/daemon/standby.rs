@@ -171,26 +171,26 @@ impl StandbySet {
     /// `kind` is the source's; without it, a target must be there.
     fn open_target(
         &self,
-        path: &PathBuf,
+        path: &Path,
         index: usize,
         kind: Option<RootKind>,
         remembered: Option<&Target>,
     ) -> Result<OsVolume, StandbyError> {
         if let Some(target) = remembered {
-            let mount = mount_point(path).map_err(|_| StandbyError::Missing(path.clone()))?;
+            let mount = mount_point(path).map_err(|_| StandbyError::Missing(path.to_owned()))?;
             if mount != target.mount && target.mount.starts_with(&mount) {
-                return Err(StandbyError::Unmounted { path: path.clone(), mount: target.mount.clone() });
+                return Err(StandbyError::Unmounted { path: path.to_owned(), mount: target.mount.clone() });
             }
         }
         let here = || match path.metadata() {
             Ok(found) if found.is_dir() => Ok(RootKind::Directory),
             Ok(_) => Ok(RootKind::File),
-            Err(_) => Err(StandbyError::New(path.clone())),
+            Err(_) => Err(StandbyError::New(path.to_owned())),
         };
         let kind = kind.map_or_else(here, Ok)?;
         let side = self.directory.join("side").join(index.to_string());
         let opened = OsVolume::open_target(path, &side, kind);
-        let volume = opened.map_err(|source| StandbyError::Target { path: path.clone(), source })?;
+        let volume = opened.map_err(|source| StandbyError::Target { path: path.to_owned(), source })?;
         check_kind(path, &volume, kind)?;
         Ok(volume)
     }
@@ -295,7 +295,10 @@ impl StandbySet {
     /// The kept points, and the one that the replica is at.
     pub(super) fn points(&self) -> (Vec<Point>, Option<PointNumber>) {
         let state = self.lock().replica.as_ref().map(|replica| replica.state());
-        state.map_or_else(Default::default, |state| (state.points, state.phase.point()))
+        state.map_or_else(Default::default, |state| {
+            let at = state.phase.point().filter(|_| !state.phase.is_moving());
+            (state.points, at)
+        })
     }
 
     /// How it stands.
