@@ -302,7 +302,10 @@ impl StandbySet {
     /// The kept points, and the one that the replica is at.
     pub(super) fn points(&self) -> (Vec<Point>, Option<PointNumber>) {
         let state = self.lock().replica.as_ref().map(|replica| replica.state());
-        state.map_or_else(Default::default, |state| (state.points, state.phase.point()))
+        state.map_or_else(Default::default, |state| {
+            let at = state.phase.point().filter(|_| !state.phase.is_moving());
+            (state.points, at)
+        })
     }
 
     /// How it stands.

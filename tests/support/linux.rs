@@ -69,6 +69,15 @@ impl Mount {
         Self(at.to_owned())
     }
 
+    /// An ext4 in an image file, which holds few extended attributes; `None` if the system has no loop devices for it.
+    pub(crate) fn ext4(at: &Path, image: &Path, bytes: u64) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        fs::File::create(image).and_then(|file| file.set_len(bytes)).unwrap();
+        run("mkfs.ext4", &["-q", "-O", "^ea_inode", image.to_str().unwrap()]);
+        let mounted = Command::new("mount").args(["-o", "loop"]).arg(image).arg(at).status().unwrap();
+        mounted.success().then(|| Self(at.to_owned()))
+    }
+
     /// A btrfs in an image file, which can clone files; `None` if the system has no loop devices for it.
     pub(crate) fn btrfs(at: &Path, image: &Path, bytes: u64) -> Option<Self> {
         fs::create_dir_all(at).unwrap();

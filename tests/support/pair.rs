@@ -119,6 +119,11 @@ pub(crate) fn copy_standby(node: &Node, target: &Path, base: &Path) -> (Node, Pa
     if target.exists() {
         std::fs::rename(both.join(target.file_name().unwrap()), &replica).unwrap();
     }
+    // As the message says for a replica that was moved.
+    let targets = state.join("sets/mail/targets.json");
+    if let Ok(text) = std::fs::read_to_string(&targets) {
+        std::fs::write(&targets, text.replace(target.to_str().unwrap(), replica.to_str().unwrap())).unwrap();
+    }
     let copy = Node::taken_over(base, "copy");
     let settings = std::fs::read_to_string(node.config()).unwrap();
     let quoted = |path: &Path| format!("{path:?}");
