@@ -12,7 +12,7 @@ use standin_common::entry::{Entry, Kind, Time};
 use standin_common::path::RelPath;
 
 use crate::rules::Rules;
-use crate::volume::{Object, ObjectKind, Place, Stamp, Volume};
+use crate::volume::{Object, ObjectKind, Stamp, Volume};
 use crate::walk::{Walk, WalkError};
 
 /// The coarsest clock tick of a file system's change times.
@@ -50,9 +50,8 @@ impl Evidence {
 
 /// The entries of one root, in order.
 pub struct Entries<'a, V: Volume> {
-    volume: &'a V,
     walk: Walk<'a, V>,
-    above: std::vec::IntoIter<RelPath>,
+    after: Option<RelPath>,
     first_names: HashMap<(u64, u64), RelPath>,
     hasher: blake3::Hasher,
     disturbed: bool,
@@ -61,20 +60,13 @@ pub struct Entries<'a, V: Volume> {
 
 impl<'a, V: Volume> Entries<'a, V> {
     /// All entries, or those after a path: then the directories that this path is in come first, once more, and so does the path itself
-    /// if it is a directory, since a directory gets its attributes when the walk leaves it.
+    /// if it is a directory, since a directory gets its attributes when the walk leaves it. All others before it are only looked at, for the
+    /// sake of those after it that are further names of the same objects.
     pub fn new(volume: &'a V, after: Option<RelPath>, rules: &'a Rules, now: fn() -> SystemTime) -> Self {
-        let mut above = Vec::new();
-        let mut next = after.clone();
-        while let Some(path) = next {
-            next = path.parent();
-            above.push(path);
-        }
-        above.reverse();
         let disturbed = after.is_some();
         Self {
-            volume,
-            walk: Walk::new(volume, after, rules),
-            above: above.into_iter(),
+            walk: Walk::new(volume, None, rules),
+            after,
             first_names: HashMap::new(),
             hasher: blake3::Hasher::new(),
             disturbed,
@@ -130,20 +122,22 @@ impl<V: Volume> Iterator for Entries<'_, V> {
     type Item = Met;
 
     fn next(&mut self) -> Option<Met> {
-        while let Some(path) = self.above.next() {
-            match self.volume.object(&Place::Tree(&path)) {
-                Ok(Some(object)) if object.kind == ObjectKind::Directory => return Some(self.met(path, object)),
-                // The path itself, or a directory that has been removed since.
-                Ok(_) => {}
-                Err(error) => return Some(Met::Unreadable(path, error)),
+        loop {
+            let step = match self.walk.next()? {
+                Ok(step) => step,
+                Err(WalkError { path, source }) => {
+                    self.disturbed = true;
+                    return Some(Met::Unreadable(path, source));
+                }
+            };
+            let was_met = self.after.as_ref().is_some_and(|after| {
+                let leads_there = step.object.kind == ObjectKind::Directory && after.starts_with(&step.path);
+                step.path <= *after && !leads_there
+            });
+            let met = self.met(step.path, step.object);
+            if !was_met {
+                return Some(met);
             }
         }
-        Some(match self.walk.next()? {
-            Ok(step) => self.met(step.path, step.object),
-            Err(WalkError { path, source }) => {
-                self.disturbed = true;
-                Met::Unreadable(path, source)
-            }
-        })
     }
 }

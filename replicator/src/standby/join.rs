@@ -93,11 +93,29 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
     fn start_root(&mut self, root: RootIndex) -> Result<(), ReceiveError> {
         let volume = self.reception.volume(root)?;
         let after = self.reception.after().filter(|after| after.root == root).map(|after| after.path.clone());
-        self.replica = Some(Walk::new(volume, after, self.rules_of(root)?).peekable());
         self.root = Some(root);
         self.last = None;
         self.links.clear();
         self.claimed.clear();
+        if let Some(after) = &after {
+            self.claim_until(volume, after)?;
+        }
+        self.replica = Some(Walk::new(volume, after, self.rules_of(root)?).peekable());
+        Ok(())
+    }
+
+    /// Objects with several names in the part that was joined before a cut may have been kept there; names after it that lead to them, too,
+    /// must not keep them once more.
+    fn claim_until(&mut self, volume: &V, after: &RelPath) -> Result<(), ReceiveError> {
+        for step in Walk::new(volume, None, self.rules_of(self.current_root())?) {
+            let Step { path, object } = step.map_err(|error| failed("reading the replica", &error.path)(error.source))?;
+            if path > *after {
+                break;
+            }
+            if object.names > 1 && object.kind != ObjectKind::Directory {
+                self.claimed.entry(object.stamp.inode).or_insert(path);
+            }
+        }
         Ok(())
     }
 
@@ -238,6 +256,10 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
             _ if taken => Action::Make,
             _ => mirror::decide(&entry, here.as_ref(), self.how),
         };
+        if decided == Action::Make {
+            // Its further names have to lead to what is made.
+            self.links.entry(entry.path.clone()).and_modify(|kept| *kept = None);
+        }
         match decided {
             Action::Same if entry.kind != Kind::Directory => Ok(()),
             Action::Attributes if entry.kind != Kind::Directory => {
@@ -390,6 +412,8 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         let at = self.position(&path);
         let before = self.reception.resumed(&at);
         if before == Some(Before::Sealed) {
+            // Whether it stayed the object that it was is not known any more.
+            self.links.entry(path).and_modify(|kept| *kept = None);
             self.touch();
             return Ok(());
         }
