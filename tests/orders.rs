@@ -244,3 +244,44 @@ fn daemons_end_cleanly_in_the_middle_of_a_mirror() {
     wait_until("it goes on by itself", PATIENCE, || state(&pair.alpha) == "idle" && state(&pair.beta) == "ready");
     pair.assert_equal();
 }
+
+#[test]
+fn a_file_system_in_a_root_that_was_unmounted_removes_nothing_and_says_why() {
+    if !is_root("a file system mounted in a root") {
+        return;
+    }
+    let pair = Pair::new("");
+    let mount = Mount::tmpfs(&pair.source.join("a b"), "1m");
+    shell(&pair.source, "touch {1..20} 'a b'/{1..4}");
+    pair.mirror(&[]);
+    drop(mount);
+    assert_refused(&pair, "is not mounted now");
+    let report = pair.mirror(&["--max-orphans", "100%"]);
+    assert_eq!((&report["orphans"], &report["orphans_left"]), (&json!(4), &json!(0)), "{report}");
+}
+
+#[test]
+fn files_beyond_reason_are_reported_and_a_mirror_of_long_holes_can_be_stopped() {
+    let pair = Pair::new("");
+    shell(&pair.source, "touch small; mkdir d");
+    pair.mirror(&[]);
+    // Not every file system has files of this size.
+    if fs::File::create(pair.source.join("d/endless")).unwrap().set_len(1 << 47).is_ok() {
+        shell(&pair.source, "ln d/endless endless; echo 1 > small");
+        let report = pair.mirror(&[]);
+        assert_eq!(report["problem_count"], json!(2), "{report}");
+        assert!(report["problems"][0]["text"].as_str().unwrap().contains("exclude it by a rule"), "{report}");
+        assert_eq!(fs::read(pair.target.join("small")).unwrap(), b"1\n");
+        shell(&pair.source, "rm d/endless endless");
+    }
+    let long = fs::File::create(pair.source.join("long")).unwrap();
+    let bits = (40..=45).rev().find(|bits| long.set_len(1 << bits).is_ok()).unwrap();
+    println!("a hole of 2^{bits} bytes");
+    pair.alpha.run(&["mirror", "start", "mail"]).expect(0);
+    wait_until("it is at the hole", PATIENCE, || Pair::status_of(&pair.alpha)["mirror"]["wanted_files"].as_u64() > Some(0));
+    pair.alpha.run(&["mirror", "stop", "mail"]).expect(0);
+    fs::remove_file(pair.source.join("long")).unwrap();
+    let report = pair.mirror(&[]);
+    assert_eq!(report["problem_count"], json!(0), "{report}");
+    pair.assert_equal();
+}

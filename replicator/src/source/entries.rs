@@ -15,6 +15,10 @@ use crate::rules::Rules;
 use crate::volume::{Object, ObjectKind, Stamp, Volume};
 use crate::walk::{Walk, WalkError};
 
+/// The largest file: 64 TiB, with holes.
+const MOST_BYTES: u64 = 1 << 46;
+/// The longest extended attributes of one object, names and values; a message takes a little more.
+const MOST_XATTR_BYTES: usize = 512 * 1024;
 /// The coarsest clock tick of a file system's change times.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -81,6 +85,10 @@ impl<'a, V: Volume> Entries<'a, V> {
 
     fn met(&mut self, path: RelPath, object: Object) -> Met {
         self.look_at(&path, &object.stamp);
+        if let Some(why) = beyond(&object) {
+            self.disturbed = true;
+            return Met::Unreadable(path, io::Error::new(io::ErrorKind::FileTooLarge, why));
+        }
         let kind = match object.kind {
             ObjectKind::Directory => Kind::Directory,
             ObjectKind::File => Kind::File { size: object.size },
@@ -112,6 +120,15 @@ impl<'a, V: Volume> Entries<'a, V> {
             self.hasher.update(&number.to_le_bytes());
         }
     }
+}
+
+/// Why an object is more than can be replicated, if it is. Anybody who may write to a root can make such ones.
+fn beyond(object: &Object) -> Option<String> {
+    let xattrs: usize = object.attrs.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if object.kind == ObjectKind::File && object.size > MOST_BYTES {
+        return Some(format!("its size of {} bytes would take hours to read, exclude it by a rule", object.size));
+    }
+    (xattrs > MOST_XATTR_BYTES).then(|| format!("its extended attributes of {xattrs} bytes do not fit into a message"))
 }
 
 fn since_1970(time: Time) -> Duration {

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::os::mount_point;
+use standin_common::path::RelPath;
+
+use crate::os::{mount_point, mounts_beneath};
+use crate::rules::Rules;
 
 /// What is remembered of a root from its last mirror.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +17,9 @@ pub struct Remembered {
     pub mount: PathBuf,
     /// Whether there was something in it.
     pub filled: bool,
+    /// Where beneath it other file systems were mounted.
+    #[serde(default)]
+    pub beneath: Vec<PathBuf>,
 }
 
 /// Why a root is not mirrored.
@@ -38,6 +44,18 @@ pub enum UnsafeRoot {
         /// Where its file system was mounted.
         mount: PathBuf,
     },
+    /// A file system was mounted beneath it, and is not any more.
+    #[error(
+        "{}, in the root {}, was a mounted file system at the last mirror, and is not mounted now: mount it; nothing was removed on the \
+         standby; if what was in it is really meant to go, say so with `--max-orphans 100%`",
+        at.display(), path.display()
+    )]
+    UnmountedBeneath {
+        /// The root.
+        path: PathBuf,
+        /// Where beneath it.
+        at: PathBuf,
+    },
     /// It had contents, and has none.
     #[error(
         "the root {} is empty and was not at the last mirror: is something not mounted? Nothing was removed on the standby; if all of it \
@@ -51,22 +69,34 @@ pub enum UnsafeRoot {
 }
 
 /// Looks at a root before a mirror; returns what to remember of it. `emptied_is_meant` lets an emptied one pass.
-pub fn look_at(path: &Path, before: Option<&Remembered>, emptied_is_meant: bool) -> Result<Remembered, UnsafeRoot> {
+pub fn look_at(
+    path: &Path,
+    rules: &Rules,
+    before: Option<&Remembered>,
+    emptied_is_meant: bool,
+) -> Result<Remembered, UnsafeRoot> {
     let unreadable = |source| UnsafeRoot::Unreadable { path: path.to_owned(), source };
     let filled = match path.metadata().map_err(unreadable)?.is_dir() {
         true => std::fs::read_dir(path).map_err(unreadable)?.next().is_some(),
         false => true,
     };
     let mount = mount_point(path).map_err(unreadable)?;
+    let mut beneath = mounts_beneath(path).map_err(unreadable)?;
+    let counts = |path: &RelPath| rules.judge(path).included || rules.may_include_beneath(path);
+    beneath.retain(|point| RelPath::new(point.as_os_str().as_encoded_bytes()).is_ok_and(|path| counts(&path)));
     if let Some(before) = before {
         if before.mount != mount && before.mount.starts_with(&mount) {
             return Err(UnsafeRoot::Unmounted { path: path.to_owned(), mount: before.mount.clone() });
+        }
+        let gone = before.beneath.iter().find(|point| !beneath.contains(point));
+        if let Some(at) = gone.filter(|_| !emptied_is_meant) {
+            return Err(UnsafeRoot::UnmountedBeneath { path: path.to_owned(), at: at.clone() });
         }
         if before.filled && !filled && !emptied_is_meant {
             return Err(UnsafeRoot::Emptied { path: path.to_owned() });
         }
     }
-    Ok(Remembered { mount, filled })
+    Ok(Remembered { mount, filled, beneath })
 }
 
 #[cfg(test)]
@@ -77,23 +107,26 @@ mod tests {
     fn a_root_that_is_gone_or_emptied_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("root");
-        assert!(matches!(look_at(&root, None, false), Err(UnsafeRoot::Unreadable { .. })));
+        assert!(matches!(look_at(&root, &Rules::everything(), None, false), Err(UnsafeRoot::Unreadable { .. })));
         std::fs::create_dir(&root).unwrap();
-        let empty = look_at(&root, None, false).unwrap();
+        let empty = look_at(&root, &Rules::everything(), None, false).unwrap();
         assert!(!empty.filled);
         std::fs::write(root.join("file"), b"").unwrap();
-        let filled = look_at(&root, Some(&empty), false).unwrap();
+        let filled = look_at(&root, &Rules::everything(), Some(&empty), false).unwrap();
         assert!(filled.filled);
         std::fs::remove_file(root.join("file")).unwrap();
-        assert!(matches!(look_at(&root, Some(&filled), false), Err(UnsafeRoot::Emptied { .. })));
-        assert!(look_at(&root, Some(&filled), true).is_ok());
+        assert!(matches!(look_at(&root, &Rules::everything(), Some(&filled), false), Err(UnsafeRoot::Emptied { .. })));
+        assert!(look_at(&root, &Rules::everything(), Some(&filled), true).is_ok());
     }
 
     #[test]
     fn a_file_system_that_is_not_mounted_any_more_is_noticed() {
         let directory = tempfile::tempdir().unwrap();
-        let now = look_at(directory.path(), None, false).unwrap();
+        let now = look_at(directory.path(), &Rules::everything(), None, false).unwrap();
         let before = Remembered { mount: directory.path().canonicalize().unwrap(), ..now };
-        assert!(matches!(look_at(directory.path(), Some(&before), true), Err(UnsafeRoot::Unmounted { .. })));
+        assert!(matches!(
+            look_at(directory.path(), &Rules::everything(), Some(&before), true),
+            Err(UnsafeRoot::Unmounted { .. })
+        ));
     }
 }

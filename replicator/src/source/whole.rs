@@ -15,6 +15,8 @@ pub(super) const PIECE_LEN: usize = 512 * 1024;
 const LONG_PIECE_LEN: usize = 4 * PIECE_LEN;
 /// The zstd level from which pieces are long.
 const LONG_FROM_LEVEL: i32 = 6;
+/// The longest hole sent at once: hashing its zeros takes a fraction of a second, and whoever stops a mirror waits no longer.
+const HOLE_LEN: u64 = 1 << 30;
 /// Zeros hashed at a time.
 static ZEROS: [u8; 128 * 1024] = [0; 128 * 1024];
 
@@ -90,9 +92,10 @@ impl<S: Sink> Pieces<'_, S> {
             };
             stretch = Some((end, hole));
             if hole {
-                hash_zeros(&mut hasher, end - at);
-                self.sink.send(&LaneDown::Hole { file: self.number, len: end - at }, &[])?;
-                at = end;
+                let len = (end - at).min(HOLE_LEN);
+                hash_zeros(&mut hasher, len);
+                self.sink.send(&LaneDown::Hole { file: self.number, len }, &[])?;
+                at += len;
                 continue;
             }
             let long = self.sink.packing().and_then(|packing| packing.level).is_some_and(|level| level >= LONG_FROM_LEVEL);

@@ -142,8 +142,8 @@ impl SourceSet {
         let before = self.lock().kept.roots.clone();
         let mut volumes = Vec::new();
         let mut remembered = Vec::new();
-        for (index, root) in self.set.roots.iter().enumerate() {
-            remembered.push(safety::look_at(&root.path, before.get(index), emptied_is_meant)?);
+        for (index, (root, rules)) in self.set.roots.iter().zip(&self.rules).enumerate() {
+            remembered.push(safety::look_at(&root.path, rules, before.get(index), emptied_is_meant)?);
             let opened = OsVolume::open_source(&root.path);
             volumes.push(opened.map_err(|source| UnsafeRoot::Unreadable { path: root.path.clone(), source })?);
         }

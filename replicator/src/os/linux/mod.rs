@@ -22,5 +22,5 @@ mod xattr;
 
 pub use confine::confine;
 pub use handle::{OsDirectory, OsFile};
-pub use mount::mount_point;
+pub use mount::{mount_point, mounts_beneath};
 pub use volume::OsVolume;
