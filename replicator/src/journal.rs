@@ -22,6 +22,9 @@ const TAIL_LEN: usize = 4;
 pub const MAX_HEADER_LEN: usize = 2 * 1024 * 1024;
 /// Longest payload of a record, in bytes.
 pub const MAX_PAYLOAD_LEN: usize = 8 * 1024 * 1024;
+/// Bytes read at once where records are read in a row, and where one is.
+const WINDOW_LEN: usize = 128 * 1024;
+const SHORT_WINDOW_LEN: usize = 512;
 
 /// One thing done to the replica. Doing it twice is doing it once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -295,41 +298,43 @@ impl<L: LogFile> Journal<L> {
 
     /// The record at `at`; `None` at the end.
     pub fn read(&self, at: u64) -> Result<Option<Placed>, JournalError> {
+        self.read_through(&mut Window::new(SHORT_WINDOW_LEN, false), at)
+    }
+
+    fn read_through(&self, window: &mut Window, at: u64) -> Result<Option<Placed>, JournalError> {
         let damaged = |why| JournalError::Damaged { at, why };
-        let mut head = [0; HEAD_LEN];
-        match self.log.read_at(&mut head, at)? {
-            0 => return Ok(None),
-            HEAD_LEN => {}
-            _ => return Err(damaged("the head is cut off")),
-        }
-        let (header_len, payload_len) = lengths(&head).map_err(damaged)?;
+        let (header_len, payload_len) = match window.get(&self.log, at, HEAD_LEN)? {
+            [] => return Ok(None),
+            head if head.len() < HEAD_LEN => return Err(damaged("the head is cut off")),
+            head => lengths(head).map_err(damaged)?,
+        };
         let len = HEAD_LEN + header_len + payload_len + TAIL_LEN;
         if at + len as u64 > self.log.len() {
             return Err(damaged("the record is cut off"));
         }
-        let mut bytes = vec![0; len];
-        if self.log.read_at(&mut bytes, at)? != len {
+        let bytes = window.get(&self.log, at, len)?;
+        if bytes.len() != len {
             return Err(damaged("the record is cut off"));
         }
-        let (record, payload, len) = decode(&bytes).map_err(damaged)?;
-        bytes.truncate(payload.end);
-        bytes.drain(..payload.start);
-        Ok(Some(Placed { record, payload: bytes, at, end: at + len as u64 }))
+        let (record, payload, len) = decode(bytes).map_err(damaged)?;
+        Ok(Some(Placed { record, payload: bytes[payload].to_vec(), at, end: at + len as u64 }))
     }
 
     /// The record that ends at `end`; `None` at the beginning.
     pub fn read_before(&self, end: u64) -> Result<Option<Placed>, JournalError> {
+        self.read_before_through(&mut Window::new(SHORT_WINDOW_LEN, true), end)
+    }
+
+    fn read_before_through(&self, window: &mut Window, end: u64) -> Result<Option<Placed>, JournalError> {
         if end == 0 {
             return Ok(None);
         }
         let damaged = |why| JournalError::Damaged { at: end, why };
         let tail_at = end.checked_sub(TAIL_LEN as u64).ok_or(damaged("no room for a tail"))?;
-        let mut tail = [0; TAIL_LEN];
-        if self.log.read_at(&mut tail, tail_at)? != TAIL_LEN {
-            return Err(damaged("the tail is cut off"));
-        }
+        let tail = window.get(&self.log, tail_at, TAIL_LEN)?;
+        let tail = tail.try_into().map_err(|_| damaged("the tail is cut off"))?;
         let at = end.checked_sub(u64::from(u32::from_le_bytes(tail))).ok_or(damaged("the tail does not fit"))?;
-        match self.read(at)? {
+        match self.read_through(window, at)? {
             Some(placed) if placed.end == end => Ok(Some(placed)),
             _ => Err(damaged("the tail does not fit")),
         }
@@ -337,12 +342,12 @@ impl<L: LogFile> Journal<L> {
 
     /// All records from the first on; ends at the first error.
     pub fn forward(&self) -> Records<'_, L> {
-        Records { journal: self, at: Some(0), backward: false }
+        Records { journal: self, window: Window::new(WINDOW_LEN, false), at: Some(0), backward: false }
     }
 
     /// All records from the last on; ends at the first error.
     pub fn backward(&self) -> Records<'_, L> {
-        Records { journal: self, at: Some(self.len()), backward: true }
+        Records { journal: self, window: Window::new(WINDOW_LEN, true), at: Some(self.len()), backward: true }
     }
 
     /// Cuts off a torn tail: everything from the first record on that fails its check. Returns the bytes cut.
@@ -366,8 +371,40 @@ impl<L: LogFile> Journal<L> {
 #[derive(Debug)]
 pub struct Records<'a, L> {
     journal: &'a Journal<L>,
+    window: Window,
     at: Option<u64>,
     backward: bool,
+}
+
+/// Part of a log, read at once: records are short, and mostly read one after the other.
+#[derive(Debug)]
+struct Window {
+    at: u64,
+    bytes: Vec<u8>,
+    len: usize,
+    backward: bool,
+}
+
+impl Window {
+    /// Reads at least `len` bytes at once, after those that are asked for or, `backward`, before them.
+    fn new(len: usize, backward: bool) -> Self {
+        Self { at: 0, bytes: Vec::new(), len, backward }
+    }
+
+    /// `len` bytes at `at`, fewer at the end of the log.
+    fn get(&mut self, log: &impl LogFile, at: u64, len: usize) -> io::Result<&[u8]> {
+        let end = at + len as u64;
+        if at < self.at || end > self.at + self.bytes.len() as u64 {
+            let read = len.max(self.len);
+            self.at = if self.backward { end.saturating_sub(read as u64).min(at) } else { at };
+            self.bytes.resize(read, 0);
+            let read = log.read_at(&mut self.bytes, self.at)?;
+            self.bytes.truncate(read);
+        }
+        let start = (at - self.at) as usize;
+        let end = (start + len).min(self.bytes.len());
+        Ok(self.bytes.get(start..end).unwrap_or_default())
+    }
 }
 
 impl<L: LogFile> Iterator for Records<'_, L> {
@@ -375,7 +412,10 @@ impl<L: LogFile> Iterator for Records<'_, L> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let at = self.at?;
-        let read = if self.backward { self.journal.read_before(at) } else { self.journal.read(at) };
+        let read = match self.backward {
+            true => self.journal.read_before_through(&mut self.window, at),
+            false => self.journal.read_through(&mut self.window, at),
+        };
         self.at = match &read {
             Ok(Some(placed)) => Some(if self.backward { placed.at } else { placed.end }),
             _ => None,
