@@ -118,6 +118,10 @@ pub trait Directory {
     fn names(&self) -> io::Result<Names>;
     /// The object of a name, not following links; `None` when it is gone.
     fn object(&self, name: &[u8]) -> io::Result<Option<Object>>;
+    /// The same, but the target of a link and extended attributes may be missing: its kind and stamp are what counts.
+    fn glance(&self, name: &[u8]) -> io::Result<Option<Object>> {
+        self.object(name)
+    }
 }
 
 /// One open file.

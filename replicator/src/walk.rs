@@ -46,6 +46,8 @@ pub struct Walk<'a, V: Volume> {
     rules: &'a Rules,
     levels: Vec<Level<V::Directory>>,
     root_is_next: bool,
+    /// Whether a glance at each object is enough.
+    glances: bool,
     after: Option<RelPath>,
     /// Met together with the directories that lead to it.
     met: VecDeque<Step>,
@@ -54,7 +56,12 @@ pub struct Walk<'a, V: Volume> {
 impl<'a, V: Volume> Walk<'a, V> {
     /// Everything beneath the root that the rules include, or what comes of it after a path.
     pub fn new(volume: &'a V, after: Option<RelPath>, rules: &'a Rules) -> Self {
-        Self { volume, rules, levels: Vec::new(), root_is_next: true, after, met: VecDeque::new() }
+        Self { volume, rules, levels: Vec::new(), root_is_next: true, glances: false, after, met: VecDeque::new() }
+    }
+
+    /// The same of everything, with no more than [`Directory::glance`] tells.
+    pub fn glancing(volume: &'a V, rules: &'a Rules) -> Self {
+        Self { glances: true, ..Self::new(volume, None, rules) }
     }
 
     fn descend(&mut self, path: &RelPath, way: Option<Step>) -> io::Result<()> {
@@ -98,7 +105,7 @@ impl<'a, V: Volume> Walk<'a, V> {
         level.next += 1;
         match level.path.join(name) {
             Err(error) => Looked::Failed(level.path.clone(), unusable(&error)),
-            Ok(path) => match level.directory.object(name) {
+            Ok(path) => match if self.glances { level.directory.glance(name) } else { level.directory.object(name) } {
                 Ok(Some(object)) => Looked::Object(path, object),
                 Ok(None) => Looked::Nothing,
                 Err(source) => Looked::Failed(path, source),

@@ -78,6 +78,11 @@ impl<'a, V: Volume> Entries<'a, V> {
         }
     }
 
+    /// All entries without what a glance does not tell: for their evidence.
+    pub fn glancing(volume: &'a V, rules: &'a Rules, now: fn() -> SystemTime) -> Self {
+        Self { walk: Walk::glancing(volume, rules), ..Self::new(volume, None, rules, now) }
+    }
+
     /// What this walk proves, once it is over.
     pub fn evidence(&self) -> Evidence {
         Evidence { digest: *self.hasher.finalize().as_bytes(), disturbed: self.disturbed }

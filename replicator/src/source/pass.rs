@@ -216,7 +216,10 @@ impl<V: Volume> Pass<'_, V> {
                 evidence.push(Evidence::missing());
                 continue;
             }
-            let mut entries = Entries::new(volume, passed, rules, SystemTime::now);
+            let mut entries = match send {
+                Some(_) => Entries::new(volume, passed, rules, SystemTime::now),
+                None => Entries::glancing(volume, rules, SystemTime::now),
+            };
             match &mut send {
                 Some((send, queue)) => self.send_entries(&mut entries, root, send, queue)?,
                 None => {

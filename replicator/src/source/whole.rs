@@ -12,7 +12,7 @@ use crate::volume::{Object, VolumeFile};
 /// Bytes of a piece of a whole file: it stays in a core's cache while it is read, hashed and sent.
 pub(super) const PIECE_LEN: usize = 512 * 1024;
 /// Bytes of a piece where the link is so slow that size counts most: each is packed by itself.
-const LONG_PIECE_LEN: usize = 4 * PIECE_LEN;
+const LONG_PIECE_LEN: usize = 2 * PIECE_LEN;
 /// The zstd level from which pieces are long.
 const LONG_FROM_LEVEL: i32 = 6;
 /// The longest hole sent at once: hashing its zeros takes a fraction of a second, and whoever stops a mirror waits no longer.

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, Dir, FallocateFlags, FileType, SeekFrom, fallocate, fstat, readlinkat, seek, statat};
+use rustix::fs::{AtFlags, Dir, FallocateFlags, FileType, SeekFrom, Stat, fallocate, fstat, readlinkat, seek, statat};
 use rustix::io::Errno;
 
 use super::object;
@@ -38,11 +38,13 @@ impl Directory for OsDirectory {
         Ok(names)
     }
 
+    fn glance(&self, name: &[u8]) -> io::Result<Option<Object>> {
+        let stat = self.stat(name)?;
+        stat.map(|stat| object::assemble(&stat, || Ok(Vec::new()), || Ok(Vec::new()))).transpose()
+    }
+
     fn object(&self, name: &[u8]) -> io::Result<Option<Object>> {
-        let stat = match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(None),
-            stat => stat?,
-        };
+        let Some(stat) = self.stat(name)? else { return Ok(None) };
         let mut path = format!("/proc/self/fd/{}/", self.fd.as_raw_fd()).into_bytes();
         path.extend_from_slice(name);
         let path = CString::new(path)?;
@@ -50,6 +52,15 @@ impl Directory for OsDirectory {
         match object::assemble(&stat, target, || xattr::read(Reach::Beneath(&path), self.privileged)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             assembled => assembled.map(Some),
+        }
+    }
+}
+
+impl OsDirectory {
+    fn stat(&self, name: &[u8]) -> io::Result<Option<Stat>> {
+        match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(None),
+            stat => Ok(Some(stat?)),
         }
     }
 }
