@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::material::Random;
-use crate::support::{Node, PATIENCE, Pair, assert_same, copy_standby, copy_tree, rsync_todo, seed, wait_until};
+use crate::support::{Node, PATIENCE, Pair, Suspended, assert_same, copy_standby, copy_tree, rsync_todo, seed, wait_until};
 use crate::tree::{self, Numbers};
 
 /// Slow enough that there is a middle.
@@ -194,9 +194,10 @@ impl Story {
             self.node(*victim).kill();
         }
         println!("{:.1} s: killed {victim:?}, {moment:?}", self.began.elapsed().as_secs_f64());
-        if victim != Victim::Source {
-            self.check_copy(acknowledged);
-        }
+        // A standby that lives stands still for that, as if it had died at this moment, too.
+        let suspended = (victim == Victim::Source).then(|| Suspended::new(self.pair.beta.pid()));
+        self.check_copy(acknowledged);
+        drop(suspended);
         if self.random.below(2) == 0 {
             victims.reverse();
         }
@@ -211,7 +212,7 @@ impl Story {
         if victim == Victim::Source { &mut self.pair.alpha } else { &mut self.pair.beta }
     }
 
-    /// What the killed standby left becomes, in a copy, one of the source's states, exactly, and not one from before what it acknowledged.
+    /// What the standby has on disk becomes, in a copy, one of the source's states, exactly, and not one from before what it acknowledged.
     fn check_copy(&mut self, acknowledged: u64) {
         self.copies += 1;
         let base = tempfile::tempdir().unwrap();

@@ -5,12 +5,43 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::{PATIENCE, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Asks a process of ours to end, with SIGTERM.
 pub(crate) fn terminate(pid: u32) {
+    signal(pid, Signal::TERM);
+}
+
+fn signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process number");
-    kill_process(pid, Signal::TERM).expect("a child can be signalled until it was waited for");
+    kill_process(pid, signal).expect("a child can be signalled until it was waited for");
+}
+
+/// A process that stands still, all its threads, until this is dropped.
+pub(crate) struct Suspended(u32);
+
+impl Suspended {
+    /// Stops a process of ours.
+    pub(crate) fn new(pid: u32) -> Self {
+        signal(pid, Signal::STOP);
+        let suspended = Self(pid);
+        wait_until("all threads stand still", PATIENCE, || {
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+            threads.flatten().all(|thread| {
+                // A thread that has ended meanwhile stands still, too.
+                let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+                stat.rsplit_once(')').is_none_or(|(_, rest)| rest.starts_with(" T"))
+            })
+        });
+        suspended
+    }
+}
+
+impl Drop for Suspended {
+    fn drop(&mut self) {
+        signal(self.0, Signal::CONT);
+    }
 }
 
 /// The most memory a process ever had, in KiB (`VmHWM` of proc(5)); `None` once it is gone.

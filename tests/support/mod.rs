@@ -21,7 +21,7 @@ use std::time::Duration;
 #[allow(unused_imports)]
 pub(crate) use pair::{Pair, assert_same, copy_standby, copy_tree, rsync_todo, seed, shell};
 #[allow(unused_imports)]
-pub(crate) use platform::{LoopDevice, Mount, is_root, peak_rss_kib, peak_rss_kib_of_tree, terminate};
+pub(crate) use platform::{LoopDevice, Mount, Suspended, is_root, peak_rss_kib, peak_rss_kib_of_tree, terminate};
 #[allow(unused_imports)]
 pub(crate) use proxy::Proxy;
 #[allow(unused_imports)]
