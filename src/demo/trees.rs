@@ -1,10 +1,11 @@
 //! Looks at trees as they are on disk, with nothing of the replication.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use super::material::read_full;
 use super::{DemoError, at};
 
 /// What is counted as changed, whole: the page of databases and file systems, in bytes.
@@ -41,13 +42,13 @@ pub(super) fn changed(tree: &Path, other: &Path) -> Result<Changed, DemoError> {
 fn changed_bytes(mut file: File, mut other: Option<File>, (a, b): &mut (Vec<u8>, Vec<u8>)) -> io::Result<u64> {
     let mut bytes = 0;
     loop {
-        let len = fill(&mut file, a)?;
+        let len = read_full(&mut file, a)?;
         if len == 0 {
             return Ok(bytes);
         }
         b.fill(0);
         if let Some(other) = &mut other {
-            fill(other, b)?;
+            read_full(other, b)?;
         }
         if a[..len] != b[..len] {
             let pages = a[..len].chunks(PAGE_LEN).zip(b[..len].chunks(PAGE_LEN));
@@ -68,7 +69,7 @@ pub(super) fn digest(tree: &Path) -> Result<blake3::Hash, DemoError> {
         hasher.update(&metadata.len().to_le_bytes()).update(&time.as_nanos().to_le_bytes());
         let mut file = at("open", &full, File::open(&full))?;
         loop {
-            match at("read", &full, fill(&mut file, &mut buffer))? {
+            match at("read", &full, read_full(&mut file, &mut buffer))? {
                 0 => break,
                 len => hasher.update(&buffer[..len]),
             };
@@ -95,18 +96,4 @@ pub(super) fn files(tree: &Path) -> Result<Vec<PathBuf>, DemoError> {
     }
     found.sort();
     Ok(found)
-}
-
-/// Reads until the buffer is full or the file ends.
-fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut len = 0;
-    while len < buffer.len() {
-        match file.read(&mut buffer[len..]) {
-            Ok(0) => break,
-            Ok(more) => len += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(len)
 }

@@ -1,18 +1,17 @@
 //! The standby's half of a dry run or verification over a link: as [`super::session`], but nothing is written.
 
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use standin_common::link::LinkError;
-use standin_common::link::talk::{Receiver, Sender, Talk};
-use standin_common::message::{FromSource, FromStandby, LaneDown, MirrorAnswer, MirrorOpening, Refusal};
+use standin_common::link::talk::{Receiver, Talk};
+use standin_common::message::{FromSource, FromStandby, MirrorAnswer, MirrorOpening, Refusal};
 
 use super::compare::CompareLane;
 use super::receive::ReceiveError;
 use super::replica::Replica;
-use super::session::{Arrivals, SessionError, refusal};
+use super::session::{Arrivals, SessionError};
 use super::state::Phase;
 use super::survey::{Survey, SurveyJoin};
+use super::telling::{Telling, serve_lane};
 use crate::mirror::How;
 use crate::rules::Rules;
 use crate::store::Store;
@@ -46,16 +45,14 @@ pub fn compare<V: Volume, S: Store>(
     send.send(&MirrorAnswer::Ready { after: None, first: false, owners, objects }, &[])?;
     let how = How { comparison: opening.comparison, owners };
     let survey = Survey::new(replica.volumes(), rules, &opening.roots, how, opening.purpose);
-    let session = Comparing { survey: &survey, send: Mutex::new(send), failed: Mutex::new(None), stopping };
+    let session = Comparing { survey: &survey, telling: Telling::new(send, stopping) };
     session.run(receive, lanes);
-    session.failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    session.telling.into_failure().map_or(Ok(()), Err)
 }
 
 struct Comparing<'s, 'a, V> {
     survey: &'s Survey<'a, V>,
-    send: Mutex<Sender>,
-    failed: Mutex<Option<SessionError>>,
-    stopping: &'s (dyn Fn() + Sync),
+    telling: Telling<'s>,
 }
 
 impl<V: Volume> Comparing<'_, '_, V> {
@@ -64,7 +61,11 @@ impl<V: Volume> Comparing<'_, '_, V> {
             scope.spawn(|| {
                 while let Some(mut lane) = lanes.next() {
                     // The source is told why before its stream ends.
-                    scope.spawn(move || self.run_lane(&mut lane).unwrap_or_else(|error| self.fail(error)));
+                    scope.spawn(move || {
+                        let mut comparing = CompareLane::new(self.survey);
+                        let served = serve_lane(&mut lane, |message, payload| comparing.take(message, payload));
+                        served.unwrap_or_else(|error| self.fail(error));
+                    });
                 }
             });
             let ended = self.lead(receive);
@@ -77,8 +78,7 @@ impl<V: Volume> Comparing<'_, '_, V> {
         let mut join = SurveyJoin::new(self.survey);
         let mut lost = None;
         let mut tell = |message: FromStandby| {
-            let sent = self.send.lock().unwrap_or_else(PoisonError::into_inner).send(&message, &[]);
-            sent.map_err(|error: LinkError| {
+            self.telling.tell(&message).map_err(|error| {
                 lost = Some(error);
                 ReceiveError::Ended
             })
@@ -96,39 +96,14 @@ impl<V: Volume> Comparing<'_, '_, V> {
             };
         }
         match (ended, lost) {
-            (_, Some(lost)) => Err(lost.into()),
+            (_, Some(lost)) => Err(lost),
             (Err(error), None) => Err(error.into()),
-            (Ok(()), None) => Ok(self.send.lock().unwrap_or_else(PoisonError::into_inner).finish()?),
+            (Ok(()), None) => self.telling.finish(),
         }
     }
 
-    fn run_lane(&self, (send, receive): &mut Talk) -> Result<(), SessionError> {
-        let mut lane = CompareLane::new(self.survey);
-        while let Some((message, payload)) = receive.receive::<LaneDown>()? {
-            if let Some(answer) = lane.take(message, payload)? {
-                send.send_later(&answer, &[])?;
-            }
-            if !receive.has_more() {
-                send.flush()?;
-            }
-        }
-        Ok(send.finish()?)
-    }
-
-    /// Tells the source why this ends; the first error is the one that counts.
     fn fail(&self, error: SessionError) {
         self.survey.end();
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if failed.is_some() {
-            return;
-        }
-        if let SessionError::Receive(error) = &error {
-            let mut send = self.send.lock().unwrap_or_else(PoisonError::into_inner);
-            // If it cannot be told, it is gone, too.
-            let _ = send.send(&FromStandby::Stopped(refusal(error)), &[]).and_then(|()| send.finish());
-            drop(send);
-            (self.stopping)();
-        }
-        *failed = Some(error);
+        self.telling.fail(error);
     }
 }

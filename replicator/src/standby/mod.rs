@@ -12,3 +12,4 @@ pub mod session;
 pub mod state;
 pub mod survey;
 mod target;
+mod telling;

@@ -10,14 +10,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use standin_common::link::LinkError;
-use standin_common::link::talk::{Receiver, Sender, Talk};
-use standin_common::message::{Comparison, FromSource, FromStandby, LaneDown, MirrorAnswer, MirrorOpening, Refusal};
+use standin_common::link::talk::{Receiver, Talk};
+use standin_common::message::{Comparison, FromSource, FromStandby, MirrorAnswer, MirrorOpening, Refusal};
 
 use super::join::Join;
 use super::lane::Lane;
 use super::receive::{ReceiveError, Reception};
 use super::replica::{Replica, ReplicaError};
 use super::state::Phase;
+use super::telling::{Telling, serve_lane};
 use crate::journal::Point;
 use crate::mirror::How;
 use crate::rules::Rules;
@@ -126,22 +127,19 @@ pub fn receive<V: Volume, S: Store>(
     let objects = replica.state().points.last().map_or(0, |point| point.objects);
     let ready = MirrorAnswer::Ready { after: reception.after().cloned(), first: reception.first(), owners, objects };
     send.send(&ready, &[])?;
-    let session = Session { reception: &reception, rules, send: Mutex::new(send), failed: Mutex::new(None), stopping };
+    let session = Session { reception: &reception, rules, telling: Telling::new(send, stopping) };
     let point = session.run(receive, lanes, owners);
     if point.is_some() {
         // Acknowledged is what is durable; the source's stream ends when it is applied, too.
         match replica.settle() {
             Ok(()) => {
-                session.end()?;
+                session.telling.finish()?;
                 return Ok(point);
             }
             Err(error) => session.fail(ReceiveError::from(error).into()),
         }
     }
-    match session.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(None),
-    }
+    session.telling.into_failure().map_or(Ok(None), Err)
 }
 
 type Refused = (Refusal, Option<ReceiveError>);
@@ -180,9 +178,7 @@ pub(super) fn refusal(error: &ReceiveError) -> Refusal {
 struct Session<'s, 'a, V: Volume, S: Store> {
     reception: &'s Reception<'a, V, S>,
     rules: &'s [Rules],
-    send: Mutex<Sender>,
-    failed: Mutex<Option<SessionError>>,
-    stopping: &'s (dyn Fn() + Sync),
+    telling: Telling<'s>,
 }
 
 impl<V: Volume, S: Store> Session<'_, '_, V, S> {
@@ -192,7 +188,11 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
             scope.spawn(|| {
                 while let Some(mut lane) = lanes.next() {
                     // The source is told why before its stream ends.
-                    scope.spawn(move || self.run_lane(&mut lane).unwrap_or_else(|error| self.fail(error)));
+                    scope.spawn(move || {
+                        let mut receiving = Lane::new(self.reception);
+                        let served = serve_lane(&mut lane, |message, payload| receiving.take(message, payload));
+                        served.unwrap_or_else(|error| self.fail(error));
+                    });
                 }
             });
             scope.spawn(|| self.mark(ended).unwrap_or_else(|error| self.fail(error)));
@@ -206,33 +206,13 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
         })
     }
 
-    /// Tells the source why this ends; the first error is the one that counts.
     fn fail(&self, error: SessionError) {
         self.reception.end();
-        let mut failed = lock(&self.failed);
-        if failed.is_some() {
-            return;
-        }
-        if let SessionError::Receive(error) = &error {
-            let mut send = lock(&self.send);
-            // If it cannot be told, it is gone, too.
-            let _ = send.send(&FromStandby::Stopped(refusal(error)), &[]).and_then(|()| send.finish());
-            drop(send);
-            (self.stopping)();
-        }
-        *failed = Some(error);
+        self.telling.fail(error);
     }
 
-    fn tell(&self, messages: Vec<FromStandby>) -> Result<(), SessionError> {
-        let mut send = lock(&self.send);
-        for message in messages {
-            send.send(&message, &[])?;
-        }
-        Ok(())
-    }
-
-    fn end(&self) -> Result<(), SessionError> {
-        Ok(lock(&self.send).finish()?)
+    fn tell(&self, messages: &[FromStandby]) -> Result<(), SessionError> {
+        messages.iter().try_for_each(|message| self.telling.tell(message))
     }
 
     fn lead(&self, mut receive: Receiver, owners: bool) -> Result<Option<Point>, SessionError> {
@@ -244,30 +224,17 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
         let mut join = Join::new(self.reception, How { comparison, owners }, self.rules);
         while let Some((message, _)) = receive.receive::<FromSource>()? {
             match message {
-                FromSource::Entries { root, entries } => self.tell(join.entries(root, entries)?)?,
+                FromSource::Entries { root, entries } => self.tell(&join.entries(root, entries)?)?,
                 FromSource::Unreadable(_) => self.reception.keep_orphans()?,
-                FromSource::WalkEnd => self.tell(join.end()?)?,
+                FromSource::WalkEnd => self.tell(&join.end()?)?,
                 FromSource::Commit { at, consistent, objects, bytes } => {
                     let point = self.reception.commit(at, consistent, objects, bytes)?;
-                    self.tell(vec![FromStandby::Committed { point: point.number, orphans_left: point.orphans }])?;
+                    self.telling.tell(&FromStandby::Committed { point: point.number, orphans_left: point.orphans })?;
                     return Ok(Some(point));
                 }
             }
         }
         Ok(None)
-    }
-
-    fn run_lane(&self, (send, receive): &mut Talk) -> Result<(), SessionError> {
-        let mut lane = Lane::new(self.reception);
-        while let Some((message, payload)) = receive.receive::<LaneDown>()? {
-            if let Some(answer) = lane.take(message, payload)? {
-                send.send_later(&answer, &[])?;
-            }
-            if !receive.has_more() {
-                send.flush()?;
-            }
-        }
-        Ok(send.finish()?)
     }
 
     /// Makes durable what came, from time to time.
@@ -276,7 +243,7 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
         while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(pause) {
             let began = Instant::now();
             let position = self.reception.mark()?;
-            self.tell(vec![FromStandby::Durable(position)])?;
+            self.telling.tell(&FromStandby::Durable(position))?;
             pause = MARK_EVERY.max(began.elapsed() * MARK_SHARE);
         }
         Ok(())

@@ -120,7 +120,7 @@ fn children(path: &Path) -> io::Result<BTreeSet<OsString>> {
 }
 
 /// Reads until the buffer is full or the file ends.
-fn read_full(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn read_full(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut len = 0;
     while len < buffer.len() {
         match file.read(&mut buffer[len..]) {

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 #[allow(unused_imports)]
 pub(crate) use {
     change::{Changes, change},
-    compare::compare,
+    compare::{compare, read_full},
     mail::MailMaker,
     mailbox::{MAILBOX, MailboxState, check_mailbox},
     random::Random,
