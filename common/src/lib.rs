@@ -11,4 +11,5 @@ pub mod link;
 pub mod message;
 pub mod pairing;
 pub mod path;
+pub mod scope;
 pub mod tree;

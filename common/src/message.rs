@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::entry::{Attrs, Entry, Time};
 use crate::id::{Generation, MirrorId, NodeName, PointNumber, RootIndex, SetName};
 use crate::path::RelPath;
+use crate::scope::{Reason, Scope};
 use crate::tree::{Root, ShortValue};
 
 /// The version of everything in this module. A peer with another one is refused, both versions named.
@@ -163,6 +164,8 @@ pub struct MirrorOpening {
     pub orphans: OrphanPolicy,
     /// How many may go.
     pub orphan_limit: OrphanLimit,
+    /// Where only some scopes are looked at: the mirrors one of which must have made the point that the replica is at.
+    pub base: Option<Vec<MirrorId>>,
 }
 
 /// A place in the walk over all roots of a set.
@@ -196,6 +199,8 @@ pub enum Refusal {
     Failed(String),
     /// The peer broke the protocol.
     Protocol(String),
+    /// The replica is not at the point that this pass builds upon: everything has to be looked at.
+    OtherBase,
 }
 
 /// The answer to [`MirrorOpening`].
@@ -219,6 +224,8 @@ pub enum MirrorAnswer {
 /// From the source during a pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromSource {
+    /// Scopes to look at, in order; all of them come before the first entries, if the opening names a base.
+    Scopes(Vec<Scope>),
     /// Entries of one root, in the order of the walk.
     Entries {
         /// The root.
@@ -240,6 +247,8 @@ pub enum FromSource {
         objects: u64,
         /// How many bytes its files have.
         bytes: u64,
+        /// What the point is made for.
+        reason: Reason,
     },
 }
 

@@ -12,6 +12,7 @@ use standin_common::entry::{Attrs, Time};
 use standin_common::id::{Generation, MirrorId, PointNumber, RootIndex};
 use standin_common::message::{Encoding, JoinSummary, Position};
 use standin_common::path::RelPath;
+use standin_common::scope::Reason;
 
 use crate::store::LogFile;
 use crate::volume::SideId;
@@ -90,6 +91,10 @@ pub struct Point {
     pub number: PointNumber,
     /// The generation it was made in.
     pub generation: Generation,
+    /// The mirror or round that made it.
+    pub mirror: MirrorId,
+    /// What it was made for.
+    pub reason: Reason,
     /// Time at the source of which it is the state.
     pub at: Time,
     /// Whether nothing of the set changed while it was read; otherwise its files are right one by one.

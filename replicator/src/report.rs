@@ -22,14 +22,25 @@ pub struct SetReport {
     pub trouble: Option<String>,
     /// The newest recovery point that this node knows of.
     pub point: Option<Point>,
-    /// Changes that wait to be acknowledged, in bytes.
-    pub queued_bytes: u64,
+    /// What the standby lacks, as far as this node knows; `None` if it cannot know, as nothing watches the roots.
+    pub lag: Option<Lag>,
     /// The mirror that runs, or waits to go on.
     pub mirror: Option<Progress>,
     /// How the last mirror that this daemon ran ended.
     pub last_mirror: Option<MirrorReport>,
     /// The other node.
     pub peer: PeerReport,
+}
+
+/// What the standby lacks of what the source has.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lag {
+    /// Places that changed, or may have: files, or directories with all beneath them.
+    pub changes: u64,
+    /// Bytes of the files that changed, at most: of a large one only what differs is sent.
+    pub bytes: u64,
+    /// Age of the oldest of these changes, in seconds.
+    pub oldest_seconds: Option<f64>,
 }
 
 /// What a set is doing on a node.

@@ -13,6 +13,7 @@ use standin_common::message::{
     Comparison, FromStandby, LaneDown, LaneUp, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, RootKind, Want,
 };
 use standin_common::path::RelPath;
+use standin_common::scope::Reason;
 use standin_config::{Effect, Rule};
 use standin_replicator::mirror::How;
 use standin_replicator::rules::Rules;
@@ -169,6 +170,7 @@ impl World {
             comparison,
             orphans: OrphanPolicy::Remove,
             orphan_limit: OrphanLimit::Percent(100),
+            base: None,
         };
         let reception = Reception::begin(replica, opening, self.journal_limit)?;
         let how = How { comparison: if reception.first() { Comparison::Checksum } else { comparison }, owners: true };
@@ -208,7 +210,7 @@ impl World {
         lanes.send(&mut wants)?;
         let expected = replica.state().next_point();
         self.points.insert(expected, self.contents());
-        let point = reception.commit(Time::default(), true, 0, 0)?;
+        let point = reception.commit(Time::default(), true, 0, 0, Reason::Mirror)?;
         assert_eq!(point.number, expected);
         self.acknowledged = Some(point.number);
         replica.settle()?;

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 
 use standin_common::id::Generation;
 use standin_config::Role;
-use standin_replicator::report::{PeerReport, SetState};
+use standin_replicator::report::{Lag, PeerReport, SetState};
 
 use super::*;
 use crate::control::client::{self, AskError, Waiting};
@@ -19,7 +19,7 @@ fn report() -> SetReport {
         state: SetState::Idle,
         trouble: None,
         point: None,
-        queued_bytes: 7,
+        lag: Some(Lag { changes: 7, ..Lag::default() }),
         mirror: None,
         last_mirror: None,
         peer: PeerReport { node: "beta".parse().unwrap(), path: None },
@@ -86,7 +86,8 @@ fn requests_are_answered_progress_is_shown_and_persons_are_asked() {
     let answer = ask(dir.path(), &Request::Status { set: None }, &mut |_| {}, &mut |_, _| false).unwrap();
     assert_eq!(answer, Answer::Status { node: "alpha".parse().unwrap(), sets: vec![report()] });
     let mut shown = 0;
-    ask(dir.path(), &Request::Verify { set: set() }, &mut |r| shown += r.queued_bytes, &mut |_, _| false).unwrap();
+    ask(dir.path(), &Request::Verify { set: set() }, &mut |r| shown += r.lag.as_ref().unwrap().changes, &mut |_, _| false)
+        .unwrap();
     assert_eq!(shown, 21);
     for yes in [true, false] {
         let answer = ask(dir.path(), &Request::AcceptPairing { timeout_seconds: 1 }, &mut |_| {}, &mut |node, key| {

@@ -305,7 +305,7 @@ impl SourceSet {
             state: doing,
             trouble: state.trouble.clone(),
             point: state.kept.point.clone(),
-            queued_bytes: 0,
+            lag: None,
             mirror,
             last_mirror: state.last_mirror.clone(),
             peer: PeerReport { node: self.set.standby.clone(), path: connection.map(path_report) },

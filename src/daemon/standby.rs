@@ -329,7 +329,7 @@ impl StandbySet {
             state: doing,
             trouble: cause.or_else(|| state.trouble.clone()),
             point: replica.and_then(|replica| replica.points.last().cloned()),
-            queued_bytes: 0,
+            lag: None,
             mirror: None,
             last_mirror: None,
             peer: PeerReport { node: self.set.source.clone(), path },

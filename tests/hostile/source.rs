@@ -10,6 +10,7 @@ use standin_common::message::{
     Comparison, Encoding, FileEnd, FromSource, FromStandby, Hello, HelloAnswer, LaneDown, MirrorAnswer, MirrorOpening, Opening,
     OrphanLimit, OrphanPolicy, PROTOCOL, Position, Purpose, Refusal, RootKind,
 };
+use standin_common::scope::Reason;
 use standin_common::tree::{Root, ShortValue};
 use standin_config::Settings;
 use standin_replicator::definition;
@@ -75,6 +76,7 @@ impl Scene {
             comparison: Comparison::Difference,
             orphans: OrphanPolicy::Keep,
             orphan_limit: OrphanLimit::Percent(100),
+            base: None,
         }
     }
 
@@ -132,7 +134,7 @@ fn entries(entries: Vec<Entry>) -> FromSource {
 }
 
 fn commit() -> FromSource {
-    FromSource::Commit { at: Time { secs: 1, nanos: 0 }, consistent: true, objects: 1, bytes: 1 }
+    FromSource::Commit { at: Time { secs: 1, nanos: 0 }, consistent: true, objects: 1, bytes: 1, reason: Reason::Mirror }
 }
 
 /// Reads until the standby ends the pass; says why, if it does. It must not make a point.

@@ -16,6 +16,7 @@ use standin_common::link::talk::{Open, Receiver, Sender};
 use standin_common::message::{
     Difference, FromSource, FromStandby, JoinSummary, MirrorAnswer, MirrorOpening, Opening, Position, Purpose, Refusal, Want,
 };
+use standin_common::scope::Reason;
 
 use super::entries::{Entries, Evidence, Met};
 use super::hashes::HashLists;
@@ -75,6 +76,7 @@ fn refusal(refusal: &Refusal) -> String {
         Refusal::Busy => "the standby is busy with another mirror of the set".to_owned(),
         Refusal::Bad(why) => format!("the replica is in a bad state: {why}"),
         Refusal::Failed(why) => format!("the standby cannot go on: {why}"),
+        Refusal::OtherBase => "the replica is not at the point that this node knows: everything is compared".to_owned(),
         Refusal::Protocol(why) => format!("the standby says that this node broke the protocol: {why}"),
     }
 }
@@ -194,15 +196,16 @@ impl<V: Volume> Pass<'_, V> {
         let second = self.walk(None, None)?;
         let consistent =
             self.meter.flaws.load(Relaxed) == 0 && first.iter().zip(&second).all(|(first, second)| first.proves(second));
+        let reason = Reason::Mirror;
         let (objects, bytes) = (self.meter.objects.load(Relaxed), self.meter.bytes.load(Relaxed));
         self.meter.enter(Stage::Committing);
         queue.say(Said::Commit);
-        send.send(&FromSource::Commit { at, consistent, objects, bytes }, &[])?;
+        send.send(&FromSource::Commit { at, consistent, objects, bytes, reason }, &[])?;
         let committed = queue.wait_committed(&|| self.pace.is_stopped())?;
         send.finish()?;
         let Committed { point: number, orphans_left: orphans } = committed;
-        let generation = self.opening.generation;
-        Ok((summary, Some(Point { number, generation, at, consistent, objects, bytes, orphans })))
+        let MirrorOpening { generation, mirror, .. } = self.opening;
+        Ok((summary, Some(Point { number, generation, mirror, reason, at, consistent, objects, bytes, orphans })))
     }
 
     /// Walks all roots, and sends what it meets if there is somebody to send to.

@@ -92,6 +92,7 @@ impl<V: Volume> Comparing<'_, '_, V> {
                 // The source counts it; nothing is removed here anyway.
                 FromSource::Unreadable(_) => Ok(()),
                 FromSource::WalkEnd => join.end(&mut tell),
+                FromSource::Scopes(_) => Err(ReceiveError::Protocol("it sent scopes of what is compared whole")),
                 FromSource::Commit { .. } => Err(ReceiveError::Protocol("it committed what was only compared")),
             };
         }

@@ -11,6 +11,7 @@ use standin_common::entry::Time;
 use standin_common::id::{PointNumber, RootIndex};
 use standin_common::message::{JoinSummary, MirrorOpening, Position};
 use standin_common::path::RelPath;
+use standin_common::scope::Reason;
 
 use super::apply::ApplyError;
 use super::replica::{ReceivingGuard, Replica, ReplicaError};
@@ -362,7 +363,7 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
     }
 
     /// Makes what was received a recovery point, which is durable when this returns. [`Replica::settle`] takes the replica to it.
-    pub fn commit(&self, at: Time, consistent: bool, objects: u64, bytes: u64) -> Result<Point, ReceiveError> {
+    pub fn commit(&self, at: Time, consistent: bool, objects: u64, bytes: u64, reason: Reason) -> Result<Point, ReceiveError> {
         let (summary, stay) = {
             let table = lock(&self.table);
             if !table.wanted.is_empty() || table.ended {
@@ -376,7 +377,8 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
             self.keep_orphans()?;
         }
         let orphans = if removed && !too_many && !stay { 0 } else { summary.orphans };
-        let point = Point { number: self.to, generation: self.opening.generation, at, consistent, objects, bytes, orphans };
+        let MirrorOpening { generation, mirror, .. } = self.opening;
+        let point = Point { number: self.to, generation, mirror, reason, at, consistent, objects, bytes, orphans };
         self.sync_volumes()?;
         {
             let mut journal = lock(&self.journal);

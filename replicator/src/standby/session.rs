@@ -227,8 +227,9 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
                 FromSource::Entries { root, entries } => self.tell(&join.entries(root, entries)?)?,
                 FromSource::Unreadable(_) => self.reception.keep_orphans()?,
                 FromSource::WalkEnd => self.tell(&join.end()?)?,
-                FromSource::Commit { at, consistent, objects, bytes } => {
-                    let point = self.reception.commit(at, consistent, objects, bytes)?;
+                FromSource::Scopes(_) => return Err(ReceiveError::Protocol("it sent scopes in a pass over everything").into()),
+                FromSource::Commit { at, consistent, objects, bytes, reason } => {
+                    let point = self.reception.commit(at, consistent, objects, bytes, reason)?;
                     self.telling.tell(&FromStandby::Committed { point: point.number, orphans_left: point.orphans })?;
                     return Ok(Some(point));
                 }

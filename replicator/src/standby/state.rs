@@ -165,11 +165,14 @@ impl Default for State {
 mod tests {
     use super::*;
     use standin_common::entry::Time;
+    use standin_common::scope::Reason;
 
     fn state(consistent: &[bool]) -> State {
         let point = |(index, consistent): (usize, &bool)| Point {
             number: PointNumber(index as u64 + 1),
             generation: Generation(1),
+            mirror: MirrorId(index as u64),
+            reason: Reason::Mirror,
             at: Time::default(),
             consistent: *consistent,
             objects: 0,

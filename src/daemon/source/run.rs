@@ -185,6 +185,7 @@ impl SourceSet {
             comparison: Comparison::Difference,
             orphans: OrphanPolicy::Keep,
             orphan_limit: OrphanLimit::Count(0),
+            base: None,
         }
     }
 
