@@ -1,5 +1,6 @@
 //! A set of which this node is the source: a thread that keeps the connection and does what is ordered, one thing at a time.
 
+mod follow;
 mod kept;
 mod run;
 
@@ -7,19 +8,22 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use standin_common::id::MirrorId;
+use standin_common::id::{MirrorId, PointNumber};
 use standin_common::link::CloseCode;
 use standin_common::link::quic::{Connection, Deadline};
 use standin_common::message::{Comparison, OrphanLimit, OrphanPolicy, Purpose};
-use standin_config::{MaxOrphans, Orphans, Role, Set};
+use standin_common::scope::Reason;
+use standin_config::{Capture, MaxOrphans, Orphans, Role, Set};
+use standin_replicator::capture::watch::Watch;
+use standin_replicator::journal::Point;
 use standin_replicator::report::{MirrorReport, PeerReport, SetReport, SetState, Wire};
 use standin_replicator::rules::Rules;
 use standin_replicator::source::meter::Meter;
 use standin_replicator::source::pace::Pace;
 
-use self::kept::{Job, Kept, KeptFile, Ordered};
+use self::kept::{Following, Job, Kept, KeptFile, Ordered};
 use super::path_report;
 use super::peer::Context;
 use crate::control::{Failed, FailedKind, MirrorOrder};
@@ -59,7 +63,31 @@ struct State {
     trouble: Option<String>,
     last_mirror: Option<MirrorReport>,
     ended: VecDeque<(MirrorId, Result<MirrorReport, Failed>)>,
+    /// Counts what the watch noticed, and whether the set's thread waits for that.
+    noticed: u64,
+    awaits_notice: bool,
+    asked: Asked,
+    followed: Followed,
+    watch: Option<Arc<Watch>>,
     stopping: bool,
+}
+
+/// Requests for a point.
+#[derive(Debug, Default, Clone, Copy)]
+struct Asked {
+    /// When the oldest came that has no answer.
+    since: Option<Instant>,
+    /// How many there were.
+    last: u64,
+    /// How many were answered, by which point.
+    answered: Option<(u64, PointNumber, bool)>,
+}
+
+/// What following did since the daemon started.
+#[derive(Debug, Default, Clone, Copy)]
+struct Followed {
+    rounds: u64,
+    sent_bytes: u64,
 }
 
 #[derive(Clone)]
@@ -83,6 +111,19 @@ fn new_mirror_id() -> MirrorId {
     MirrorId(RandomState::new().build_hasher().finish() & !0xff)
 }
 
+impl Asked {
+    /// A point was made of a state not older than these requests.
+    fn answer(&mut self, upto: u64, point: &Point) {
+        if point.reason != Reason::Asked {
+            return;
+        }
+        self.answered = Some((upto, point.number, point.consistent));
+        if upto >= self.last {
+            self.since = None;
+        }
+    }
+}
+
 impl SourceSet {
     /// With what was kept; an order that had not ended goes on when [`SourceSet::run`] runs.
     pub(super) fn open(set: Set, rules: Vec<Rules>, context: Arc<Context>, directory: &Path) -> Result<Self, String> {
@@ -96,6 +137,11 @@ impl SourceSet {
             trouble: None,
             last_mirror: None,
             ended: VecDeque::new(),
+            noticed: 0,
+            awaits_notice: false,
+            asked: Asked::default(),
+            followed: Followed::default(),
+            watch: None,
             stopping: false,
         };
         Ok(Self { set, rules, context, file, directory: directory.to_owned(), state: Mutex::new(state), changed: Condvar::new() })
@@ -150,9 +196,11 @@ impl SourceSet {
             limit_bytes_per_second: order.limit_bytes_per_second.or(self.set.limit_bytes_per_second),
             emptied_is_meant: order.max_orphans == Some(MaxOrphans::Share(100)) || orphans != OrphanPolicy::Remove,
         };
+        let follows = self.set.capture == Capture::Watch;
         self.try_keep(|kept| match &kept.job {
             None => {
                 kept.job = Some(Job::new(mirror, ordered));
+                kept.following = follows.then(|| Following::of(ordered));
                 Ok((mirror, true))
             }
             Some(job) if job.paused => {
@@ -190,28 +238,31 @@ impl SourceSet {
         self.compare(mirror, Purpose::Verify, Comparison::Checksum).map(|()| mirror)
     }
 
-    /// Pauses the mirror: it goes on where it was, also after a restart of the daemon.
+    /// Pauses the mirror, or following: it goes on where it was, also after a restart of the daemon. What changes meanwhile is remembered.
     pub(super) fn pause(&self) -> Result<(), Failed> {
-        if self.lock().kept.job.is_none() {
+        if self.lock().kept.is_idle() {
             return Err(failed(FailedKind::Failed, "no mirror of the set is running"));
         }
-        self.keep(|kept| kept.job.iter_mut().for_each(|job| job.paused = true))?;
+        self.keep(|kept| kept.set_paused(true))?;
         self.stop_running();
         Ok(())
     }
 
-    /// Goes on with a paused mirror. One that runs is let run.
+    /// Goes on with what was paused. What runs is let run.
     pub(super) fn resume(&self) -> Result<(), Failed> {
-        if self.lock().kept.job.is_none() {
+        if self.lock().kept.is_idle() {
             return Err(failed(FailedKind::Failed, "no mirror of the set is paused"));
         }
-        self.keep(|kept| kept.job.iter_mut().for_each(|job| job.paused = false))
+        self.keep(|kept| kept.set_paused(false))
     }
 
     /// Ends whatever runs. Nothing to do if nothing does.
     pub(super) fn stop(&self) -> Result<(), Failed> {
         let compare = self.lock().compare.take();
-        let job = self.try_keep(|kept| Ok(kept.job.take()))?;
+        let job = self.try_keep(|kept| {
+            kept.following = None;
+            Ok(kept.job.take())
+        })?;
         self.stop_running();
         for mirror in compare.map(|compare| compare.mirror).into_iter().chain(job.map(|job| job.mirror)) {
             self.end(mirror, Err(failed(FailedKind::Failed, "the mirror was stopped; the newest recovery point stays")));
@@ -226,6 +277,47 @@ impl SourceSet {
             self.cut_off();
         }
         self.changed.notify_all();
+    }
+
+    /// The watch noticed something.
+    fn noticed(&self) {
+        let mut state = self.lock();
+        state.noticed += 1;
+        if state.awaits_notice {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Asks for a recovery point of the state now, or a later one. Returns the number of the request.
+    pub(super) fn ask_point(&self) -> Result<u64, Failed> {
+        let mut state = self.lock();
+        match &state.kept.following {
+            None => {
+                let text = self.advice("the set is not followed, so that nothing tells what changed", "mirror start", "mirror stop");
+                return Err(failed(FailedKind::Refused, text));
+            }
+            Some(following) if following.paused => {
+                return Err(failed(FailedKind::Refused, self.advice("the set is paused", "mirror resume", "mirror stop")));
+            }
+            Some(_) => {}
+        }
+        state.asked.last += 1;
+        state.asked.since.get_or_insert_with(Instant::now);
+        self.changed.notify_all();
+        Ok(state.asked.last)
+    }
+
+    /// Waits a while for the point that a request asked for: its number, and whether it is consistent.
+    pub(super) fn wait_point(&self, request: u64, limit: Duration) -> Option<(PointNumber, bool)> {
+        let answered = |state: &State| {
+            state.asked.answered.filter(|(upto, ..)| *upto >= request).map(|(_, point, consistent)| (point, consistent))
+        };
+        let state = self.lock();
+        if let Some(point) = answered(&state) {
+            return Some(point);
+        }
+        let state = self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0;
+        answered(&state)
     }
 
     /// Closes the connection before long, unless the pass that runs over it ends.

@@ -57,6 +57,9 @@ pub enum PassError {
     /// The standby broke the protocol.
     #[error("the standby broke the protocol: {0}")]
     Protocol(&'static str),
+    /// The roots are not what they should be.
+    #[error("{0}")]
+    Unsafe(String),
     /// What was sent does not arrive.
     #[error("{0}")]
     Lane(String),
@@ -111,6 +114,8 @@ pub struct Passed {
     pub first: bool,
     /// Whether the second look found something else than the first.
     pub moved: bool,
+    /// Objects that could not be replicated.
+    pub flaws: u64,
     /// What the standby found.
     pub summary: JoinSummary,
 }
@@ -194,14 +199,15 @@ impl<V: Volume> Pass<'_, V> {
         let summary = queue.wait_joined(&|| self.pace.is_stopped())?;
         if self.opening.purpose != Purpose::Mirror {
             send.finish()?;
-            return Ok(Passed { point: None, first: false, moved: false, summary });
+            return Ok(Passed { point: None, first: false, moved: false, flaws: 0, summary });
         }
         self.meter.enter(Stage::Proving);
         let at = now();
         let second = self.walk(None, None)?;
         let moved = !first.iter().zip(&second).all(|(first, second)| first.is_of(second));
         let settled = first.iter().zip(&second).all(|(first, second)| first.proves(second));
-        let consistent = self.meter.flaws.load(Relaxed) == 0 && settled && (self.still)();
+        let flaws = self.meter.flaws.load(Relaxed);
+        let consistent = flaws == 0 && settled && (self.still)();
         let reason = (self.reason)(consistent);
         let (objects, bytes) = (self.meter.objects.load(Relaxed), self.meter.bytes.load(Relaxed));
         self.meter.enter(Stage::Committing);
@@ -212,7 +218,7 @@ impl<V: Volume> Pass<'_, V> {
         let Committed { point: number, orphans_left: orphans, objects, bytes } = committed;
         let MirrorOpening { generation, mirror, .. } = self.opening;
         let point = Some(Point { number, generation, mirror, reason, at, consistent, objects, bytes, orphans });
-        Ok(Passed { point, first: false, moved, summary })
+        Ok(Passed { point, first: false, moved, flaws, summary })
     }
 
     fn send_scopes(&self, send: &mut Sender) -> Result<(), PassError> {

@@ -40,7 +40,40 @@ pub(super) struct Job {
     pub(super) before: JoinSummary,
 }
 
+/// A source that is followed: after a mirror, whatever changes is replicated as it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Following {
+    #[serde(flatten)]
+    pub(super) ordered: Ordered,
+    pub(super) paused: bool,
+}
+
+impl Following {
+    /// A source that goes on as a mirror was ordered, but for what was meant for that mirror alone.
+    pub(super) fn of(ordered: Ordered) -> Self {
+        Self { ordered: Ordered { comparison: Comparison::Difference, emptied_is_meant: false, ..ordered }, paused: false }
+    }
+}
+
+impl Kept {
+    /// Whether there is nothing to pause or go on with.
+    pub(super) fn is_idle(&self) -> bool {
+        self.job.is_none() && self.following.is_none()
+    }
+
+    /// Pauses, or goes on.
+    pub(super) fn set_paused(&mut self, paused: bool) {
+        self.job.iter_mut().for_each(|job| job.paused = paused);
+        self.following.iter_mut().for_each(|following| following.paused = paused);
+    }
+}
+
 impl Job {
+    /// The identity of the pass that it is at.
+    pub(super) fn pass_id(&self) -> MirrorId {
+        MirrorId(self.mirror.0 + u64::from(self.pass))
+    }
+
     /// A mirror that has not begun.
     pub(super) fn new(mirror: MirrorId, ordered: Ordered) -> Self {
         Self { mirror, ordered, pass: 1, paused: false, resumed: 0, before: JoinSummary::default() }
@@ -65,6 +98,8 @@ pub(super) struct Kept {
     format: u16,
     pub(super) generation: Generation,
     pub(super) job: Option<Job>,
+    #[serde(default)]
+    pub(super) following: Option<Following>,
     /// What the roots were at the last mirror, in their order.
     pub(super) roots: Vec<Remembered>,
     /// The newest point that the standby made.
@@ -81,7 +116,7 @@ impl KeptFile {
         disk::create_private_dir(directory).map_err(|error| error.to_string())?;
         let file = Self(directory.join(FILE));
         let kept = match disk::read_optional(&file.0).map_err(|error| error.to_string())? {
-            None => Kept { format: FORMAT, generation: Generation(1), job: None, roots: Vec::new(), point: None },
+            None => Kept { format: FORMAT, generation: Generation(1), job: None, following: None, roots: Vec::new(), point: None },
             Some(text) => serde_json::from_slice::<Kept>(&text)
                 .map_err(|error| error.to_string())
                 .and_then(|kept| if kept.format == FORMAT { Ok(kept) } else { Err(format!("its format is {}", kept.format)) })

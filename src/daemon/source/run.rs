@@ -1,16 +1,19 @@
 //! The thread of a source: connects, and runs what is ordered.
 
-use std::sync::Arc;
-use std::sync::PoisonError;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
+use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use standin_common::id::MirrorId;
+use standin_common::id::{MirrorId, RootIndex};
 use standin_common::link::quic::Connection;
 use standin_common::message::{Comparison, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, Refusal, RootKind, SetAnswer};
+use standin_common::scope::Reason;
 use standin_replicator::definition;
 use standin_replicator::os::OsVolume;
 use standin_replicator::report::{MirrorReport, Wire};
+use standin_replicator::scopes::Scopes;
 use standin_replicator::source::hashes::HashLists;
 use standin_replicator::source::meter::Meter;
 use standin_replicator::source::pace::Pace;
@@ -18,6 +21,7 @@ use standin_replicator::source::pass::{Pass, PassError, Passed};
 use standin_replicator::source::safety::{self, Remembered, UnsafeRoot};
 use standin_replicator::volume::Volume;
 
+use super::follow::Follow;
 use super::kept::{Job, Ordered};
 use super::{Compare, Running, SourceSet, carried, failed};
 use crate::control::{Failed, FailedKind};
@@ -33,16 +37,35 @@ const LOOK: Duration = Duration::from_secs(1);
 enum Next {
     Mirror(Job),
     Compare(Compare),
+    Follow,
     Idle,
     Stop,
 }
 
 /// What came of doing it.
-enum Outcome {
+pub(super) enum Outcome {
     /// It ended, well or not.
     Ended,
     /// It goes on over the next connection.
     Again(String),
+}
+
+/// What a pass is about.
+pub(super) struct What<'a> {
+    pub(super) opening: MirrorOpening,
+    /// In a round: where.
+    pub(super) scopes: Option<BTreeMap<RootIndex, Scopes>>,
+    /// Whether nothing was noticed since it began.
+    pub(super) still: &'a (dyn Fn() -> bool + Sync),
+    pub(super) reason: &'a (dyn Fn(bool) -> Reason + Sync),
+    pub(super) hashes: Option<&'a HashLists>,
+}
+
+impl What<'_> {
+    /// A pass over everything of roots that nobody watches.
+    fn whole(opening: MirrorOpening) -> Self {
+        Self { opening, scopes: None, still: &|| true, reason: &|_| Reason::Mirror, hashes: None }
+    }
 }
 
 impl SourceSet {
@@ -51,16 +74,25 @@ impl SourceSet {
         let generation = self.lock().kept.generation;
         let span = tracing::info_span!("set", set = %self.set.name, peer = %self.set.standby, %generation);
         let _entered = span.enter();
+        let follow = Follow::new(self.lock().kept.job.as_ref());
+        thread::scope(|scope| self.run_with(scope, follow));
+    }
+
+    fn run_with<'s>(&'s self, scope: &'s Scope<'s, '_>, mut follow: Follow) {
         let mut pause = FIRST_PAUSE;
         loop {
             let next = self.next();
             if let Next::Stop = next {
-                return;
+                return follow.end();
+            }
+            if let Next::Mirror(job) = &next {
+                self.watch_for(job, &mut follow, scope);
             }
             let began = Instant::now();
             let again = match (self.connect(), next) {
                 (Err(why), _) => Some(why),
-                (Ok(connection), Next::Mirror(job)) => self.mirror(&connection, job).again(),
+                (Ok(connection), Next::Mirror(job)) => self.mirror(&connection, job, &mut follow).again(),
+                (Ok(connection), Next::Follow) => self.follow(&connection, &mut follow).again(),
                 (Ok(connection), Next::Compare(compare)) => self.run_compare(&connection, compare).again(),
                 (Ok(_), _) => {
                     self.sleep(LOOK);
@@ -94,7 +126,18 @@ impl SourceSet {
             _ if state.stopping => Next::Stop,
             (Some(compare), _) => Next::Compare(compare.clone()),
             (None, Some(job)) if !job.paused => Next::Mirror(job.clone()),
+            (None, None) if state.kept.following.is_some_and(|following| !following.paused) => Next::Follow,
             _ => Next::Idle,
+        }
+    }
+
+    /// Waits until something was noticed since `noticed`, something is ordered, or `limit`.
+    pub(super) fn sleep_unless(&self, noticed: u64, limit: Duration) {
+        let mut state = self.lock();
+        if !state.stopping && state.noticed == noticed {
+            state.awaits_notice = true;
+            let (mut state, _) = self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner);
+            state.awaits_notice = false;
         }
     }
 
@@ -126,7 +169,7 @@ impl SourceSet {
         Ok(connection)
     }
 
-    fn disconnect(&self, connection: &Connection) {
+    pub(super) fn disconnect(&self, connection: &Connection) {
         let mut state = self.lock();
         let carried = carried(connection);
         if let Some(running) = &mut state.running {
@@ -138,7 +181,7 @@ impl SourceSet {
     }
 
     /// Opens the roots, after a look at whether they are what they were.
-    fn open_roots(&self, emptied_is_meant: bool) -> Result<(Vec<OsVolume>, Vec<Remembered>), UnsafeRoot> {
+    pub(super) fn open_roots(&self, emptied_is_meant: bool) -> Result<(Vec<OsVolume>, Vec<Remembered>), UnsafeRoot> {
         let before = self.lock().kept.roots.clone();
         let mut volumes = Vec::new();
         let mut remembered = Vec::new();
@@ -151,7 +194,7 @@ impl SourceSet {
     }
 
     /// The counters and brakes of a mirror: those it has, if it goes on.
-    fn running(&self, mirror: MirrorId, limit: Option<u64>, connection: &Connection) -> Running {
+    pub(super) fn running(&self, mirror: MirrorId, limit: Option<u64>, connection: &Connection) -> Running {
         let mut state = self.lock();
         let before = state.running.take().filter(|running| running.mirror == mirror);
         let running = Running {
@@ -167,14 +210,15 @@ impl SourceSet {
         state.cut_off = None;
         // Stopped or paused between the order and now.
         let ordered = state.kept.job.as_ref().is_some_and(|job| job.mirror == mirror && !job.paused)
-            || state.compare.as_ref().is_some_and(|compare| compare.mirror == mirror);
+            || state.compare.as_ref().is_some_and(|compare| compare.mirror == mirror)
+            || state.kept.job.is_none() && state.kept.following.is_some_and(|following| !following.paused);
         if state.stopping || !ordered {
             running.pace.stop();
         }
         running
     }
 
-    fn opening(&self, mirror: MirrorId, volumes: &[OsVolume]) -> MirrorOpening {
+    pub(super) fn opening(&self, mirror: MirrorId, volumes: &[OsVolume]) -> MirrorOpening {
         MirrorOpening {
             set: self.set.name.clone(),
             generation: self.lock().kept.generation,
@@ -190,17 +234,18 @@ impl SourceSet {
     }
 
     /// Runs a pass. A standby that does not let go of one that failed or was stopped is cut off.
-    fn pass(
+    pub(super) fn pass(
         &self,
         connection: &Connection,
         running: &Running,
         volumes: &[OsVolume],
-        opening: MirrorOpening,
-        hashes: Option<&HashLists>,
+        what: What<'_>,
     ) -> Result<Passed, PassError> {
         let (pace, meter, lanes) = (&running.pace, &running.meter, usize::from(self.set.lanes));
         let stopping = || self.cut_off();
-        let pass = Pass { volumes, rules: &self.rules, opening, lanes, pace, meter, hashes, stopping: &stopping };
+        let What { opening, scopes, still, reason, hashes } = what;
+        let rules = &self.rules;
+        let pass = Pass { volumes, rules, opening, lanes, pace, meter, scopes, still, reason, hashes, stopping: &stopping };
         let passed = pass.run(connection);
         self.lock().cut_off = None;
         match passed {
@@ -210,7 +255,7 @@ impl SourceSet {
         }
     }
 
-    fn mirror(&self, connection: &Connection, mut job: Job) -> Outcome {
+    fn mirror(&self, connection: &Connection, mut job: Job, follow: &mut Follow) -> Outcome {
         let (volumes, remembered) = match self.open_roots(job.ordered.emptied_is_meant) {
             Ok(opened) => opened,
             Err(error) => return self.give_up(job.mirror, failed(FailedKind::Refused, error.to_string())),
@@ -224,16 +269,26 @@ impl SourceSet {
                 comparison: if job.pass == 1 { job.ordered.comparison } else { Comparison::Difference },
                 orphans: job.ordered.orphans,
                 orphan_limit: job.ordered.orphan_limit,
-                ..self.opening(MirrorId(job.mirror.0 + u64::from(job.pass)), &volumes)
+                ..self.opening(job.pass_id(), &volumes)
             };
             running.meter.begin_pass(job.pass);
-            let passed = match self.pass(connection, &running, &volumes, opening, None) {
+            let began = Instant::now();
+            let passed = match self.pass(connection, &running, &volumes, What::whole(opening)) {
                 Ok(passed) => passed,
                 Err(error) => return self.pass_failed(connection, &job, error),
             };
             let consistent = passed.point.as_ref().is_some_and(|point| point.consistent);
-            let last =
-                consistent || job.pass >= u32::from(self.set.passes) || running.meter.flaws.load(Relaxed) > 0 || never_proven;
+            let flawed = running.meter.flaws.load(Relaxed) > 0;
+            let covered = follow.covers(job.pass_id());
+            // What follows makes further passes needless, but one that nobody watched from its beginning is not enough to follow it.
+            let last = match follow.is_watched() {
+                true => covered || flawed,
+                false => consistent || job.pass >= u32::from(self.set.passes) || flawed || never_proven,
+            };
+            if let Some(point) = passed.point.as_ref().filter(|_| covered) {
+                follow.mirrored(point, began.elapsed(), flawed, self.set.rescan);
+            }
+            follow.watched_now();
             let left = passed.point.as_ref().map_or(0, |point| point.orphans);
             let next = job.next_pass(&passed.summary, left);
             let kept = self.keep(|kept| {
@@ -311,14 +366,17 @@ impl SourceSet {
     fn give_up(&self, mirror: MirrorId, error: Failed) -> Outcome {
         tracing::error!("{}", error.text);
         // If even this cannot be kept, the mirror is tried again at the next start, which is harmless.
-        let _ = self.keep(|kept| kept.job = kept.job.take().filter(|job| job.mirror != mirror));
+        let _ = self.keep(|kept| {
+            kept.job = kept.job.take().filter(|job| job.mirror != mirror);
+            kept.following.iter_mut().for_each(|following| following.paused = true);
+        });
         self.settle(mirror, Some(error.text.clone()));
         self.end(mirror, Err(error));
         Outcome::Ended
     }
 
     /// This mirror or comparison runs no more. What was ordered while it came to its end stays ordered.
-    fn settle(&self, mirror: MirrorId, trouble: Option<String>) {
+    pub(super) fn settle(&self, mirror: MirrorId, trouble: Option<String>) {
         let mut state = self.lock();
         state.running = None;
         state.compare.take_if(|compare| compare.mirror == mirror);
@@ -335,7 +393,8 @@ impl SourceSet {
         let opening =
             MirrorOpening { purpose: compare.purpose, comparison: compare.comparison, ..self.opening(compare.mirror, &volumes) };
         let hashes = (compare.purpose == Purpose::Verify).then(|| self.hash_lists()).flatten();
-        match self.pass(connection, &running, &volumes, opening, hashes.as_ref()) {
+        let what = What { hashes: hashes.as_ref(), ..What::whole(opening) };
+        match self.pass(connection, &running, &volumes, what) {
             Ok(passed) => {
                 let ordered = Ordered {
                     comparison: compare.comparison,

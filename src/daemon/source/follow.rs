@@ -1,0 +1,332 @@
+//! Following the roots of a source: rounds over what was noticed, each on top of the point before.
+//!
+//! Whatever cannot be done by a round is done by a mirror over everything: when nothing was watched until now, when notices were lost, when the
+//! replica is not at the point that is known, and from time to time.
+
+use std::sync::Arc;
+use std::thread::Scope;
+use std::time::{Duration, Instant};
+
+use standin_common::id::MirrorId;
+use standin_common::link::quic::Connection;
+use standin_common::message::{Comparison, MirrorOpening, Refusal};
+use standin_common::scope::Reason;
+use standin_replicator::capture::dirty::Taken;
+use standin_replicator::capture::watch::Watch;
+use standin_replicator::journal::Point;
+use standin_replicator::scopes::Scopes;
+use standin_replicator::source::pass::{PassError, Passed};
+use standin_replicator::source::rhythm::{Moment, Rhythm, Turn};
+
+use super::kept::Job;
+use super::run::Outcome;
+use super::{Asked, SourceSet, failed, new_mirror_id};
+use crate::control::{Failed, FailedKind};
+
+/// How often a source that follows looks at its connection and at the clock, when nothing changes.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long after a round in which something could not be read everything is looked at again.
+const FLAWED: Duration = Duration::from_secs(60);
+
+/// What the thread of a source knows of the set that it follows.
+pub(super) struct Follow {
+    watch: Option<Arc<Watch>>,
+    /// The mirrors and rounds one of which made the point that the standby is at; none if that is not known.
+    base: Vec<MirrorId>,
+    /// The round that was cut off.
+    cut: Option<Round>,
+    /// A mirror that began before the watch did.
+    unwatched: Option<MirrorId>,
+    /// When a round or mirror ended, and how long it took.
+    ended: Instant,
+    took: Duration,
+    /// When the last point was made that is kept, and whether it is the newest.
+    kept: Instant,
+    is_kept: bool,
+    /// When everything is looked at again.
+    whole_due: Option<Instant>,
+    /// The pass of a mirror that this watch was opened for.
+    watched: Option<MirrorId>,
+}
+
+/// What one round is about.
+#[derive(Debug, Clone)]
+struct Round {
+    mirror: MirrorId,
+    taken: Taken,
+    /// The count of notices when it was taken.
+    seen: u64,
+    /// The last request for a point that came before it.
+    asked: u64,
+}
+
+impl Follow {
+    /// Of a source that starts; its mirror goes on, if one was running.
+    pub(super) fn new(job: Option<&Job>) -> Self {
+        let now = Instant::now();
+        Self {
+            watch: None,
+            base: Vec::new(),
+            cut: None,
+            unwatched: job.map(Job::pass_id),
+            ended: now,
+            took: Duration::ZERO,
+            kept: now,
+            is_kept: true,
+            whole_due: None,
+            watched: None,
+        }
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// Nothing is followed any more.
+    pub(super) fn end(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            watch.stop();
+        }
+        self.base.clear();
+        self.cut = None;
+    }
+
+    /// From now on this watch notices what changes; what the one before noticed is not forgotten.
+    fn watch_by(&mut self, watch: Arc<Watch>) {
+        if let Some(before) = self.watch.replace(watch.clone()) {
+            before.stop();
+            watch.put_back(before.take());
+        }
+        if let Some(cut) = self.cut.take() {
+            watch.put_back(cut.taken);
+        }
+    }
+
+    /// A pass ended: those that come now are watched from their beginning.
+    pub(super) fn watched_now(&mut self) {
+        self.unwatched = None;
+    }
+
+    /// Whether a pass of a mirror covered everything, since it began under the present watch.
+    pub(super) fn covers(&self, pass: MirrorId) -> bool {
+        self.watch.is_some() && self.unwatched != Some(pass)
+    }
+
+    /// A mirror over everything ended, which the watch accompanied.
+    pub(super) fn mirrored(&mut self, point: &Point, took: Duration, flawed: bool, rescan: Option<Duration>) {
+        self.base = vec![point.mirror];
+        self.cut = None;
+        self.made(point, took);
+        self.whole_due = rescan.into_iter().chain(flawed.then_some(FLAWED)).min().map(|after| self.ended + after);
+    }
+
+    fn made(&mut self, point: &Point, took: Duration) {
+        self.ended = Instant::now();
+        self.took = took;
+        self.is_kept = point.reason != Reason::Passing;
+        if self.is_kept {
+            self.kept = self.ended;
+        }
+    }
+
+    fn moment(&self, watch: &Watch, asked: Option<Instant>) -> Moment {
+        let (oldest, newest) = watch.ages();
+        // What a cut round took waits, too.
+        let oldest = self.cut.as_ref().and_then(|cut| cut.taken.oldest).or(oldest);
+        Moment { oldest, newest, ended: self.ended, took: self.took, kept: self.kept, is_kept: self.is_kept, asked }
+    }
+}
+
+impl SourceSet {
+    /// Before a pass over everything begins, a watch is opened, so that nothing escapes that changes while it reads.
+    pub(super) fn watch_for<'s>(&'s self, job: &Job, follow: &mut Follow, scope: &'s Scope<'s, '_>) {
+        if self.lock().kept.following.is_none() {
+            self.lock().watch = None;
+            return follow.end();
+        }
+        if follow.watched == Some(job.pass_id()) && follow.is_watched() {
+            return;
+        }
+        let roots: Vec<_> = self.set.roots.iter().map(|root| root.path.clone()).collect();
+        let watch = match Watch::open(&roots, self.rules.clone()) {
+            Ok(watch) => Arc::new(watch),
+            Err(error) => {
+                let text = format!("the roots cannot be watched: {error}; the mirror goes on, what changes after it does not follow");
+                return drop(self.hold(failed(FailedKind::Failed, text)));
+            }
+        };
+        tracing::info!(method = %watch.method(), "watching");
+        self.lock().watch = Some(watch.clone());
+        follow.watch_by(watch.clone());
+        follow.watched = Some(job.pass_id());
+        scope.spawn(move || watch.run(&|| self.noticed()));
+    }
+
+    /// Nothing is replicated until somebody says so.
+    fn hold(&self, error: Failed) -> Outcome {
+        tracing::error!("{}", error.text);
+        // If even this cannot be kept, it is tried again at the next start, which is harmless.
+        let _ = self.keep(|kept| kept.following.iter_mut().for_each(|following| following.paused = true));
+        self.lock().trouble = Some(format!("{}; then `standin mirror resume {}`", error.text, self.set.name));
+        self.changed.notify_all();
+        Outcome::Ended
+    }
+
+    /// One turn of following: a round if it is time for one, else a while of waiting.
+    pub(super) fn follow(&self, connection: &Connection, follow: &mut Follow) -> Outcome {
+        let (noticed, asked) = {
+            let state = self.lock();
+            (state.noticed, state.asked)
+        };
+        let now = Instant::now();
+        let due = follow.whole_due.is_some_and(|due| due <= now);
+        let watch = match &follow.watch {
+            Some(watch) if !follow.base.is_empty() && !due && !watch.lost() => watch.clone(),
+            _ => return self.order_whole(follow),
+        };
+        let moment = follow.moment(&watch, asked.since);
+        match self.rhythm().turn(now, &moment) {
+            Turn::Round => self.round(connection, follow, &watch, &moment, asked),
+            Turn::Wait(until) => {
+                let until = until.into_iter().chain(follow.whole_due).min();
+                self.sleep_unless(noticed, until.map_or(LOOK, |until| until.saturating_duration_since(now)).min(LOOK));
+                Outcome::Ended
+            }
+        }
+    }
+
+    fn rhythm(&self) -> Rhythm {
+        Rhythm { interval: self.set.points.interval, quiet: self.set.points.quiet }
+    }
+
+    /// A mirror over everything comes next.
+    fn order_whole(&self, follow: &mut Follow) -> Outcome {
+        let why = match &follow.watch {
+            None => "nothing was watched until now",
+            Some(watch) if watch.lost() => "notices were lost",
+            Some(_) if follow.base.is_empty() => "the replica is not at the point that is known here",
+            Some(_) => "it is time to look at everything again",
+        };
+        tracing::info!(why, "everything is compared");
+        follow.base.clear();
+        let ordered = self.keep(|kept| {
+            if let (None, Some(following)) = (&kept.job, &kept.following) {
+                kept.job = Some(Job::new(new_mirror_id(), following.ordered));
+            }
+        });
+        match ordered {
+            Ok(()) => Outcome::Ended,
+            Err(error) => Outcome::Again(error.text),
+        }
+    }
+
+    fn round(&self, connection: &Connection, follow: &mut Follow, watch: &Watch, moment: &Moment, asked: Asked) -> Outcome {
+        let again = follow.cut.is_some();
+        let round = match follow.cut.take() {
+            Some(round) => round,
+            None => match watch.take_all() {
+                Ok((taken, seen)) => Round { mirror: new_mirror_id(), taken, seen, asked: asked.last },
+                Err(_) => return self.order_whole(follow),
+            },
+        };
+        if round.taken.whole {
+            watch.put_back(round.taken);
+            return self.order_whole(follow);
+        }
+        let began = Instant::now();
+        match self.run_round(connection, &follow.base, again, &round, watch, moment) {
+            Ok(passed) => self.round_passed(follow, round, watch, passed, began.elapsed()),
+            Err(error) => {
+                let end = self.round_failed(connection, &error);
+                if matches!(error, PassError::Refused(Refusal::OtherBase)) {
+                    watch.put_back(round.taken);
+                    follow.base.clear();
+                } else {
+                    follow.cut = Some(round);
+                }
+                end
+            }
+        }
+    }
+
+    fn run_round(
+        &self,
+        connection: &Connection,
+        base: &[MirrorId],
+        again: bool,
+        round: &Round,
+        watch: &Watch,
+        moment: &Moment,
+    ) -> Result<Passed, PassError> {
+        let (volumes, _) = self.open_roots(false).map_err(|error| PassError::Unsafe(error.to_string()))?;
+        let scopes = Scopes::by_root(round.taken.scopes.iter().cloned()).map_err(|error| PassError::Unsafe(error.to_string()))?;
+        let ordered = self.lock().kept.following.as_ref().map(|following| following.ordered).ok_or(PassError::Stopped)?;
+        let running = self.running(round.mirror, ordered.limit_bytes_per_second, connection);
+        let mut base = base.to_vec();
+        // If only the answer to its end was lost, the replica is there already.
+        base.extend(again.then_some(round.mirror));
+        let opening = MirrorOpening {
+            // Whatever was noticed may have left size and times as they were.
+            comparison: Comparison::Checksum,
+            orphans: ordered.orphans,
+            orphan_limit: ordered.orphan_limit,
+            base: Some(base),
+            ..self.opening(round.mirror, &volumes)
+        };
+        tracing::debug!(places = round.taken.scopes.len(), again, "round");
+        let rhythm = self.rhythm();
+        let still = || watch.catch_up().is_ok_and(|seen| seen == round.seen);
+        let reason = |consistent| rhythm.reason(Instant::now(), moment, consistent);
+        let what = super::run::What { opening, scopes: Some(scopes), still: &still, reason: &reason, hashes: None };
+        let passed = self.pass(connection, &running, &volumes, what);
+        let mut state = self.lock();
+        let wire = running.wire(Some(connection));
+        state.followed.rounds += 1;
+        state.followed.sent_bytes += wire.sent_bytes;
+        state.running = None;
+        drop(state);
+        passed
+    }
+
+    fn round_passed(&self, follow: &mut Follow, round: Round, watch: &Watch, passed: Passed, took: Duration) -> Outcome {
+        let Some(point) = passed.point else { return Outcome::Ended };
+        tracing::debug!(point = %point.number, consistent = point.consistent, reason = ?point.reason, millis = took.as_millis(), "round ended");
+        follow.base = vec![round.mirror];
+        follow.made(&point, took);
+        let trouble = (point.orphans > 0 && passed.summary.orphans > 0).then(|| {
+            format!(
+                "{} objects were removed here, more than `max_orphans` allows at once: they stay on the standby until \
+                 `standin mirror start {} --max-orphans 100%` says that it is meant",
+                point.orphans, self.set.name
+            )
+        });
+        // What changed without a notice is looked at once more.
+        if passed.moved {
+            watch.put_back(round.taken);
+        }
+        let mut state = self.lock();
+        state.asked.answer(round.asked, &point);
+        state.kept.point = Some(point);
+        state.trouble = trouble.or(state.trouble.take().filter(|_| passed.flaws > 0));
+        drop(state);
+        if passed.flaws > 0 {
+            follow.whole_due = Some(follow.whole_due.map_or(follow.ended + FLAWED, |due| due.min(follow.ended + FLAWED)));
+        }
+        self.changed.notify_all();
+        Outcome::Ended
+    }
+
+    /// What is to be done about a round that did not end well; what it took is kept.
+    fn round_failed(&self, connection: &Connection, error: &PassError) -> Outcome {
+        match error {
+            PassError::Stopped | PassError::Refused(Refusal::OtherBase) => Outcome::Ended,
+            PassError::Link(_) | PassError::Lane(_) | PassError::Refused(Refusal::Busy | Refusal::Failed(_)) => {
+                if connection.is_closed() {
+                    self.disconnect(connection);
+                }
+                Outcome::Again(error.to_string())
+            }
+            error => self.hold(failed(FailedKind::Failed, error.to_string())),
+        }
+    }
+}
