@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Root, Rule, Set};
-use crate::units::{print_rate, print_size};
+use crate::model::{Points, Root, Rule, Set};
+use crate::units::{print_rate, print_size, print_span};
 
 /// Shown where one side has nothing.
 const ABSENT: &str = "(none)";
@@ -41,11 +41,19 @@ fn rows(set: &Set) -> Vec<(String, String)> {
         name,
         source,
         standby,
+        capture,
+        acknowledge,
+        on_disconnect,
+        reconnect,
+        points: Points { interval_ms, quiet_ms },
+        rescan_ms,
+        queue_limit_bytes,
         orphans,
         max_orphans,
         history_points,
         journal_limit_bytes,
         limit_bytes_per_second,
+        limits,
         compression,
         lanes,
         passes,
@@ -55,6 +63,14 @@ fn rows(set: &Set) -> Vec<(String, String)> {
         ("name".to_owned(), name.to_string()),
         ("source".to_owned(), source.to_string()),
         ("standby".to_owned(), standby.to_string()),
+        ("capture".to_owned(), capture.to_string()),
+        ("acknowledge".to_owned(), acknowledge.to_string()),
+        ("on_disconnect".to_owned(), on_disconnect.to_string()),
+        ("reconnect".to_owned(), reconnect.to_string()),
+        ("points.interval".to_owned(), write_span(*interval_ms)),
+        ("points.quiet".to_owned(), write_span(*quiet_ms)),
+        ("rescan".to_owned(), write_span(*rescan_ms)),
+        ("queue_limit".to_owned(), print_size(*queue_limit_bytes)),
         ("orphans".to_owned(), orphans.to_string()),
         ("max_orphans".to_owned(), max_orphans.to_string()),
         ("history_points".to_owned(), history_points.to_string()),
@@ -64,6 +80,7 @@ fn rows(set: &Set) -> Vec<(String, String)> {
         ("lanes".to_owned(), lanes.to_string()),
         ("passes".to_owned(), passes.to_string()),
     ];
+    rows.extend(limits.iter().enumerate().map(|(index, hours)| (format!("limits[{index}]"), hours.to_string())));
     for (index, Root { path, target, rules }) in roots.iter().enumerate() {
         rows.push((format!("roots[{index}].path"), path.display().to_string()));
         rows.push((format!("roots[{index}].target"), target.display().to_string()));
@@ -72,6 +89,10 @@ fn rows(set: &Set) -> Vec<(String, String)> {
         rows.extend(rule_rows);
     }
     rows
+}
+
+fn write_span(ms: Option<u64>) -> String {
+    ms.map_or("off".to_owned(), print_span)
 }
 
 fn write_rule(rule: &Rule) -> String {

@@ -16,12 +16,17 @@ mod read;
 mod resolve;
 mod syntax;
 mod template;
+mod timetable;
 pub mod units;
 
 pub use address::{Address, AddressError, DEFAULT_PORT};
 pub use difference::Difference;
 pub use load::{LoadError, MAX_FILE_BYTES};
-pub use model::{Compression, Effect, MaxOrphans, Node, Orphans, Peer, Role, Root, Rule, Set, Settings, WordError};
+pub use model::{
+    Acknowledge, Capture, Compression, Day, Effect, MaxOrphans, Node, OnDisconnect, Orphans, Peer, Points, Reconnect, Role, Root,
+    Rule, Set, Settings, WordError,
+};
 pub use pattern::compile_pattern;
 pub use problem::Problem;
 pub use template::template;
+pub use timetable::{Change, Hours, LocalTime, Rate, Timetable};

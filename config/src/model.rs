@@ -10,6 +10,7 @@ use standin_common::id::{NodeName, SetName};
 
 use crate::address::Address;
 use crate::problem::nearest;
+use crate::timetable::{Hours, Timetable};
 use crate::units::{UnitError, parse_percentage};
 
 /// Everything a node is told.
@@ -50,6 +51,20 @@ pub struct Set {
     pub source: NodeName,
     /// The node that holds the replica at generation 0.
     pub standby: NodeName,
+    /// How the source learns of changes.
+    pub capture: Capture,
+    /// What a flush of an application, or whoever waits for a point, waits for.
+    pub acknowledge: Acknowledge,
+    /// What becomes of whoever waits while the standby cannot be reached.
+    pub on_disconnect: OnDisconnect,
+    /// Whether the source goes on by itself after a loss of the link.
+    pub reconnect: Reconnect,
+    /// When recovery points are made by themselves.
+    pub points: Points,
+    /// How often everything is compared by its attributes although nothing was noticed, in milliseconds; `None` for never.
+    pub rescan_ms: Option<u64>,
+    /// The most that is kept of changes that are not at the standby yet, in bytes; beyond it only their places are remembered.
+    pub queue_limit_bytes: u64,
     /// What becomes of orphans.
     pub orphans: Orphans,
     /// If there are more orphans than this, none is removed.
@@ -58,8 +73,10 @@ pub struct Set {
     pub history_points: u16,
     /// Largest journal and history of the set on the standby, in bytes.
     pub journal_limit_bytes: u64,
-    /// Largest rate at which the source sends, in bytes per second; `None` for as fast as it goes.
+    /// Largest rate at which the source sends where none of `limits` holds, in bytes per second; `None` for as fast as it goes.
     pub limit_bytes_per_second: Option<u64>,
+    /// Other rates at certain times; where several hold, the last does.
+    pub limits: Vec<Hours>,
     /// When what is sent is compressed.
     pub compression: Compression,
     /// Files sent at the same time, 1 to 16.
@@ -68,6 +85,15 @@ pub struct Set {
     pub passes: u8,
     /// The trees and devices replicated; never empty.
     pub roots: Vec<Root>,
+}
+
+/// `[sets.NAME.points]`: when recovery points are made by themselves. Spans are in milliseconds, `None` is for never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Points {
+    /// One is made at most so long after the one before it, if anything changed.
+    pub interval_ms: Option<u64>,
+    /// One is made after so long without a change.
+    pub quiet_ms: Option<u64>,
 }
 
 /// `[[sets.NAME.roots]]`: one tree, device or image file.
@@ -141,6 +167,63 @@ macro_rules! words {
     };
 }
 
+words! {
+    /// How the source learns of changes.
+    Capture {
+        /// It looks for them when a mirror is ordered.
+        Scan = "scan",
+        /// They are noticed, and replicated as they come.
+        Watch = "watch",
+    }
+}
+words! {
+    /// What is waited for before a change counts as safe.
+    Acknowledge {
+        /// Nothing: it is safe at the source.
+        Local = "local",
+        /// The standby has it in memory.
+        Received = "received",
+        /// The standby has it on disk.
+        Durable = "durable",
+    }
+}
+words! {
+    /// What becomes of whoever waits while the standby cannot be reached.
+    OnDisconnect {
+        /// They are let go, and told that it was not met.
+        Continue = "continue",
+        /// They wait until it is reached again.
+        Block = "block",
+    }
+}
+words! {
+    /// Whether the source goes on by itself after a loss of the link.
+    Reconnect {
+        /// It does.
+        Automatic = "automatic",
+        /// A person says `standin mirror resume`.
+        Manual = "manual",
+    }
+}
+words! {
+    /// A day of the week.
+    Day {
+        /// Monday.
+        Mon = "mon",
+        /// Tuesday.
+        Tue = "tue",
+        /// Wednesday.
+        Wed = "wed",
+        /// Thursday.
+        Thu = "thu",
+        /// Friday.
+        Fri = "fri",
+        /// Saturday.
+        Sat = "sat",
+        /// Sunday.
+        Sun = "sun",
+    }
+}
 words! {
     /// What becomes of objects that only the standby has.
     Orphans {
@@ -241,13 +324,33 @@ impl Set {
             Role::Standby => &self.source,
         })
     }
+
+    /// How fast the source may send, and when.
+    pub fn timetable(&self) -> Timetable {
+        Timetable::new(self.limit_bytes_per_second, self.limits.clone())
+    }
+
+    /// What is allowed but has no effect, for people to read.
+    fn notes(&self) -> impl Iterator<Item = String> {
+        let waits = self.acknowledge != Acknowledge::Local;
+        let scan = (waits && self.capture == Capture::Scan).then(|| {
+            let advice = "nothing is acknowledged between mirrors; did you mean capture = \"watch\"?";
+            format!("sets.{}.acknowledge is {:?}, but with capture = \"scan\" {advice}", self.name, self.acknowledge.as_str())
+        });
+        let block = (!waits && self.on_disconnect == OnDisconnect::Block).then(|| {
+            let advice = "with acknowledge = \"local\" nothing ever waits; did you mean acknowledge = \"durable\"?";
+            format!("sets.{}.on_disconnect is \"block\", but {advice}", self.name)
+        });
+        scan.into_iter().chain(block)
+    }
 }
 
 impl Settings {
-    /// What is allowed but perhaps not meant, for people to read: sets in which this node has no part.
+    /// What is allowed but perhaps not meant, for people to read: sets in which this node has no part, settings without effect.
     pub fn notes(&self) -> Vec<String> {
         let unused = self.sets.values().filter(|set| set.role(&self.node.name).is_none());
-        unused.map(|set| self.note_unused(set)).collect()
+        let unused = unused.map(|set| self.note_unused(set));
+        unused.chain(self.sets.values().flat_map(Set::notes)).collect()
     }
 
     fn note_unused(&self, set: &Set) -> String {

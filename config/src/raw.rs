@@ -32,15 +32,40 @@ pub(crate) struct RawSet {
     pub(crate) name: Placed<String>,
     pub(crate) source: Option<Placed<String>>,
     pub(crate) standby: Option<Placed<String>>,
+    pub(crate) capture: Option<Placed<String>>,
+    pub(crate) acknowledge: Option<Placed<String>>,
+    pub(crate) on_disconnect: Option<Placed<String>>,
+    pub(crate) reconnect: Option<Placed<String>>,
+    pub(crate) points: RawPoints,
+    pub(crate) rescan: Option<Placed<String>>,
+    pub(crate) queue_limit: Option<Placed<String>>,
     pub(crate) orphans: Option<Placed<String>>,
     pub(crate) max_orphans: Option<Placed<Scalar>>,
     pub(crate) history_points: Option<Placed<i64>>,
     pub(crate) journal_limit: Option<Placed<String>>,
     pub(crate) limit: Option<Placed<String>>,
+    pub(crate) limits: Vec<RawLimit>,
     pub(crate) compression: Option<Placed<String>>,
     pub(crate) lanes: Option<Placed<i64>>,
     pub(crate) passes: Option<Placed<i64>>,
     pub(crate) roots: Option<Placed<Vec<RawRoot>>>,
+}
+
+/// `[sets.NAME.points]`.
+#[derive(Default)]
+pub(crate) struct RawPoints {
+    pub(crate) interval: Option<Placed<String>>,
+    pub(crate) quiet: Option<Placed<String>>,
+}
+
+/// `[[sets.NAME.limits]]`.
+pub(crate) struct RawLimit {
+    /// Where it stands.
+    pub(crate) place: Placed<()>,
+    pub(crate) days: Option<Placed<Vec<Placed<String>>>>,
+    pub(crate) from: Option<Placed<String>>,
+    pub(crate) to: Option<Placed<String>>,
+    pub(crate) rate: Option<Placed<String>>,
 }
 
 /// `[[sets.NAME.roots]]`.
@@ -87,15 +112,40 @@ pub(crate) static SET: Shape = Shape {
     keys: &[
         ("source", "source = \"alpha\""),
         ("standby", "standby = \"beta\""),
+        ("capture", "capture = \"watch\""),
+        ("acknowledge", "acknowledge = \"durable\""),
+        ("on_disconnect", "on_disconnect = \"continue\""),
+        ("reconnect", "reconnect = \"automatic\""),
+        ("points", "a table [sets.NAME.points] with interval and quiet"),
+        ("rescan", "rescan = \"6 h\" or rescan = \"off\""),
+        ("queue_limit", "queue_limit = \"256 MiB\""),
         ("orphans", "orphans = \"remove\""),
         ("max_orphans", "max_orphans = \"25%\" or max_orphans = 1000"),
         ("history_points", "history_points = 3"),
         ("journal_limit", "journal_limit = \"16 GiB\""),
         ("limit", "limit = \"50 MB/s\""),
+        ("limits", "a table [[sets.NAME.limits]] with days, from, to and rate"),
         ("compression", "compression = \"auto\""),
         ("lanes", "lanes = 4"),
         ("passes", "passes = 3"),
         ("roots", "a table [[sets.NAME.roots]] with path and target"),
+    ],
+};
+
+/// Keys and examples of its recovery points.
+pub(crate) static POINTS: Shape = Shape {
+    header: "[sets.NAME.points]",
+    keys: &[("interval", "interval = \"15 min\" or interval = \"off\""), ("quiet", "quiet = \"5 s\" or quiet = \"off\"")],
+};
+
+/// Keys and examples of its timetable.
+pub(crate) static LIMIT: Shape = Shape {
+    header: "[[sets.NAME.limits]]",
+    keys: &[
+        ("days", "days = \"mon-fri\" or days = [\"sat\", \"sun\"]"),
+        ("from", "from = \"08:00\""),
+        ("to", "to = \"18:00\""),
+        ("rate", "rate = \"2 MB/s\", rate = \"unlimited\" or rate = \"pause\""),
     ],
 };
 
@@ -114,7 +164,7 @@ static RULE: Shape = Shape {
 };
 
 /// Every kind of table, to tell where a misplaced key belongs.
-pub(crate) static SHAPES: [&Shape; 6] = [&TOP, &NODE, &PEER, &SET, &ROOT, &RULE];
+pub(crate) static SHAPES: [&Shape; 8] = [&TOP, &NODE, &PEER, &SET, &POINTS, &LIMIT, &ROOT, &RULE];
 
 /// Reads the whole file.
 pub(crate) fn read(problems: &Problems<'_>, document: &DeTable<'_>) -> RawSettings {
@@ -155,15 +205,25 @@ fn read_set(problems: &Problems<'_>, name: Placed<String>, table: Placed<&DeTabl
         let roots = list.value.iter().map(|table| read_root(problems, table.clone())).collect();
         list.with(roots)
     });
+    let limits = reader.tables("limits").map(|list| list.value).unwrap_or_default();
+    let points = reader.table("points").map(|table| read_points(problems, table));
     let set = RawSet {
         name,
         source: reader.text("source"),
         standby: reader.text("standby"),
+        capture: reader.text("capture"),
+        acknowledge: reader.text("acknowledge"),
+        on_disconnect: reader.text("on_disconnect"),
+        reconnect: reader.text("reconnect"),
+        points: points.unwrap_or_default(),
+        rescan: reader.text("rescan"),
+        queue_limit: reader.text("queue_limit"),
         orphans: reader.text("orphans"),
         max_orphans: reader.scalar("max_orphans"),
         history_points: reader.number("history_points"),
         journal_limit: reader.text("journal_limit"),
         limit: reader.text("limit"),
+        limits: limits.into_iter().map(|table| read_limit(problems, table)).collect(),
         compression: reader.text("compression"),
         lanes: reader.number("lanes"),
         passes: reader.number("passes"),
@@ -171,6 +231,23 @@ fn read_set(problems: &Problems<'_>, name: Placed<String>, table: Placed<&DeTabl
     };
     reader.finish();
     set
+}
+
+fn read_points(problems: &Problems<'_>, table: Placed<&DeTable<'_>>) -> RawPoints {
+    let reader = Reader::new(problems, &POINTS, table);
+    let points = RawPoints { interval: reader.text("interval"), quiet: reader.text("quiet") };
+    reader.finish();
+    points
+}
+
+fn read_limit(problems: &Problems<'_>, table: Placed<&DeTable<'_>>) -> RawLimit {
+    let place = table.with(());
+    let mut reader = Reader::new(problems, &LIMIT, table);
+    reader.require("rate");
+    let (days, from, to) = (reader.text_or_texts("days"), reader.text("from"), reader.text("to"));
+    let limit = RawLimit { place, days, from, to, rate: reader.text("rate") };
+    reader.finish();
+    limit
 }
 
 fn read_root(problems: &Problems<'_>, table: Placed<&DeTable<'_>>) -> RawRoot {

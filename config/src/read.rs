@@ -117,6 +117,16 @@ impl<'a, 'i> Reader<'a, 'i> {
         (!texts.is_empty() || list.value.is_empty()).then(|| list.with(texts))
     }
 
+    /// The text of `key` as a list of one, or its list of texts.
+    pub(crate) fn text_or_texts(&self, key: &str) -> Option<Placed<Vec<Placed<String>>>> {
+        let value = self.value(key)?;
+        match (value.value.as_str(), value.value.as_array()) {
+            (Some(text), _) => Some(value.with(vec![value.with(text.to_owned())])),
+            (None, Some(_)) => self.texts(key),
+            (None, None) => self.wrong_type(&value, "text in quotes or a list of texts", key),
+        }
+    }
+
     /// The list of tables of `key`; elements of another type are problems and left out.
     pub(crate) fn tables(&self, key: &str) -> Option<Placed<Vec<Placed<&'a DeTable<'i>>>>> {
         let list = self.list(key)?;
@@ -207,7 +217,9 @@ impl<'a, 'i> Reader<'a, 'i> {
     fn with_name(&self, text: &str) -> String {
         for kind in ["sets.", "peers."] {
             if let Some(rest) = self.key.strip_prefix(kind) {
-                let name = rest.split_once(".roots[").map_or(rest, |(name, _)| name);
+                let inner = [".roots[", ".limits["].iter().find_map(|inner| rest.split_once(inner));
+                let name = inner.map_or(rest, |(name, _)| name);
+                let name = name.strip_suffix(".points").unwrap_or(name);
                 return text.replace(&format!("{kind}NAME"), &format!("{kind}{name}"));
             }
         }

@@ -1,5 +1,7 @@
 //! From settings as written to settings as meant. Every fault is reported; a faulty part is left out and the rest is still checked.
 
+mod following;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -7,7 +9,10 @@ use std::str::FromStr;
 use standin_common::id::{NameError, NodeName, SetName};
 
 use crate::address::{self, Address, DEFAULT_PORT};
-use crate::model::{Compression, Effect, MaxOrphans, Node, Orphans, Peer, Root, Rule, Set, Settings, WordError};
+use crate::model::{
+    Acknowledge, Capture, Compression, Effect, MaxOrphans, Node, OnDisconnect, Orphans, Peer, Reconnect, Root, Rule, Set,
+    Settings, WordError,
+};
 use crate::overlap::{self, Claim, Use};
 use crate::pattern;
 use crate::place::{Place, PlaceError};
@@ -24,6 +29,9 @@ const DEFAULT_MAX_ORPHANS: MaxOrphans = MaxOrphans::Share(25);
 
 /// A journal must at least hold a few of the largest frames.
 const MIN_JOURNAL_LIMIT_BYTES: u64 = 1 << 20;
+const DEFAULT_QUEUE_LIMIT_BYTES: u64 = 256 << 20;
+/// Less would only ever remember places.
+const MIN_QUEUE_LIMIT_BYTES: u64 = 1 << 20;
 /// Slower than this, not even keep-alives and listings would get through.
 const MIN_LIMIT_BYTES_PER_SECOND: u64 = 1000;
 /// Most roots of a set; each has directories open on both nodes.
@@ -140,17 +148,27 @@ impl Resolver<'_> {
         let roots = self.roots(raw, source.as_ref(), standby.as_ref());
         let limit = raw.limit.as_ref();
         let limit = limit.and_then(|written| self.amount(written, "limit", parse_rate, MIN_LIMIT_BYTES_PER_SECOND, print_rate));
-        let journal = raw.journal_limit.as_ref();
-        let journal = journal.and_then(|w| self.amount(w, "journal_limit", parse_size, MIN_JOURNAL_LIMIT_BYTES, print_size));
+        let journal =
+            self.size(raw.journal_limit.as_ref(), "journal_limit", MIN_JOURNAL_LIMIT_BYTES, DEFAULT_JOURNAL_LIMIT_BYTES);
+        let queue = self.size(raw.queue_limit.as_ref(), "queue_limit", MIN_QUEUE_LIMIT_BYTES, DEFAULT_QUEUE_LIMIT_BYTES);
+        let (limits, points) = (self.limits(&raw.limits), self.points(&raw.points));
         let set = Set {
             name: name?,
             source: source?,
             standby: standby?,
+            capture: self.word(raw.capture.as_ref(), "capture", Capture::WORDS, Capture::Scan),
+            acknowledge: self.word(raw.acknowledge.as_ref(), "acknowledge", Acknowledge::WORDS, Acknowledge::Local),
+            on_disconnect: self.word(raw.on_disconnect.as_ref(), "on_disconnect", OnDisconnect::WORDS, OnDisconnect::Continue),
+            reconnect: self.word(raw.reconnect.as_ref(), "reconnect", Reconnect::WORDS, Reconnect::Automatic),
+            points,
+            rescan_ms: self.rescan(raw.rescan.as_ref()),
+            queue_limit_bytes: queue,
             orphans: self.word(raw.orphans.as_ref(), "orphans", Orphans::WORDS, Orphans::Remove),
             max_orphans: self.max_orphans(raw.max_orphans.as_ref()),
             history_points: self.whole(raw.history_points.as_ref(), "history_points", 0..=1000, DEFAULT_HISTORY_POINTS),
-            journal_limit_bytes: journal.unwrap_or(DEFAULT_JOURNAL_LIMIT_BYTES),
+            journal_limit_bytes: journal,
             limit_bytes_per_second: limit,
+            limits,
             compression: self.word(raw.compression.as_ref(), "compression", Compression::WORDS, Compression::Auto),
             lanes: self.whole(raw.lanes.as_ref(), "lanes", 1..=16, DEFAULT_LANES),
             passes: self.whole(raw.passes.as_ref(), "passes", 1..=10, DEFAULT_PASSES),
@@ -348,6 +366,10 @@ impl Resolver<'_> {
         };
         self.problems.add(written.at, &written.key, wrong, instead);
         None
+    }
+
+    fn size(&self, written: Option<&Placed<String>>, key: &str, least: u64, usual: u64) -> u64 {
+        written.and_then(|written| self.amount(written, key, parse_size, least, print_size)).unwrap_or(usual)
     }
 
     fn max_orphans(&self, written: Option<&Placed<Scalar>>) -> MaxOrphans {

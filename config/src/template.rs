@@ -38,6 +38,12 @@ state_dir = @STATE_DIR@
 # [sets.mail]
 # source = "alpha"            # the node with the files
 # standby = "beta"            # the node that gets them
+# capture = "watch"           # changes are replicated as they come; scan (the usual): only when a mirror is ordered
+# acknowledge = "local"       # what whoever waits for the standby waits for: local (nothing), received or durable there
+# on_disconnect = "continue"  # while the standby is away they go on and are told so; or block: they wait
+# reconnect = "automatic"     # or manual: after a loss of the link a person says 'standin mirror resume'
+# rescan = "6 h"              # how often everything is compared although nothing was noticed, or off
+# queue_limit = "256 MiB"     # most that is kept of changes not yet at the standby; then only their places
 # orphans = "remove"          # what only the standby has: remove, report or keep
 # max_orphans = "25%"         # if more than this share (or number) would go, all of them stay, and the mirror says so
 # history_points = 3          # recovery points kept beside the newest
@@ -46,6 +52,16 @@ state_dir = @STATE_DIR@
 # compression = "auto"        # auto, off or always
 # lanes = 4                   # files sent at the same time, 1 to 16
 # passes = 3                  # how often to try for a moment in which nothing changed, 1 to 10
+#
+# [sets.mail.points]          # recovery points made by themselves, where changes are watched
+# interval = "15 min"         # at most so long after the one before, or off
+# quiet = "5 s"               # after so long without a change, or off
+#
+# [[sets.mail.limits]]        # another limit at certain times; the last that holds counts
+# days = "mon-fri"            # or ["sat", "sun"]; leave it out for every day
+# from = "08:00"              # local time of the source
+# to = "18:00"                # an earlier time than from is that of the next day
+# rate = "2 MB/s"             # or unlimited, or pause: nothing is sent
 #
 # [[sets.mail.roots]]
 # path = "/srv/mail"               # on the source: a directory, a block device or an image file
@@ -86,6 +102,8 @@ mod tests {
             .collect();
         let settings = Settings::parse(&uncommented.join("\n"), "standin.toml").unwrap();
         assert_eq!((settings.peers.len(), settings.sets.len()), (1, 1));
-        assert_eq!(settings.sets.values().next().unwrap().roots[0].rules.len(), 3);
+        let set = settings.sets.values().next().unwrap();
+        assert_eq!((set.roots[0].rules.len(), set.limits.len(), set.points.interval_ms), (3, 1, Some(900_000)));
+        assert_eq!(settings.notes(), Vec::<String>::new());
     }
 }

@@ -1,4 +1,4 @@
-//! Sizes, rates and percentages as people write them.
+//! Sizes, rates, spans of time and percentages as people write them.
 //!
 //! Units are matched exactly, since `Mb` and `MB` differ by eight; a unit that differs in case only is named in the message.
 //! `k`, `M`, `G`, `T` are powers of 1000, `Ki`, `Mi`, `Gi`, `Ti` powers of 1024 (IEC 80000-13).
@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::problem::quote;
 
-/// Why a text is not a size, a rate or a percentage. Shown with what to write instead, where that can be told.
+/// Why a text is not a size, a rate, a span of time or a percentage. Shown with what to write instead, where that can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitError {
     /// No number at the start.
@@ -28,7 +28,7 @@ pub enum UnitError {
         /// What was probably meant, if that can be told.
         instead: Vec<String>,
     },
-    /// More than 64 bits of bytes, or decimals that are not up to nine digits.
+    /// More than 64 bits of bytes or milliseconds, or decimals that are not up to nine digits.
     TooLarge(String),
     /// Not a whole percentage, or above 100 %.
     Percentage(String),
@@ -98,6 +98,22 @@ const RATE_UNITS: [Unit; 13] = [
     ("bit/s", 1),
 ];
 
+/// In milliseconds.
+const SPAN_UNITS: [Unit; 5] = [("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// Other ways in which people write [`SPAN_UNITS`], without the plural's `s`.
+const SPAN_WORDS: [(&str, &str); 9] = [
+    ("msec", "ms"),
+    ("millisecond", "ms"),
+    ("sec", "s"),
+    ("second", "s"),
+    ("m", "min"),
+    ("minute", "min"),
+    ("hr", "h"),
+    ("hour", "h"),
+    ("day", "d"),
+];
+
 /// How many of [`RATE_UNITS`] are bytes, the ones printed.
 const BYTE_RATE_UNITS: usize = 9;
 
@@ -112,6 +128,11 @@ pub fn parse_size(text: &str) -> Result<u64, UnitError> {
 /// Reads a rate such as `50 MB/s` or `100 Mbit/s`, in bytes per second; parts of a byte are dropped.
 pub fn parse_rate(text: &str) -> Result<u64, UnitError> {
     parse(text, &RATE_UNITS, "MB/s", 8)
+}
+
+/// Reads a span of time such as `15 min`, `5s` or `1.5 h`, in milliseconds; parts of one are dropped. A day has 24 hours.
+pub fn parse_span(text: &str) -> Result<u64, UnitError> {
+    parse(text, &SPAN_UNITS, "s", 1)
 }
 
 /// Reads a whole percentage such as `25%`, at most 100.
@@ -130,6 +151,11 @@ pub fn print_size(bytes: u64) -> String {
 /// `bytes_per_second` exactly, in the unit that gives the shortest number: `50 MB/s`.
 pub fn print_rate(bytes_per_second: u64) -> String {
     print(u128::from(bytes_per_second) * 8, &RATE_UNITS[..BYTE_RATE_UNITS])
+}
+
+/// `milliseconds` exactly, in the unit that gives the shortest number: `15 min`, `1500 ms`.
+pub fn print_span(milliseconds: u64) -> String {
+    print(u128::from(milliseconds), &SPAN_UNITS)
 }
 
 fn parse(text: &str, units: &[Unit], usual: &str, divisor: u128) -> Result<u64, UnitError> {
@@ -159,8 +185,22 @@ fn scaled(number: &str, unit: u64) -> Option<u128> {
     Some(whole + part)
 }
 
-/// A unit in another case, or without its `B`, `iB` or `/s`, leads to those that can be meant: `mb/s` to `MB/s` and `Mbit/s`.
 fn unknown_unit(number: &str, unit: &str, units: &[Unit]) -> UnitError {
+    let meant = if units == SPAN_UNITS { meant_spans(unit) } else { meant_amounts(unit, units) };
+    let instead = meant.iter().map(|name| format!("{number} {name}")).collect();
+    let known: Vec<_> = units.iter().map(|(name, _)| *name).collect();
+    UnitError::UnknownUnit { unit: unit.to_owned(), known: known.join(", "), instead }
+}
+
+fn meant_spans(unit: &str) -> Vec<&'static str> {
+    let lower = unit.to_lowercase();
+    let word = lower.strip_suffix('s').filter(|word| !word.is_empty()).unwrap_or(&lower);
+    let names = SPAN_UNITS.iter().map(|(name, _)| (*name, *name));
+    names.chain(SPAN_WORDS).find(|(written, _)| *written == word || *written == lower).map(|(_, name)| name).into_iter().collect()
+}
+
+/// A unit in another case, or without its `B`, `iB` or `/s`, leads to those that can be meant: `mb/s` to `MB/s` and `Mbit/s`.
+fn meant_amounts(unit: &str, units: &[Unit]) -> Vec<&'static str> {
     let bits = units.iter().any(|(name, _)| name.contains("bit"));
     let letters = |name: &str| {
         let name = name.to_lowercase().replace("/sec", "/s").replace("ps", "/s");
@@ -172,12 +212,10 @@ fn unknown_unit(number: &str, unit: &str, units: &[Unit]) -> UnitError {
         let endings = ["", "/s", "b", "ib", "b/s", "ib/s"];
         endings.iter().any(|ending| name.strip_suffix(ending) == Some(&wanted))
     };
-    let instead = match wanted.as_str() {
+    match wanted.as_str() {
         "" | "/s" => Vec::new(),
-        _ => units.iter().filter(|(name, _)| close(name)).map(|(name, _)| format!("{number} {name}")).collect(),
-    };
-    let known: Vec<_> = units.iter().map(|(name, _)| *name).collect();
-    UnitError::UnknownUnit { unit: unit.to_owned(), known: known.join(", "), instead }
+        _ => units.iter().map(|(name, _)| *name).filter(|name| close(name)).collect(),
+    }
 }
 
 fn print(amount: u128, units: &[Unit]) -> String {
@@ -222,6 +260,24 @@ mod tests {
     }
 
     #[test]
+    fn spans_as_people_write_them() {
+        for (text, ms) in
+            [("15 min", 900_000), ("5s", 5000), ("6 h", 21_600_000), ("1.5 h", 5_400_000), ("250 ms", 250), ("2d", 172_800_000)]
+        {
+            assert_eq!(parse_span(text), Ok(ms), "{text}");
+        }
+        assert_eq!((print_span(900_000), print_span(5500), print_span(0)), ("15 min".into(), "5500 ms".into(), "0 ms".into()));
+        let message = |text: &str| parse_span(text).unwrap_err().to_string();
+        assert_eq!(message("15"), r#""15" has no unit; write "15 s""#);
+        assert_eq!(message("15m"), r#""m" is not a unit here; write "15 min""#);
+        assert_eq!(message("15 Minutes"), r#""Minutes" is not a unit here; write "15 min""#);
+        assert_eq!(message("2 hrs"), r#""hrs" is not a unit here; write "2 h""#);
+        assert_eq!(message("5 S"), r#""S" is not a unit here; write "5 s""#);
+        assert_eq!(message("1 month"), r#""month" is not one of the units ms, s, min, h, d"#);
+        assert!(message("99999999999999 d").contains("too large"));
+    }
+
+    #[test]
     fn messages_say_what_to_write() {
         let message = |text: &str| parse_size(text).unwrap_err().to_string();
         assert_eq!(message("16"), r#""16" has no unit; write "16 GiB""#);
@@ -249,6 +305,7 @@ mod tests {
             let bytes = bytes >> shift;
             prop_assert_eq!(parse_size(&print_size(bytes)), Ok(bytes));
             prop_assert_eq!(parse_rate(&print_rate(bytes)), Ok(bytes));
+            prop_assert_eq!(parse_span(&print_span(bytes)), Ok(bytes));
         }
 
         #[test]
@@ -259,7 +316,7 @@ mod tests {
 
         #[test]
         fn no_text_panics(text in any::<String>()) {
-            let _ = (parse_size(&text), parse_rate(&text), parse_percentage(&text));
+            let _ = (parse_size(&text), parse_rate(&text), parse_span(&text), parse_percentage(&text));
         }
     }
 }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use standin_common::id::NodeName;
-use standin_config::{LoadError, MaxOrphans, Role, Settings, template};
+use standin_config::{
+    Acknowledge, Capture, LoadError, LocalTime, MaxOrphans, OnDisconnect, Rate, Reconnect, Role, Settings, template,
+};
 
 fn samples(directory: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(directory);
@@ -74,6 +76,10 @@ fn defaults_are_filled_in() {
     assert_eq!((set.orphans.as_str(), set.compression.as_str()), ("remove", "auto"));
     assert_eq!((set.max_orphans, set.history_points, set.lanes, set.passes), (MaxOrphans::Share(25), 3, 4, 3));
     assert_eq!((set.journal_limit_bytes, set.limit_bytes_per_second), (16 << 30, None));
+    assert_eq!((set.capture, set.acknowledge), (Capture::Scan, Acknowledge::Local));
+    assert_eq!((set.on_disconnect, set.reconnect), (OnDisconnect::Continue, Reconnect::Automatic));
+    assert_eq!((set.points.interval_ms, set.points.quiet_ms, set.rescan_ms), (Some(900_000), Some(5000), Some(21_600_000)));
+    assert_eq!((set.queue_limit_bytes, set.limits.len()), (256 << 20, 0));
     let node = |name: &str| name.parse::<NodeName>().unwrap();
     assert_eq!(set.role(&node("alpha")), Some(Role::Source));
     assert_eq!(set.role(&node("beta")), Some(Role::Standby));
@@ -122,6 +128,38 @@ fn a_block_device_goes_to_an_image_file() {
 }
 
 #[test]
+fn a_thin_line_has_its_timetable() {
+    let settings = sample("thin-line.toml");
+    let set = settings.sets.values().next().unwrap();
+    assert_eq!((set.capture, set.reconnect, set.rescan_ms), (Capture::Watch, Reconnect::Manual, None));
+    assert_eq!((set.points.interval_ms, set.points.quiet_ms, set.queue_limit_bytes), (Some(14_400_000), None, 2 << 30));
+    let rows: Vec<_> = set.limits.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        rows,
+        [
+            r#"{ days = ["mon", "tue", "wed", "thu", "fri"], from = "08:00", to = "18:00", rate = "250 kB/s" }"#,
+            r#"{ days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], from = "22:00", to = "05:30", rate = "unlimited" }"#,
+            r#"{ days = ["wed", "sun"], from = "02:00", to = "03:00", rate = "pause" }"#,
+        ]
+    );
+    let table = set.timetable();
+    let at = |day, hour: u32| LocalTime::new(day, hour * 60);
+    assert_eq!(table.rate_at(at(0, 12)), Rate::Limit(250_000));
+    assert_eq!(table.rate_at(at(5, 12)), Rate::Limit(1_000_000));
+    assert_eq!((table.rate_at(at(2, 1)), table.rate_at(at(2, 2))), (Rate::Unlimited, Rate::Pause));
+}
+
+#[test]
+fn what_has_no_effect_is_a_note() {
+    let text = fs::read_to_string(samples("").into_iter().find(|path| path.ends_with("thin-line.toml")).unwrap()).unwrap();
+    let notes = |from: &str, to: &str| Settings::parse(&text.replace(from, to), "standin.toml").unwrap().notes();
+    let [scan] = &notes("capture = \"watch\"", "acknowledge = \"durable\"")[..] else { panic!("not one note") };
+    assert!(scan.starts_with("sets.mail.acknowledge is \"durable\", but with capture = \"scan\""), "{scan}");
+    let [block] = &notes("limit = \"1 MB/s\"", "on_disconnect = \"block\"")[..] else { panic!("not one note") };
+    assert!(block.starts_with("sets.mail.on_disconnect is \"block\", but"), "{block}");
+}
+
+#[test]
 fn a_set_for_other_nodes_is_a_note_not_a_problem() {
     let text = fs::read_to_string(samples("").into_iter().find(|path| path.ends_with("pair.toml")).unwrap()).unwrap();
     let settings = Settings::parse(&text.replace("name = \"alpha\"", "name = \"alhpa\""), "standin.toml").unwrap();
@@ -138,6 +176,8 @@ fn differences_name_each_setting_that_differs() {
     assert_eq!(here.differences(here), []);
     let mut there = here.clone();
     there.limit_bytes_per_second = None;
+    there.points.quiet_ms = None;
+    there.limits = sample("thin-line.toml").sets.into_values().next().unwrap().limits.split_off(2);
     there.journal_limit_bytes = 1 << 30;
     there.roots[0].rules[1].recurse = false;
     there.roots.truncate(1);
@@ -145,12 +185,14 @@ fn differences_name_each_setting_that_differs() {
     assert_eq!(
         rows,
         [
+            "points.quiet: 10 s | off",
             "journal_limit: 16 GiB | 1 GiB",
             "limit: 80 MB/s | (none)",
             "roots[0].rules[1]: { exclude = \"**/tmp\", recurse = true } | { exclude = \"**/tmp\" }",
             "roots[1].path: /var/spool/postfix | (none)",
             "roots[1].target: /var/spool/postfix | (none)",
             "roots[1].rules[0]: { exclude = \"{pid,private,public,dev}\", recurse = true } | (none)",
+            "limits[0]: (none) | { days = [\"wed\", \"sun\"], from = \"02:00\", to = \"03:00\", rate = \"pause\" }",
         ]
     );
     assert_eq!(there.differences(here).len(), rows.len());
