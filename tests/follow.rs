@@ -76,7 +76,10 @@ fn a_standby_that_was_away_gets_only_what_changed() {
     point(&pair);
     pair.beta.kill();
     let before = status(&pair)["followed"]["sent_bytes"].as_u64().unwrap();
-    shell(&pair.source, "echo more >> d/1; rm d/2; mkdir away; echo away > away/file; dd if=/dev/urandom of=big bs=4096 count=5 seek=100 conv=notrunc status=none");
+    shell(
+        &pair.source,
+        "echo more >> d/1; rm d/2; mkdir away; echo away > away/file; dd if=/dev/urandom of=big bs=4096 count=5 seek=100 conv=notrunc status=none",
+    );
     wait_until("it is noticed", PATIENCE, || status(&pair)["lag"]["changes"].as_u64() > Some(3));
     pair.beta.start();
     point(&pair);
@@ -161,7 +164,10 @@ fn a_root_that_is_emptied_at_once_is_asked_about() {
 
 #[test]
 fn consistent_points_of_a_database_that_is_written_to_are_whole() {
-    let pair = following("history_points = 50", "sqlite3 db 'pragma journal_mode=wal; create table mail(n integer primary key, body text)' > /dev/null");
+    let pair = following(
+        "history_points = 50",
+        "sqlite3 db 'pragma journal_mode=wal; create table mail(n integer primary key, body text)' > /dev/null",
+    );
     let writer = std::process::Command::new("bash")
         .args(["-c", "for n in {1..400}; do sqlite3 db \"pragma busy_timeout=5000; insert into mail values($n, hex(randomblob(2000)))\" > /dev/null || exit 1; done"])
         .current_dir(&pair.source)

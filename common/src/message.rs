@@ -169,7 +169,7 @@ pub struct MirrorOpening {
 }
 
 /// A place in the walk over all roots of a set.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// The root.
     pub root: RootIndex,

@@ -293,7 +293,8 @@ impl SourceSet {
         let mut state = self.lock();
         match &state.kept.following {
             None => {
-                let text = self.advice("the set is not followed, so that nothing tells what changed", "mirror start", "mirror stop");
+                let text =
+                    self.advice("the set is not followed, so that nothing tells what changed", "mirror start", "mirror stop");
                 return Err(failed(FailedKind::Refused, text));
             }
             Some(following) if following.paused => {

@@ -9,10 +9,12 @@
 mod dirty;
 mod kept;
 mod links;
+mod names;
 mod notice;
 pub mod watch;
 
 pub use dirty::{Dirty, Taken};
 pub use kept::Damaged;
 pub use links::Links;
+pub use names::LinkedNames;
 pub use notice::{Method, Noticed, Waker, Watcher};

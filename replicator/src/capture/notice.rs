@@ -78,5 +78,5 @@ pub trait Watcher: Send {
 
     /// Gives everything that the kernel has queued so far, without waiting: every change whose system call returned before this was called
     /// is given now, or was before. So when nothing is given, nothing changed since the last time.
-    fn drain(&mut self, each: &mut dyn FnMut(Noticed)) -> io::Result<()>;
+    fn drain(&self, each: &mut dyn FnMut(Noticed)) -> io::Result<()>;
 }

@@ -11,8 +11,8 @@ use standin_common::id::MirrorId;
 use standin_common::link::quic::Connection;
 use standin_common::message::{Comparison, MirrorOpening, Refusal};
 use standin_common::scope::Reason;
-use standin_replicator::capture::dirty::Taken;
 use standin_replicator::capture::watch::Watch;
+use standin_replicator::capture::{LinkedNames, Taken};
 use standin_replicator::journal::Point;
 use standin_replicator::scopes::Scopes;
 use standin_replicator::source::pass::{PassError, Passed};
@@ -31,6 +31,7 @@ const FLAWED: Duration = Duration::from_secs(60);
 /// What the thread of a source knows of the set that it follows.
 pub(super) struct Follow {
     watch: Option<Arc<Watch>>,
+    names: LinkedNames,
     /// The mirrors and rounds one of which made the point that the standby is at; none if that is not known.
     base: Vec<MirrorId>,
     /// The round that was cut off.
@@ -66,6 +67,7 @@ impl Follow {
         let now = Instant::now();
         Self {
             watch: None,
+            names: LinkedNames::default(),
             base: Vec::new(),
             cut: None,
             unwatched: job.map(Job::pass_id),
@@ -93,12 +95,15 @@ impl Follow {
 
     /// From now on this watch notices what changes; what the one before noticed is not forgotten.
     fn watch_by(&mut self, watch: Arc<Watch>) {
-        if let Some(before) = self.watch.replace(watch.clone()) {
+        let before = self.watch.replace(watch.clone()).map(|before| {
             before.stop();
-            watch.put_back(before.take());
-        }
-        if let Some(cut) = self.cut.take() {
-            watch.put_back(cut.taken);
+            // What it cannot tell any more, the pass that comes finds.
+            before.take_all().map_or_else(|_| before.take(), |(taken, _)| taken)
+        });
+        for taken in before.into_iter().chain(self.cut.take().map(|cut| cut.taken)) {
+            if taken.whole.is_none() {
+                watch.put_back(taken);
+            }
         }
     }
 
@@ -130,11 +135,17 @@ impl Follow {
     }
 
     fn moment(&self, watch: &Watch, asked: Option<Instant>) -> Moment {
-        let (oldest, newest) = watch.ages();
+        let (oldest, newest) = watch.times();
         // What a cut round took waits, too.
         let oldest = self.cut.as_ref().and_then(|cut| cut.taken.oldest).or(oldest);
         Moment { oldest, newest, ended: self.ended, took: self.took, kept: self.kept, is_kept: self.is_kept, asked }
     }
+}
+
+/// Whether a round that ended so is made again as it was.
+fn goes_on(error: &PassError) -> bool {
+    use Refusal::{Busy, Failed};
+    matches!(error, PassError::Stopped | PassError::Link(_) | PassError::Lane(_) | PassError::Refused(Busy | Failed(_)))
 }
 
 impl SourceSet {
@@ -151,7 +162,8 @@ impl SourceSet {
         let watch = match Watch::open(&roots, self.rules.clone()) {
             Ok(watch) => Arc::new(watch),
             Err(error) => {
-                let text = format!("the roots cannot be watched: {error}; the mirror goes on, what changes after it does not follow");
+                let text =
+                    format!("the roots cannot be watched: {error}; the mirror goes on, what changes after it does not follow");
                 return drop(self.hold(failed(FailedKind::Failed, text)));
             }
         };
@@ -181,7 +193,7 @@ impl SourceSet {
         let now = Instant::now();
         let due = follow.whole_due.is_some_and(|due| due <= now);
         let watch = match &follow.watch {
-            Some(watch) if !follow.base.is_empty() && !due && !watch.lost() => watch.clone(),
+            Some(watch) if !follow.base.is_empty() && !due && watch.lost().is_none() => watch.clone(),
             _ => return self.order_whole(follow),
         };
         let moment = follow.moment(&watch, asked.since);
@@ -196,16 +208,18 @@ impl SourceSet {
     }
 
     fn rhythm(&self) -> Rhythm {
-        Rhythm { interval: self.set.points.interval, quiet: self.set.points.quiet }
+        let span = |millis: Option<u64>| millis.map(Duration::from_millis);
+        Rhythm { interval: span(self.set.points.interval_ms), quiet: span(self.set.points.quiet_ms) }
     }
 
     /// A mirror over everything comes next.
     fn order_whole(&self, follow: &mut Follow) -> Outcome {
         let why = match &follow.watch {
-            None => "nothing was watched until now",
-            Some(watch) if watch.lost() => "notices were lost",
-            Some(_) if follow.base.is_empty() => "the replica is not at the point that is known here",
-            Some(_) => "it is time to look at everything again",
+            None => "nothing was watched until now".to_owned(),
+            Some(watch) => watch.lost().unwrap_or_else(|| {
+                let due = !follow.base.is_empty();
+                if due { "it is time for it" } else { "the replica is not at the point that is known here" }.to_owned()
+            }),
         };
         tracing::info!(why, "everything is compared");
         follow.base.clear();
@@ -229,20 +243,20 @@ impl SourceSet {
                 Err(_) => return self.order_whole(follow),
             },
         };
-        if round.taken.whole {
+        if round.taken.whole.is_some() {
             watch.put_back(round.taken);
             return self.order_whole(follow);
         }
         let began = Instant::now();
-        match self.run_round(connection, &follow.base, again, &round, watch, moment) {
+        match self.run_round(connection, follow, again, &round, watch, moment) {
             Ok(passed) => self.round_passed(follow, round, watch, passed, began.elapsed()),
             Err(error) => {
                 let end = self.round_failed(connection, &error);
-                if matches!(error, PassError::Refused(Refusal::OtherBase)) {
+                if goes_on(&error) {
+                    follow.cut = Some(round);
+                } else {
                     watch.put_back(round.taken);
                     follow.base.clear();
-                } else {
-                    follow.cut = Some(round);
                 }
                 end
             }
@@ -252,17 +266,18 @@ impl SourceSet {
     fn run_round(
         &self,
         connection: &Connection,
-        base: &[MirrorId],
+        follow: &mut Follow,
         again: bool,
         round: &Round,
         watch: &Watch,
         moment: &Moment,
     ) -> Result<Passed, PassError> {
         let (volumes, _) = self.open_roots(false).map_err(|error| PassError::Unsafe(error.to_string()))?;
-        let scopes = Scopes::by_root(round.taken.scopes.iter().cloned()).map_err(|error| PassError::Unsafe(error.to_string()))?;
+        let scopes = follow.names.expand(&volumes, &self.rules, round.taken.scopes.clone()).and_then(Scopes::by_root);
+        let scopes = scopes.map_err(|error| PassError::Unsafe(error.to_string()))?;
         let ordered = self.lock().kept.following.as_ref().map(|following| following.ordered).ok_or(PassError::Stopped)?;
         let running = self.running(round.mirror, ordered.limit_bytes_per_second, connection);
-        let mut base = base.to_vec();
+        let mut base = follow.base.clone();
         // If only the answer to its end was lost, the replica is there already.
         base.extend(again.then_some(round.mirror));
         let opening = MirrorOpening {
@@ -320,7 +335,7 @@ impl SourceSet {
     fn round_failed(&self, connection: &Connection, error: &PassError) -> Outcome {
         match error {
             PassError::Stopped | PassError::Refused(Refusal::OtherBase) => Outcome::Ended,
-            PassError::Link(_) | PassError::Lane(_) | PassError::Refused(Refusal::Busy | Refusal::Failed(_)) => {
+            error if goes_on(error) => {
                 if connection.is_closed() {
                     self.disconnect(connection);
                 }

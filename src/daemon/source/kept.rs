@@ -83,6 +83,7 @@ impl Job {
     pub(super) fn next_pass(&self, found: &JoinSummary, orphans_left: u64) -> Self {
         let before = JoinSummary {
             standby_objects: found.standby_objects,
+            standby_bytes: found.standby_bytes,
             orphans: self.before.orphans + found.orphans.saturating_sub(orphans_left),
             wanted_files: self.before.wanted_files + found.wanted_files,
             wanted_bytes: self.before.wanted_bytes + found.wanted_bytes,
@@ -116,7 +117,9 @@ impl KeptFile {
         disk::create_private_dir(directory).map_err(|error| error.to_string())?;
         let file = Self(directory.join(FILE));
         let kept = match disk::read_optional(&file.0).map_err(|error| error.to_string())? {
-            None => Kept { format: FORMAT, generation: Generation(1), job: None, following: None, roots: Vec::new(), point: None },
+            None => {
+                Kept { format: FORMAT, generation: Generation(1), job: None, following: None, roots: Vec::new(), point: None }
+            }
             Some(text) => serde_json::from_slice::<Kept>(&text)
                 .map_err(|error| error.to_string())
                 .and_then(|kept| if kept.format == FORMAT { Ok(kept) } else { Err(format!("its format is {}", kept.format)) })

@@ -286,7 +286,7 @@ impl SourceSet {
                 false => consistent || job.pass >= u32::from(self.set.passes) || flawed || never_proven,
             };
             if let Some(point) = passed.point.as_ref().filter(|_| covered) {
-                follow.mirrored(point, began.elapsed(), flawed, self.set.rescan);
+                follow.mirrored(point, began.elapsed(), flawed, self.set.rescan_ms.map(Duration::from_millis));
             }
             follow.watched_now();
             let left = passed.point.as_ref().map_or(0, |point| point.orphans);

@@ -1,0 +1,104 @@
+//! The peer: lsyncd, which starts rsync for what inotify tells it. Its delay is the least that it takes, and it is told of writes to open files,
+//! which it is not by default.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::follower::{Follower, Place};
+use crate::support::{PATIENCE, wait_until};
+
+pub(crate) struct Lsyncd {
+    source: PathBuf,
+    copy: PathBuf,
+    config: PathBuf,
+    port: u16,
+    lsyncd: Child,
+    rsync: Option<Child>,
+}
+
+impl Lsyncd {
+    /// Follows a source; returns when the copy has what is there.
+    pub(crate) fn start(place: &Place) -> Self {
+        let work = place.work();
+        let copy = work.join("lsyncd-copy");
+        fs::create_dir(&copy).unwrap();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let config = work.join("rsyncd.conf");
+        let module = format!("use chroot = no\nuid = root\ngid = root\n[copy]\nread only = no\npath = {}\n", copy.display());
+        fs::write(&config, module).unwrap();
+        let settings = format!(
+            "settings {{ nodaemon = true, inotifyMode = \"CloseWrite or Modify\" }}\n\
+             sync {{ default.rsync, source = {:?}, target = \"rsync://127.0.0.1:{port}/copy/\", delay = 0, rsync = {{ archive = true }} }}\n",
+            place.source
+        );
+        let path = work.join("lsyncd.lua");
+        fs::write(&path, settings).unwrap();
+        let rsync = Some(server(&config, port, work));
+        let mut command = Command::new("lsyncd");
+        command.arg(&path);
+        let lsyncd = spawn(command, &work.join("lsyncd.log"));
+        let started = Self { source: place.source.clone(), copy, config, port, lsyncd, rsync };
+        started.wait();
+        started
+    }
+
+    /// Waits until a file that is made now is in the copy.
+    fn wait(&self) {
+        let name = format!("reached-{:x}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos());
+        fs::write(self.source.join(&name), "").unwrap();
+        wait_until("the copy has it", PATIENCE * 10, || self.copy.join(&name).exists());
+    }
+}
+
+fn server(config: &Path, port: u16, work: &Path) -> Child {
+    let mut command = Command::new("rsync");
+    command.args(["--daemon", "--no-detach", "--address", "127.0.0.1", "--port", &port.to_string(), "--config"]).arg(config);
+    let child = spawn(command, &work.join("rsyncd.log"));
+    wait_until("rsync listens", PATIENCE, || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+    child
+}
+
+fn spawn(mut command: Command, log: &Path) -> Child {
+    let log = File::create(log).unwrap();
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+fn end(mut child: Child) {
+    // It may have ended by itself; then there is nothing to kill.
+    drop(child.kill());
+    drop(child.wait());
+}
+
+impl Follower for Lsyncd {
+    fn name(&self) -> &'static str {
+        "lsyncd 2.2 with rsync, delay 0"
+    }
+
+    fn copy(&self) -> &Path {
+        &self.copy
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        [self.lsyncd.id()].into_iter().chain(self.rsync.as_ref().map(Child::id)).collect()
+    }
+
+    fn cut(&mut self) {
+        self.rsync.take().into_iter().for_each(end);
+    }
+
+    fn catch_up(&mut self) {
+        self.rsync = Some(server(&self.config, self.port, self.config.parent().unwrap()));
+        self.wait();
+    }
+}
+
+impl Drop for Lsyncd {
+    fn drop(&mut self) {
+        drop(self.lsyncd.kill());
+        drop(self.lsyncd.wait());
+        self.rsync.take().into_iter().for_each(end);
+    }
+}
