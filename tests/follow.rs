@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
+use std::process::{Child, Command};
 
 use serde_json::{Value, json};
 
@@ -35,6 +36,23 @@ fn status(pair: &Pair) -> Value {
 
 fn count(log: &str, what: &str) -> usize {
     log.matches(what).count()
+}
+
+/// A program that writes; it ends when this is dropped.
+struct Writer(Child);
+
+impl Writer {
+    fn is_running(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to kill.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 const SOME: &str = "mkdir -p d/e; for i in {1..50}; do head -c 20000 /dev/urandom > d/$i; done; head -c 5000000 /dev/urandom > large; ln large d/linked";
@@ -168,12 +186,12 @@ fn consistent_points_of_a_database_that_is_written_to_are_whole() {
         "history_points = 50",
         "sqlite3 db 'pragma journal_mode=wal; create table mail(n integer primary key, body text)' > /dev/null",
     );
-    let writer = std::process::Command::new("bash")
+    let writer = Command::new("bash")
         .args(["-c", "for n in {1..400}; do sqlite3 db \"pragma busy_timeout=5000; insert into mail values($n, hex(randomblob(2000)))\" > /dev/null || exit 1; done"])
         .current_dir(&pair.source)
         .spawn()
         .unwrap();
-    let mut writer = support::Killed::new(writer);
+    let mut writer = Writer(writer);
     let mut checked = 0;
     while writer.is_running() {
         let made = point(&pair);

@@ -4,6 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Ticks a second in which Linux tells programs of processor time, whatever it counts in.
+const USER_HZ: u64 = 100;
+
 /// Something that makes a copy follow a source.
 pub(crate) trait Follower {
     /// As the table names it.
@@ -41,14 +44,13 @@ impl Place {
 
 /// Processor time that processes used so far, with that of their children which ended.
 pub(crate) fn cpu_time(processes: &[u32]) -> Duration {
-    let ticks = rustix::param::clock_ticks_per_second();
     let used = |pid: &u32| -> Option<u64> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // Fields 14 to 17 of proc(5): utime, stime, cutime, cstime.
         stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(4).map(|field| field.parse::<u64>().ok()).sum()
     };
     let total: u64 = processes.iter().filter_map(used).sum();
-    Duration::from_millis(total * 1000 / ticks)
+    Duration::from_millis(total * 1000 / USER_HZ)
 }
 
 /// Memory that processes have now, in MiB.
