@@ -6,22 +6,22 @@ mod run;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use standin_common::id::MirrorId;
 use standin_common::link::CloseCode;
 use standin_common::link::quic::{Connection, Deadline};
 use standin_common::message::{Comparison, OrphanLimit, OrphanPolicy, Purpose};
-use standin_config::{MaxOrphans, Orphans, Role, Set};
+use standin_config::{LocalTime, MaxOrphans, Orphans, Rate, Role, Set};
 use standin_replicator::report::{MirrorReport, PeerReport, SetReport, SetState, Wire};
 use standin_replicator::rules::Rules;
 use standin_replicator::source::meter::Meter;
 use standin_replicator::source::pace::Pace;
 
 use self::kept::{Job, Kept, KeptFile, Ordered};
-use super::path_report;
 use super::peer::Context;
+use super::{clock, path_report};
 use crate::control::{Failed, FailedKind, MirrorOrder};
 
 /// How long a standby that does not let go of a mirror that ended is waited for.
@@ -31,7 +31,7 @@ const MOST_ENDED: usize = 16;
 
 /// See the module.
 pub(super) struct SourceSet {
-    pub(super) set: Set,
+    set: RwLock<Arc<Set>>,
     rules: Vec<Rules>,
     context: Arc<Context>,
     file: KeptFile,
@@ -71,6 +71,8 @@ struct Running {
     wire_before: Wire,
     /// What the connection had carried when it was taken into use.
     wire_start: Wire,
+    /// The rate that was ordered for it; without one, that of the timetable holds.
+    limit_bytes_per_second: Option<u64>,
     active: bool,
 }
 
@@ -98,7 +100,13 @@ impl SourceSet {
             ended: VecDeque::new(),
             stopping: false,
         };
+        let set = RwLock::new(Arc::new(set));
         Ok(Self { set, rules, context, file, directory: directory.to_owned(), state: Mutex::new(state), changed: Condvar::new() })
+    }
+
+    /// The settings that it runs with now. Name, ends and roots never change while it runs.
+    pub(super) fn set(&self) -> Arc<Set> {
+        self.set.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -134,8 +142,8 @@ impl SourceSet {
         if order.dry_run {
             return self.compare(mirror, Purpose::DryRun, comparison).map(|()| (mirror, true));
         }
-        let max_orphans = order.max_orphans.unwrap_or(self.set.max_orphans);
-        let orphans = order.orphans.unwrap_or(match self.set.orphans {
+        let max_orphans = order.max_orphans.unwrap_or(self.set().max_orphans);
+        let orphans = order.orphans.unwrap_or(match self.set().orphans {
             Orphans::Remove => OrphanPolicy::Remove,
             Orphans::Report => OrphanPolicy::Report,
             Orphans::Keep => OrphanPolicy::Keep,
@@ -147,7 +155,7 @@ impl SourceSet {
                 MaxOrphans::Share(share) => OrphanLimit::Percent(share),
                 MaxOrphans::Count(count) => OrphanLimit::Count(count),
             },
-            limit_bytes_per_second: order.limit_bytes_per_second.or(self.set.limit_bytes_per_second),
+            limit_bytes_per_second: order.limit_bytes_per_second,
             emptied_is_meant: order.max_orphans == Some(MaxOrphans::Share(100)) || orphans != OrphanPolicy::Remove,
         };
         self.try_keep(|kept| match &kept.job {
@@ -166,7 +174,7 @@ impl SourceSet {
     }
 
     fn advice(&self, what: &str, go_on: &str, end: &str) -> String {
-        let name = &self.set.name;
+        let name = &self.set().name;
         format!("{what}: `standin {go_on} {name}` goes on with it, `standin {end} {name}` ends it")
     }
 
@@ -219,6 +227,25 @@ impl SourceSet {
         Ok(())
     }
 
+    /// Goes on with other settings, of which only what may change live is another.
+    pub(super) fn reconfigure(&self, set: Set) {
+        *self.set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
+        self.tick(clock::local_time());
+        self.changed.notify_all();
+    }
+
+    /// Lets what runs go as fast as the timetable says for this time.
+    pub(super) fn tick(&self, now: LocalTime) {
+        let running = self.lock().running.clone();
+        if let Some(running) = running {
+            running.pace.set_rate(self.rate(running.limit_bytes_per_second, now));
+        }
+    }
+
+    fn rate(&self, ordered: Option<u64>, now: LocalTime) -> Rate {
+        ordered.map_or_else(|| self.set().timetable().rate_at(now), Rate::Limit)
+    }
+
     fn stop_running(&self) {
         let running = self.lock().running.clone();
         if let Some(running) = running {
@@ -268,7 +295,7 @@ impl SourceSet {
             return Some(Err(failed(FailedKind::Failed, "the daemon stops; the mirror goes on when it starts again")));
         }
         if state.kept.job.as_ref().is_some_and(|job| job.mirror == mirror && job.paused) && state.running.is_none() {
-            let resume = format!("`standin mirror resume {}` goes on where it was", self.set.name);
+            let resume = format!("`standin mirror resume {}` goes on where it was", self.set().name);
             let text = match &state.trouble {
                 Some(why) if why.ends_with(&resume) => format!("the mirror is paused: {why}"),
                 Some(why) => format!("the mirror is paused: {why}; {resume}"),
@@ -299,7 +326,7 @@ impl SourceSet {
         };
         let mirror = state.running.as_ref().map(|running| running.meter.progress(running.wire(connection)));
         SetReport {
-            set: self.set.name.clone(),
+            set: self.set().name.clone(),
             role: Role::Source,
             generation: state.kept.generation,
             state: doing,
@@ -308,7 +335,7 @@ impl SourceSet {
             lag: None,
             mirror,
             last_mirror: state.last_mirror.clone(),
-            peer: PeerReport { node: self.set.standby.clone(), path: connection.map(path_report) },
+            peer: PeerReport { node: self.set().standby.clone(), path: connection.map(path_report) },
         }
     }
 }

@@ -21,7 +21,7 @@ use standin_replicator::volume::Volume;
 use super::kept::{Job, Ordered};
 use super::{Compare, Running, SourceSet, carried, failed};
 use crate::control::{Failed, FailedKind};
-use crate::daemon::peer;
+use crate::daemon::{clock, peer};
 
 /// Pauses between attempts to reach the standby.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -49,7 +49,7 @@ impl SourceSet {
     /// Runs until [`SourceSet::shut_down`].
     pub(in crate::daemon) fn run(&self) {
         let generation = self.lock().kept.generation;
-        let span = tracing::info_span!("set", set = %self.set.name, peer = %self.set.standby, %generation);
+        let span = tracing::info_span!("set", set = %self.set().name, peer = %self.set().standby, %generation);
         let _entered = span.enter();
         let mut pause = FIRST_PAUSE;
         loop {
@@ -111,14 +111,15 @@ impl SourceSet {
         if let Some(connection) = self.connection() {
             return Ok(connection);
         }
-        let connection = self.context.dial(&self.set.standby).map_err(|error| error.to_string())?;
+        let connection = self.context.dial(&self.set().standby).map_err(|error| error.to_string())?;
         tracing::info!(remote = %connection.path().remote, "connected");
-        let asked = peer::ask_of_set(&connection, &self.set.name).map_err(|error| error.to_string())?;
+        let asked = peer::ask_of_set(&connection, &self.set().name).map_err(|error| error.to_string())?;
         let mut state = self.lock();
         state.trouble = match asked {
             SetAnswer::Unknown => Some(format!(
                 "{} has no set {} with this node in its settings: write the same lines on both nodes",
-                self.set.standby, self.set.name
+                self.set().standby,
+                self.set().name
             )),
             SetAnswer::Known { .. } => None,
         };
@@ -142,7 +143,7 @@ impl SourceSet {
         let before = self.lock().kept.roots.clone();
         let mut volumes = Vec::new();
         let mut remembered = Vec::new();
-        for (index, (root, rules)) in self.set.roots.iter().zip(&self.rules).enumerate() {
+        for (index, (root, rules)) in self.set().roots.iter().zip(&self.rules).enumerate() {
             remembered.push(safety::look_at(&root.path, rules, before.get(index), emptied_is_meant)?);
             let opened = OsVolume::open_source(&root.path);
             volumes.push(opened.map_err(|source| UnsafeRoot::Unreadable { path: root.path.clone(), source })?);
@@ -157,9 +158,10 @@ impl SourceSet {
         let running = Running {
             mirror,
             meter: before.as_ref().map_or_else(|| Arc::new(Meter::default()), |before| before.meter.clone()),
-            pace: Arc::new(Pace::new(limit, self.set.compression)),
+            pace: Arc::new(Pace::new(self.rate(limit, clock::local_time()), self.set().compression)),
             wire_before: before.map_or_else(Wire::default, |before| before.wire_before),
             wire_start: carried(connection),
+            limit_bytes_per_second: limit,
             active: true,
         };
         state.running = Some(running.clone());
@@ -176,10 +178,10 @@ impl SourceSet {
 
     fn opening(&self, mirror: MirrorId, volumes: &[OsVolume]) -> MirrorOpening {
         MirrorOpening {
-            set: self.set.name.clone(),
+            set: self.set().name.clone(),
             generation: self.lock().kept.generation,
             mirror,
-            definition: definition::digest(&self.set),
+            definition: definition::digest(&self.set()),
             roots: volumes.iter().map(Volume::kind).collect(),
             purpose: Purpose::Mirror,
             comparison: Comparison::Difference,
@@ -198,7 +200,7 @@ impl SourceSet {
         opening: MirrorOpening,
         hashes: Option<&HashLists>,
     ) -> Result<Passed, PassError> {
-        let (pace, meter, lanes) = (&running.pace, &running.meter, usize::from(self.set.lanes));
+        let (pace, meter, lanes) = (&running.pace, &running.meter, usize::from(self.set().lanes));
         let stopping = || self.cut_off();
         let pass = Pass { volumes, rules: &self.rules, opening, lanes, pace, meter, hashes, stopping: &stopping };
         let passed = pass.run(connection);
@@ -233,7 +235,7 @@ impl SourceSet {
             };
             let consistent = passed.point.as_ref().is_some_and(|point| point.consistent);
             let last =
-                consistent || job.pass >= u32::from(self.set.passes) || running.meter.flaws.load(Relaxed) > 0 || never_proven;
+                consistent || job.pass >= u32::from(self.set().passes) || running.meter.flaws.load(Relaxed) > 0 || never_proven;
             let left = passed.point.as_ref().map_or(0, |point| point.orphans);
             let next = job.next_pass(&passed.summary, left);
             let kept = self.keep(|kept| {
@@ -284,7 +286,7 @@ impl SourceSet {
                 if let Err(error) = paused {
                     return self.give_up(job.mirror, error);
                 }
-                let name = &self.set.name;
+                let name = &self.set().name;
                 let why = format!("{error}; then `standin mirror resume {name}` goes on where it was");
                 tracing::error!("{why}");
                 self.settle(job.mirror, Some(why));
@@ -331,7 +333,7 @@ impl SourceSet {
             Ok(opened) => opened,
             Err(error) => return self.give_up(compare.mirror, failed(FailedKind::Refused, error.to_string())),
         };
-        let running = self.running(compare.mirror, self.set.limit_bytes_per_second, connection);
+        let running = self.running(compare.mirror, None, connection);
         let opening =
             MirrorOpening { purpose: compare.purpose, comparison: compare.comparison, ..self.opening(compare.mirror, &volumes) };
         let hashes = (compare.purpose == Purpose::Verify).then(|| self.hash_lists()).flatten();
@@ -362,7 +364,8 @@ impl SourceSet {
     }
 
     fn hash_lists(&self) -> Option<HashLists> {
-        let roots: Vec<_> = self.set.roots.iter().map(|root| root.path.as_path()).collect();
+        let set = self.set();
+        let roots: Vec<_> = set.roots.iter().map(|root| root.path.as_path()).collect();
         listed(HashLists::create(&self.directory, &roots))
     }
 
