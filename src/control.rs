@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use standin_common::disk::DiskError;
 use standin_common::id::{NodeName, PointNumber, SetName};
 use standin_common::message::{Comparison, OrphanPolicy};
-use standin_config::{Difference, MaxOrphans};
+use standin_config::{Difference, MaxOrphans, Reload};
 use standin_replicator::journal::Point;
 use standin_replicator::report::{MirrorReport, SetReport};
 
@@ -60,6 +60,8 @@ pub(crate) enum Request {
     Stop { set: SetName },
     /// Compares both sides, writing nothing; answered by [`Answer::Mirrored`]. [`Reply::Progress`] comes before.
     Verify { set: SetName },
+    /// Reads the settings again; answered by [`Answer::Reloaded`].
+    Reload,
     /// Compares the set's settings with the peer's; answered by [`Answer::Compared`].
     CheckSet { set: SetName },
     /// Waits for a node that pairs; [`Reply::Confirm`] asks, the client's next line is `true` or `false`; answered by [`Answer::Paired`].
@@ -131,6 +133,8 @@ pub(crate) enum Answer {
     Started { new: bool },
     /// How it ended.
     Mirrored(MirrorReport),
+    /// What was taken over, and what waits for a restart.
+    Reloaded(Reload),
     /// The differences, none if the settings of the set are the same.
     Compared { peer: NodeName, differences: Vec<Difference> },
     /// The node that was paired.

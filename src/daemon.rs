@@ -9,6 +9,7 @@
 //!
 //! Shutdown goes the way of the data: sources end, then the link, then the control socket.
 
+mod clock;
 mod handler;
 mod pairing;
 mod peer;
@@ -17,18 +18,18 @@ mod source;
 mod standby;
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
 use serde::{Deserialize, Serialize};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use standin_common::disk;
 use standin_common::id::{PointNumber, SetName};
 use standin_common::link::CloseCode;
 use standin_common::link::quic::Connection;
-use standin_config::{Role, Settings};
+use standin_config::{Difference, LoadError, Reload, Role, Settings};
 use standin_replicator::journal::Point;
 use standin_replicator::report::{PathReport, SetReport};
 use standin_replicator::rules::Rules;
@@ -42,6 +43,8 @@ use crate::control::server::Server;
 /// Everything that runs.
 struct Daemon {
     context: Arc<Context>,
+    /// The settings file; held while it is read again, so that nobody else does.
+    file: Mutex<PathBuf>,
     pairing: PairingDesk,
     sources: BTreeMap<SetName, Arc<SourceSet>>,
     standbys: BTreeMap<SetName, StandbySet>,
@@ -62,10 +65,10 @@ pub(crate) fn run(settings: Settings, config: &Path) -> Result<(), String> {
     let state_dir = settings.node.state_dir.clone();
     // First of all, so that a second daemon touches nothing.
     let listener = crate::control::listen(&state_dir).map_err(|error| error.to_string())?;
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("cannot wait for signals: {error}"))?;
-    let daemon = Arc::new(Daemon::open(settings)?);
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let daemon = Arc::new(Daemon::open(settings, config)?);
     let listening = daemon.context.endpoint.local_addrs().map_err(|error| error.to_string())?;
-    tracing::info!(node = %daemon.context.settings.node.name, ?listening, settings = %config.display(), "standin runs");
+    tracing::info!(node = %daemon.context.settings().node.name, ?listening, settings = %config.display(), "standin runs");
     let mut threads = Vec::new();
     let mut start = |name: &str, run: Box<dyn FnOnce() + Send>| -> Result<(), String> {
         let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
@@ -78,10 +81,19 @@ pub(crate) fn run(settings: Settings, config: &Path) -> Result<(), String> {
         let source = source.clone();
         start("source", Box::new(move || source.run()))?;
     }
+    let (end, ends) = mpsc::channel();
+    let ticking = daemon.clone();
+    start("clock", Box::new(move || clock::run(&ends, |now| ticking.sources.values().for_each(|source| source.tick(now)))))?;
     let control = Server::start(listener, Arc::new(handler::Requests(daemon.clone()))).map_err(|error| error.to_string())?;
-    if let Some(signal) = signals.forever().next() {
-        tracing::info!(signal, "ending");
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            tracing::info!(signal, "ending");
+            break;
+        }
+        // What came of it is in the log.
+        let _ = daemon.reload();
     }
+    drop(end);
     daemon.sources.values().for_each(|source| source.shut_down());
     daemon.context.endpoint.close(CloseCode::STOPPING, "the node stops");
     for thread in threads {
@@ -94,13 +106,14 @@ pub(crate) fn run(settings: Settings, config: &Path) -> Result<(), String> {
 }
 
 impl Daemon {
-    fn open(settings: Settings) -> Result<Self, String> {
+    fn open(settings: Settings, config: &Path) -> Result<Self, String> {
         let context = Arc::new(Context::open(settings)?);
         let (mut sources, mut standbys) = (BTreeMap::new(), BTreeMap::new());
-        for (name, set) in &context.settings.sets {
-            let directory = context.settings.node.state_dir.join("sets").join(name.as_str());
+        let settings = context.settings();
+        for (name, set) in &settings.sets {
+            let directory = settings.node.state_dir.join("sets").join(name.as_str());
             let rules = Rules::of(set).map_err(|error| format!("set {name}: {error}"))?;
-            match set.role(&context.settings.node.name) {
+            match set.role(&settings.node.name) {
                 Some(Role::Source) => {
                     sources.insert(name.clone(), Arc::new(SourceSet::open(set.clone(), rules, context.clone(), &directory)?));
                 }
@@ -111,7 +124,31 @@ impl Daemon {
                 None => {}
             }
         }
-        Ok(Self { context, pairing: PairingDesk::default(), sources, standbys })
+        let file = Mutex::new(config.to_owned());
+        Ok(Self { context, file, pairing: PairingDesk::default(), sources, standbys })
+    }
+
+    /// Reads the settings again and takes over what may change live. If they are wrong, nothing changes.
+    fn reload(&self) -> Result<Reload, LoadError> {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = Settings::load(&file).inspect_err(|error| tracing::error!("the settings stay as they were: {error}"))?;
+        let (settings, reload) = self.context.settings().reload(&written);
+        for (name, set) in &settings.sets {
+            if let Some(source) = self.sources.get(name) {
+                source.reconfigure(set.clone());
+            }
+            if let Some(standby) = self.standbys.get(name) {
+                standby.reconfigure(set.clone());
+            }
+        }
+        self.context.replace_settings(settings);
+        for Difference { key, here, there } in &reload.applied {
+            tracing::info!("{key} is {there} now, and was {here}");
+        }
+        for Difference { key, here, there } in &reload.restart {
+            tracing::warn!("{key} stays {here} until the daemon is restarted; the settings say {there}");
+        }
+        Ok(reload)
     }
 
     /// How a set stands here.

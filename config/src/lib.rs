@@ -13,6 +13,7 @@ mod place;
 mod problem;
 mod raw;
 mod read;
+mod reload;
 mod resolve;
 mod syntax;
 mod template;
@@ -28,5 +29,6 @@ pub use model::{
 };
 pub use pattern::compile_pattern;
 pub use problem::Problem;
+pub use reload::Reload;
 pub use template::template;
 pub use timetable::{Change, Hours, LocalTime, Rate, Timetable};

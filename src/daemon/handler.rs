@@ -6,7 +6,7 @@ use std::time::Duration;
 use standin_common::id::{MirrorId, PointNumber, SetName};
 use standin_common::link::quic::Connection;
 use standin_common::message::SetAnswer;
-use standin_config::Set;
+use standin_config::{LoadError, Set};
 use standin_replicator::standby::replica::ReplicaError;
 
 use super::peer::PeerError;
@@ -56,6 +56,10 @@ impl Handler for Requests {
                 let mirror = source.verify()?;
                 self.wait(source, mirror, client)
             }
+            Request::Reload => {
+                let refused = |error: LoadError| failed(FailedKind::Usage, format!("nothing was changed: {error}"));
+                self.0.reload().map(Answer::Reloaded).map_err(refused)
+            }
             Request::CheckSet { set } => self.check_set(&set),
             Request::AcceptPairing { timeout_seconds } => self.accept_pairing(timeout_seconds, client),
         }
@@ -63,9 +67,10 @@ impl Handler for Requests {
 }
 
 impl Requests {
-    fn set(&self, name: &SetName) -> Result<&Set, Failed> {
-        let sets = &self.0.context.settings.sets;
-        sets.get(name).ok_or_else(|| {
+    fn set(&self, name: &SetName) -> Result<Set, Failed> {
+        let settings = self.0.context.settings();
+        let sets = &settings.sets;
+        sets.get(name).cloned().ok_or_else(|| {
             let known: Vec<_> = sets.keys().map(SetName::to_string).collect();
             let known = if known.is_empty() { "there are none".to_owned() } else { format!("there are {}", known.join(", ")) };
             failed(FailedKind::Usage, format!("there is no set {name} in the settings that the daemon runs with; {known}"))
@@ -82,11 +87,11 @@ impl Requests {
 
     fn status(&self, set: Option<SetName>) -> Result<Answer, Failed> {
         let names: Vec<_> = match set {
-            Some(name) => vec![self.set(&name)?.name.clone()],
-            None => self.0.context.settings.sets.keys().cloned().collect(),
+            Some(name) => vec![self.set(&name)?.name],
+            None => self.0.context.settings().sets.keys().cloned().collect(),
         };
         let sets = names.iter().filter_map(|name| self.0.report(name)).collect();
-        Ok(Answer::Status { node: self.0.context.settings.node.name.clone(), sets })
+        Ok(Answer::Status { node: self.0.context.settings().node.name.clone(), sets })
     }
 
     fn points(&self, name: &SetName) -> Result<Answer, Failed> {
@@ -130,8 +135,8 @@ impl Requests {
     /// What the other node says of a set.
     fn ask_peer(&self, name: &SetName) -> Result<(Set, PeerStatus), Failed> {
         let set = self.set(name)?;
-        let here = &self.0.context.settings.node.name;
-        let other = set.peer_of(here).ok_or_else(|| failed(FailedKind::Usage, format!("this node has no part in {name}")))?;
+        let here = self.0.context.settings().node.name.clone();
+        let other = set.peer_of(&here).ok_or_else(|| failed(FailedKind::Usage, format!("this node has no part in {name}")))?;
         let open = self.0.sources.get(name).and_then(|source| source.connection());
         let connection: Connection = match open {
             Some(connection) => connection,
@@ -154,7 +159,7 @@ impl Requests {
     fn check_set(&self, name: &SetName) -> Result<Answer, Failed> {
         let here = self.set(name)?;
         let (there, _) = self.ask_peer(name)?;
-        let peer = here.peer_of(&self.0.context.settings.node.name).cloned().unwrap_or_else(|| here.standby.clone());
+        let peer = here.peer_of(&self.0.context.settings().node.name).cloned().unwrap_or_else(|| here.standby.clone());
         Ok(Answer::Compared { peer, differences: here.differences(&there) })
     }
 

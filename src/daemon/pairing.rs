@@ -77,7 +77,7 @@ fn first_paired(
 ) -> Option<(Connection, Paired)> {
     while Instant::now() < deadline && !is_gone() {
         let Ok(connection) = arrivals.recv_timeout(LOOK) else { continue };
-        match pair_accept(&connection, &context.settings.node.name, confirm) {
+        match pair_accept(&connection, &context.settings().node.name, confirm) {
             Err(error @ (PairError::Link(_) | PairError::Protocol)) => tracing::warn!(%error, "a node came, but did not pair"),
             paired => return Some((connection, paired)),
         }

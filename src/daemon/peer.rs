@@ -1,7 +1,7 @@
 //! Reaching a peer, and being reached: the connection and who is at its other end.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -19,7 +19,7 @@ const ANSWER: Duration = Duration::from_secs(15);
 
 /// What every part of the daemon may need.
 pub(super) struct Context {
-    pub(super) settings: Settings,
+    settings: RwLock<Arc<Settings>>,
     pub(super) trust: Trust,
     pub(super) gate: Arc<Gate>,
     pub(super) endpoint: Endpoint,
@@ -53,11 +53,21 @@ impl Context {
             listen.extend(address.resolve().map_err(|error| format!("cannot look up the listening address {address}: {error}"))?);
         }
         let endpoint = Endpoint::bind(&listen, identity, gate.clone()).map_err(|error| error.to_string())?;
-        Ok(Self { settings, trust, gate, endpoint })
+        Ok(Self { settings: RwLock::new(Arc::new(settings)), trust, gate, endpoint })
+    }
+
+    /// The settings that the daemon runs with now.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Goes on with other settings.
+    pub(super) fn replace_settings(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
     pub(super) fn hello(&self) -> Hello {
-        Hello { protocol: PROTOCOL, program: env!("CARGO_PKG_VERSION").to_owned(), node: self.settings.node.name.clone() }
+        Hello { protocol: PROTOCOL, program: env!("CARGO_PKG_VERSION").to_owned(), node: self.settings().node.name.clone() }
     }
 
     /// Dials a peer and makes sure that both sides speak the same.
@@ -83,7 +93,8 @@ impl Context {
     /// Every address that the peer's names lead to now; a name that leads nowhere is logged.
     fn addresses(&self, peer: &NodeName) -> Vec<SocketAddr> {
         let mut found = Vec::new();
-        for address in self.settings.peers.get(peer).map_or(&[][..], |peer| &peer.addresses) {
+        let settings = self.settings();
+        for address in settings.peers.get(peer).map_or(&[][..], |peer| &peer.addresses) {
             match address.resolve() {
                 Ok(addresses) => found.extend(addresses),
                 Err(why) => tracing::warn!(%peer, %address, %why, "cannot look up an address"),

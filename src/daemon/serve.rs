@@ -116,7 +116,7 @@ impl Served {
 
     /// What the peer may know of a set: everything, if it has a part in it.
     fn of_set(&self, name: &SetName) -> SetAnswer {
-        let settings = &self.daemon.context.settings;
+        let settings = self.daemon.context.settings();
         let Some(set) = settings.sets.get(name).filter(|set| set.role(&self.peer).is_some()) else {
             return SetAnswer::Unknown;
         };
@@ -132,7 +132,7 @@ impl Served {
     }
 
     fn mirror(&self, opening: MirrorOpening, mut talk: Talk) -> Result<(), LinkError> {
-        let standby = self.daemon.standbys.get(&opening.set).filter(|standby| standby.set.source == self.peer);
+        let standby = self.daemon.standbys.get(&opening.set).filter(|standby| standby.set().source == self.peer);
         let Some(standby) = standby else {
             talk.0.send(&MirrorAnswer::Refused(Refusal::NotYourSet), &[])?;
             return talk.0.finish();

@@ -7,7 +7,7 @@ mod run;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use standin_common::id::{MirrorId, PointNumber};
@@ -15,7 +15,7 @@ use standin_common::link::CloseCode;
 use standin_common::link::quic::{Connection, Deadline};
 use standin_common::message::{Comparison, OrphanLimit, OrphanPolicy, Purpose};
 use standin_common::scope::Reason;
-use standin_config::{Capture, MaxOrphans, Orphans, Role, Set};
+use standin_config::{Capture, LocalTime, MaxOrphans, Orphans, Rate, Role, Set};
 use standin_replicator::capture::watch::Watch;
 use standin_replicator::journal::Point;
 use standin_replicator::report::{MirrorReport, PeerReport, SetReport, SetState, Wire};
@@ -24,8 +24,8 @@ use standin_replicator::source::meter::Meter;
 use standin_replicator::source::pace::Pace;
 
 use self::kept::{Following, Job, Kept, KeptFile, Ordered};
-use super::path_report;
 use super::peer::Context;
+use super::{clock, path_report};
 use crate::control::{Failed, FailedKind, MirrorOrder};
 
 /// How long a standby that does not let go of a mirror that ended is waited for.
@@ -35,7 +35,7 @@ const MOST_ENDED: usize = 16;
 
 /// See the module.
 pub(super) struct SourceSet {
-    pub(super) set: Set,
+    set: RwLock<Arc<Set>>,
     rules: Vec<Rules>,
     context: Arc<Context>,
     file: KeptFile,
@@ -99,6 +99,8 @@ struct Running {
     wire_before: Wire,
     /// What the connection had carried when it was taken into use.
     wire_start: Wire,
+    /// The rate that was ordered for it; without one, that of the timetable holds.
+    limit_bytes_per_second: Option<u64>,
     active: bool,
 }
 
@@ -144,7 +146,13 @@ impl SourceSet {
             watch: None,
             stopping: false,
         };
+        let set = RwLock::new(Arc::new(set));
         Ok(Self { set, rules, context, file, directory: directory.to_owned(), state: Mutex::new(state), changed: Condvar::new() })
+    }
+
+    /// The settings that it runs with now. Name, ends and roots never change while it runs.
+    pub(super) fn set(&self) -> Arc<Set> {
+        self.set.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -180,8 +188,8 @@ impl SourceSet {
         if order.dry_run {
             return self.compare(mirror, Purpose::DryRun, comparison).map(|()| (mirror, true));
         }
-        let max_orphans = order.max_orphans.unwrap_or(self.set.max_orphans);
-        let orphans = order.orphans.unwrap_or(match self.set.orphans {
+        let max_orphans = order.max_orphans.unwrap_or(self.set().max_orphans);
+        let orphans = order.orphans.unwrap_or(match self.set().orphans {
             Orphans::Remove => OrphanPolicy::Remove,
             Orphans::Report => OrphanPolicy::Report,
             Orphans::Keep => OrphanPolicy::Keep,
@@ -193,10 +201,10 @@ impl SourceSet {
                 MaxOrphans::Share(share) => OrphanLimit::Percent(share),
                 MaxOrphans::Count(count) => OrphanLimit::Count(count),
             },
-            limit_bytes_per_second: order.limit_bytes_per_second.or(self.set.limit_bytes_per_second),
+            limit_bytes_per_second: order.limit_bytes_per_second,
             emptied_is_meant: order.max_orphans == Some(MaxOrphans::Share(100)) || orphans != OrphanPolicy::Remove,
         };
-        let follows = self.set.capture == Capture::Watch;
+        let follows = self.set().capture == Capture::Watch;
         self.try_keep(|kept| match &kept.job {
             None => {
                 kept.job = Some(Job::new(mirror, ordered));
@@ -214,7 +222,7 @@ impl SourceSet {
     }
 
     fn advice(&self, what: &str, go_on: &str, end: &str) -> String {
-        let name = &self.set.name;
+        let name = &self.set().name;
         format!("{what}: `standin {go_on} {name}` goes on with it, `standin {end} {name}` ends it")
     }
 
@@ -268,6 +276,25 @@ impl SourceSet {
             self.end(mirror, Err(failed(FailedKind::Failed, "the mirror was stopped; the newest recovery point stays")));
         }
         Ok(())
+    }
+
+    /// Goes on with other settings, of which only what may change live is another.
+    pub(super) fn reconfigure(&self, set: Set) {
+        *self.set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
+        self.tick(clock::local_time());
+        self.changed.notify_all();
+    }
+
+    /// Lets what runs go as fast as the timetable says for this time.
+    pub(super) fn tick(&self, now: LocalTime) {
+        let running = self.lock().running.clone();
+        if let Some(running) = running {
+            running.pace.set_rate(self.rate(running.limit_bytes_per_second, now));
+        }
+    }
+
+    fn rate(&self, ordered: Option<u64>, now: LocalTime) -> Rate {
+        ordered.map_or_else(|| self.set().timetable().rate_at(now), Rate::Limit)
     }
 
     fn stop_running(&self) {
@@ -361,7 +388,7 @@ impl SourceSet {
             return Some(Err(failed(FailedKind::Failed, "the daemon stops; the mirror goes on when it starts again")));
         }
         if state.kept.job.as_ref().is_some_and(|job| job.mirror == mirror && job.paused) && state.running.is_none() {
-            let resume = format!("`standin mirror resume {}` goes on where it was", self.set.name);
+            let resume = format!("`standin mirror resume {}` goes on where it was", self.set().name);
             let text = match &state.trouble {
                 Some(why) if why.ends_with(&resume) => format!("the mirror is paused: {why}"),
                 Some(why) => format!("the mirror is paused: {why}; {resume}"),
@@ -392,7 +419,7 @@ impl SourceSet {
         };
         let mirror = state.running.as_ref().map(|running| running.meter.progress(running.wire(connection)));
         SetReport {
-            set: self.set.name.clone(),
+            set: self.set().name.clone(),
             role: Role::Source,
             generation: state.kept.generation,
             state: doing,
@@ -401,7 +428,7 @@ impl SourceSet {
             lag: None,
             mirror,
             last_mirror: state.last_mirror.clone(),
-            peer: PeerReport { node: self.set.standby.clone(), path: connection.map(path_report) },
+            peer: PeerReport { node: self.set().standby.clone(), path: connection.map(path_report) },
         }
     }
 }

@@ -3,7 +3,7 @@
 mod targets;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use standin_common::id::PointNumber;
@@ -39,7 +39,7 @@ type OsReplica = Replica<OsVolume, DirectoryStore>;
 
 /// See the module.
 pub(super) struct StandbySet {
-    pub(super) set: Set,
+    set: RwLock<Arc<Set>>,
     rules: Vec<Rules>,
     directory: PathBuf,
     state: Mutex<State>,
@@ -113,14 +113,20 @@ fn check_kind(target: &Path, volume: &OsVolume, source: RootKind) -> Result<(), 
 impl StandbySet {
     /// Opens the replica if there is one, which finishes what a crash interrupted.
     pub(super) fn open(set: Set, rules: Vec<Rules>, directory: PathBuf) -> Self {
+        let set = RwLock::new(Arc::new(set));
         let standby = Self { set, rules, directory, state: Mutex::default(), changed: Condvar::new() };
         if let Err(error) = standby.replica(None)
             && !matches!(error, StandbyError::Nothing)
         {
-            tracing::error!(set = %standby.set.name, "{error}");
+            tracing::error!(set = %standby.set().name, "{error}");
             standby.lock().trouble = Some(error.to_string());
         }
         standby
+    }
+
+    /// The settings that it runs with now. Name, ends and roots never change while it runs.
+    pub(super) fn set(&self) -> Arc<Set> {
+        self.set.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -131,7 +137,8 @@ impl StandbySet {
     pub(super) fn replica(&self, kinds: Option<&[RootKind]>) -> Result<Arc<OsReplica>, StandbyError> {
         let mut state = self.lock();
         if let Some(replica) = &state.replica {
-            let roots = self.set.roots.iter().zip(replica.volumes()).zip(kinds.unwrap_or_default());
+            let set = self.set();
+            let roots = set.roots.iter().zip(replica.volumes()).zip(kinds.unwrap_or_default());
             roots.into_iter().try_for_each(|((root, volume), kind)| check_kind(&root.target, volume, *kind))?;
             return Ok(replica.clone());
         }
@@ -142,20 +149,20 @@ impl StandbySet {
             return Err(StandbyError::Nothing);
         }
         let mut volumes = Vec::new();
-        for (index, root) in self.set.roots.iter().enumerate() {
+        for (index, root) in self.set().roots.iter().enumerate() {
             let target = remembered.as_ref().and_then(|targets| targets.get(index));
             volumes.push(self.open_target(&root.target, index, kinds.and_then(|kinds| kinds.get(index).copied()), target)?);
         }
-        let replica = Arc::new(Replica::load(volumes, store, usize::from(self.set.history_points))?);
+        let replica = Arc::new(Replica::load(volumes, store, usize::from(self.set().history_points))?);
         // After the state: a crash in between leaves an empty state, with which the first mirror begins again.
-        if remembered.is_none_or(|targets| targets.len() < self.set.roots.len()) {
-            targets::write(&self.directory, &self.set.roots)?;
+        if remembered.is_none_or(|targets| targets.len() < self.set().roots.len()) {
+            targets::write(&self.directory, &self.set().roots)?;
         }
         // It is known all the same where it stands, and tried again when it is needed.
         let settled = replica.settle_if_due().map_err(ReceiveError::from);
         state.trouble = settled.err().map(|error| error.explained());
         if let Some(trouble) = &state.trouble {
-            tracing::error!(set = %self.set.name, "{trouble}");
+            tracing::error!(set = %self.set().name, "{trouble}");
         }
         state.replica = Some(replica.clone());
         Ok(replica)
@@ -170,7 +177,7 @@ impl StandbySet {
             (Some(_), None) => Err(lost("replica/state")),
             (None, Some(state)) if state.phase != Phase::Empty => Err(lost(targets::FILE)),
             (None, _) => Ok(()),
-            (Some(targets), Some(_)) => targets::check(targets, &self.set.roots, &self.directory),
+            (Some(targets), Some(_)) => targets::check(targets, &self.set().roots, &self.directory),
         }
     }
 
@@ -206,6 +213,14 @@ impl StandbySet {
         self.lock().connection = Some(connection.clone());
     }
 
+    /// Goes on with other settings, of which only what may change live is another.
+    pub(super) fn reconfigure(&self, set: Set) {
+        if let Some(replica) = &self.lock().replica {
+            replica.set_keep_points(usize::from(set.history_points));
+        }
+        *self.set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
+    }
+
     /// Receives one pass of a mirror, to its end, on a thread of its own: it is confined, and of no use for anything else afterwards.
     pub(super) fn receive(
         &self,
@@ -214,7 +229,7 @@ impl StandbySet {
         (mut send, receive): Talk,
         lanes: &Arrivals,
     ) -> Result<(), LinkError> {
-        if opening.definition != definition::digest(&self.set) || opening.roots.len() != self.set.roots.len() {
+        if opening.definition != definition::digest(&self.set()) || opening.roots.len() != self.set().roots.len() {
             send.send(&MirrorAnswer::Refused(Refusal::OtherDefinition), &[])?;
             return send.finish();
         }
@@ -238,7 +253,7 @@ impl StandbySet {
             let cut = connection.close_after(LET_GO, CloseCode::PROTOCOL, "the mirror failed, and its streams were not ended");
             *deadline.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
         };
-        let limit = self.set.journal_limit_bytes;
+        let limit = self.set().journal_limit_bytes;
         let ended = match opening.purpose {
             Purpose::Mirror => session::receive(&replica, &self.rules, opening, limit, (send, receive), lanes, &stopping),
             Purpose::DryRun | Purpose::Verify => {
@@ -265,7 +280,8 @@ impl StandbySet {
     /// From here on this thread and those that it starts reach the roots and the state of this set, and nothing else.
     fn confine(&self) {
         static WARNING: Once = Once::new();
-        let roots = self.set.roots.iter().map(|root| root.target.as_path());
+        let set = self.set();
+        let roots = set.roots.iter().map(|root| root.target.as_path());
         if let Err(error) = confine(roots.chain([self.directory.as_path()])) {
             WARNING.call_once(|| tracing::warn!(%error, "this kernel cannot confine the receiving threads to the roots"));
         }
@@ -323,7 +339,7 @@ impl StandbySet {
         };
         let path = state.connection.as_ref().filter(|connection| !connection.is_closed()).map(path_report);
         SetReport {
-            set: self.set.name.clone(),
+            set: self.set().name.clone(),
             role: Role::Standby,
             generation: replica.as_ref().map(|replica| replica.generation).unwrap_or_default(),
             state: doing,
@@ -332,7 +348,7 @@ impl StandbySet {
             lag: None,
             mirror: None,
             last_mirror: None,
-            peer: PeerReport { node: self.set.source.clone(), path },
+            peer: PeerReport { node: self.set().source.clone(), path },
         }
     }
 }

@@ -1,10 +1,10 @@
 //! How fast a pass may send, how hard it compresses, and whether it goes on at all.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use standin_config::Compression;
+use standin_config::{Compression, Rate};
 
 use super::lane::Packing;
 
@@ -20,9 +20,7 @@ const BURST_SECONDS: f64 = 0.1;
 /// Shared by the threads of all passes of a mirror.
 #[derive(Debug)]
 pub struct Pace {
-    limit_bytes_per_second: Option<u64>,
-    /// When everything that was let through so far is through, at the limit.
-    due: Mutex<Option<Instant>>,
+    brake: Mutex<Brake>,
     stopped: AtomicBool,
     woken: Condvar,
     compression: Compression,
@@ -40,12 +38,47 @@ struct Thought {
     waited_us: u64,
 }
 
+/// What lets through so many bytes a second, of whoever asks, one after the other. A rate that changes holds for those who wait, too.
+#[derive(Debug)]
+struct Brake {
+    rate: Rate,
+    /// Bytes asked for so far.
+    asked: f64,
+    /// Bytes let through until `at`; more than were asked for by what was saved up.
+    through: f64,
+    at: Instant,
+}
+
+impl Brake {
+    /// Counts what was let through until `now`.
+    fn settle(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.through = match self.rate {
+            Rate::Unlimited => self.through.max(self.asked),
+            Rate::Limit(rate) => (self.through + rate as f64 * elapsed).min(self.asked + rate as f64 * BURST_SECONDS),
+            Rate::Pause => self.through.min(self.asked),
+        };
+        self.at = now;
+    }
+
+    /// How long it takes until everything up to `goal` is through; `None` for as long as the rate does not change.
+    fn wait(&self, goal: f64) -> Option<Duration> {
+        let missing = goal - self.through;
+        match self.rate {
+            // Less than a byte is rounding.
+            _ if missing < 1.0 => Some(Duration::ZERO),
+            Rate::Unlimited => Some(Duration::ZERO),
+            Rate::Limit(rate) => Some(Duration::from_secs_f64(missing / rate.max(1) as f64)),
+            Rate::Pause => None,
+        }
+    }
+}
+
 impl Pace {
-    /// At most so many bytes of payload per second.
-    pub fn new(limit_bytes_per_second: Option<u64>, compression: Compression) -> Self {
+    /// At most at this rate, of payload.
+    pub fn new(rate: Rate, compression: Compression) -> Self {
         Self {
-            limit_bytes_per_second,
-            due: Mutex::new(None),
+            brake: Mutex::new(Brake { rate, asked: 0.0, through: 0.0, at: Instant::now() }),
             stopped: AtomicBool::new(false),
             woken: Condvar::new(),
             compression,
@@ -59,7 +92,7 @@ impl Pace {
     /// Ends whatever runs at this pace.
     pub fn stop(&self) {
         self.stopped.store(true, Relaxed);
-        let _due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let _brake = self.brake();
         self.woken.notify_all();
     }
 
@@ -70,23 +103,40 @@ impl Pace {
 
     /// Waits until `bytes` may be sent; `false` if it was stopped.
     pub fn admit(&self, bytes: usize) -> bool {
-        let Some(limit) = self.limit_bytes_per_second else { return !self.is_stopped() };
-        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let burst = Duration::from_secs_f64(BURST_SECONDS);
-        let from = due.unwrap_or(now).max(now.checked_sub(burst).unwrap_or(now));
-        let until = from + Duration::from_secs_f64(bytes as f64 / limit.max(1) as f64);
-        *due = Some(until);
+        let mut brake = self.brake();
+        brake.settle(Instant::now());
+        brake.asked += bytes as f64;
+        let goal = brake.asked;
         loop {
-            let now = Instant::now();
             if self.is_stopped() {
                 return false;
             }
-            if until <= now {
-                return true;
-            }
-            due = self.woken.wait_timeout(due, until - now).unwrap_or_else(PoisonError::into_inner).0;
+            brake.settle(Instant::now());
+            brake = match brake.wait(goal) {
+                Some(Duration::ZERO) => return true,
+                Some(wait) => self.woken.wait_timeout(brake, wait).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.woken.wait(brake).unwrap_or_else(PoisonError::into_inner),
+            };
         }
+    }
+
+    /// Goes on at another rate, from now on.
+    pub fn set_rate(&self, rate: Rate) {
+        let mut brake = self.brake();
+        if brake.rate != rate {
+            brake.settle(Instant::now());
+            brake.rate = rate;
+            self.woken.notify_all();
+        }
+    }
+
+    /// The rate now.
+    pub fn rate(&self) -> Rate {
+        self.brake().rate
+    }
+
+    fn brake(&self) -> MutexGuard<'_, Brake> {
+        self.brake.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts what a lane sent, and how long the link made it wait.
@@ -147,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_stopped_pace_lets_nothing_through() {
-        let pace = Pace::new(Some(1), Compression::Off);
+        let pace = Pace::new(Rate::Limit(1), Compression::Off);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| pace.admit(1_000_000));
             pace.stop();
@@ -158,9 +208,54 @@ mod tests {
 
     #[test]
     fn a_limit_is_kept() {
-        let pace = Pace::new(Some(10_000_000), Compression::Off);
+        let pace = Pace::new(Rate::Limit(10_000_000), Compression::Off);
         let began = Instant::now();
         (0..20).for_each(|_| assert!(pace.admit(100_000)));
         assert!(began.elapsed() >= Duration::from_millis(150), "{:?}", began.elapsed());
+    }
+
+    fn brake(rate: Rate) -> (Brake, Instant) {
+        let at = Instant::now();
+        (Brake { rate, asked: 0.0, through: 0.0, at }, at)
+    }
+
+    #[test]
+    fn a_rate_that_changes_holds_for_those_who_wait() {
+        let (mut brake, start) = brake(Rate::Limit(1000));
+        brake.asked = 10_000.0;
+        assert_eq!(brake.wait(10_000.0), Some(Duration::from_secs(10)));
+        brake.settle(start + Duration::from_secs(5));
+        brake.rate = Rate::Limit(100);
+        assert_eq!(brake.wait(10_000.0), Some(Duration::from_secs(50)));
+        // Nothing is let through in a pause, and nothing is saved up.
+        brake.rate = Rate::Pause;
+        brake.settle(start + Duration::from_secs(100_000));
+        assert_eq!((brake.wait(10_000.0), brake.through), (None, 5000.0));
+        brake.rate = Rate::Unlimited;
+        brake.settle(start + Duration::from_secs(100_000));
+        assert_eq!(brake.wait(10_000.0), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn who_sent_nothing_for_long_saved_up_a_moment_only() {
+        let (mut brake, start) = brake(Rate::Limit(1000));
+        brake.settle(start + Duration::from_secs(3600));
+        brake.asked = 1000.0;
+        assert_eq!(brake.wait(brake.asked), Some(Duration::from_secs_f64(1.0 - BURST_SECONDS)));
+    }
+
+    #[test]
+    fn a_pause_lets_nothing_through_until_it_is_over() {
+        let pace = Pace::new(Rate::Pause, Compression::Off);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| pace.admit(1000));
+            while pace.brake().asked == 0.0 {
+                std::thread::yield_now();
+            }
+            assert!(!waiting.is_finished());
+            pace.set_rate(Rate::Unlimited);
+            assert!(waiting.join().unwrap());
+        });
+        assert_eq!(pace.rate(), Rate::Unlimited);
     }
 }

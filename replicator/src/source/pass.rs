@@ -288,6 +288,8 @@ impl<V: Volume> Pass<'_, V> {
                     self.meter.met(&entry);
                     batch.push(entry);
                     if batch.entries.len() >= BATCH || batch.bytes >= BATCH_BYTES {
+                        // If it was stopped meanwhile, the look below ends it.
+                        self.pace.admit(batch.bytes);
                         batch.send(send)?;
                     }
                 }

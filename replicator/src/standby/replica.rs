@@ -4,7 +4,8 @@
 //! before. Going over it turns one into the other, so that any kept point can be reached, back and forth. What is being
 //! received lies in `incoming`; its commit record is what makes it a point.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering::{self, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use standin_common::id::{Generation, PointNumber};
@@ -87,7 +88,7 @@ impl ReplicaError {
 pub struct Replica<V, S> {
     volumes: Vec<V>,
     store: S,
-    keep_points: usize,
+    keep_points: AtomicUsize,
     state: Mutex<State>,
     receiving: Mutex<bool>,
     /// Whether it was looked for what a crash interrupted, and that was finished.
@@ -113,11 +114,17 @@ impl<V: Volume, S: Store> Replica<V, S> {
         let begins = kept.is_none();
         let state = kept.unwrap_or_default();
         let settled = matches!(state.phase, Phase::Promoted { .. } | Phase::Bad { .. }).into();
-        let replica = Self { volumes, store, keep_points, state: Mutex::new(state), receiving: Mutex::new(false), settled };
+        let (state, receiving, keep_points) = (Mutex::new(state), Mutex::new(false), AtomicUsize::new(keep_points));
+        let replica = Self { volumes, store, keep_points, state, receiving, settled };
         if begins {
             replica.change(|_| Ok(()))?;
         }
         Ok(replica)
+    }
+
+    /// Keeps so many points beside the newest, from the next point on.
+    pub fn set_keep_points(&self, keep_points: usize) {
+        self.keep_points.store(keep_points, Relaxed);
     }
 
     fn is_settled(&self) -> bool {
@@ -346,7 +353,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
                 self.store.remove(&applied)?;
             }
         }
-        let superfluous = self.state().superfluous(self.keep_points);
+        let superfluous = self.state().superfluous(self.keep_points.load(Relaxed));
         if superfluous > 0 {
             self.change(|state| {
                 state.points.drain(..superfluous);

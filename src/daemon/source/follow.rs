@@ -158,7 +158,7 @@ impl SourceSet {
         if follow.watched == Some(job.pass_id()) && follow.is_watched() {
             return;
         }
-        let roots: Vec<_> = self.set.roots.iter().map(|root| root.path.clone()).collect();
+        let roots: Vec<_> = self.set().roots.iter().map(|root| root.path.clone()).collect();
         let watch = match Watch::open(&roots, self.rules.clone()) {
             Ok(watch) => Arc::new(watch),
             Err(error) => {
@@ -179,7 +179,7 @@ impl SourceSet {
         tracing::error!("{}", error.text);
         // If even this cannot be kept, it is tried again at the next start, which is harmless.
         let _ = self.keep(|kept| kept.following.iter_mut().for_each(|following| following.paused = true));
-        self.lock().trouble = Some(format!("{}; then `standin mirror resume {}`", error.text, self.set.name));
+        self.lock().trouble = Some(format!("{}; then `standin mirror resume {}`", error.text, self.set().name));
         self.changed.notify_all();
         Outcome::Ended
     }
@@ -209,7 +209,7 @@ impl SourceSet {
 
     fn rhythm(&self) -> Rhythm {
         let span = |millis: Option<u64>| millis.map(Duration::from_millis);
-        Rhythm { interval: span(self.set.points.interval_ms), quiet: span(self.set.points.quiet_ms) }
+        Rhythm { interval: span(self.set().points.interval_ms), quiet: span(self.set().points.quiet_ms) }
     }
 
     /// A mirror over everything comes next.
@@ -312,7 +312,8 @@ impl SourceSet {
             format!(
                 "{} objects were removed here, more than `max_orphans` allows at once: they stay on the standby until \
                  `standin mirror start {} --max-orphans 100%` says that it is meant",
-                point.orphans, self.set.name
+                point.orphans,
+                self.set().name
             )
         });
         // What changed without a notice is looked at once more.

@@ -25,7 +25,7 @@ use super::follow::Follow;
 use super::kept::{Job, Ordered};
 use super::{Compare, Running, SourceSet, carried, failed};
 use crate::control::{Failed, FailedKind};
-use crate::daemon::peer;
+use crate::daemon::{clock, peer};
 
 /// Pauses between attempts to reach the standby.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -72,7 +72,7 @@ impl SourceSet {
     /// Runs until [`SourceSet::shut_down`].
     pub(in crate::daemon) fn run(&self) {
         let generation = self.lock().kept.generation;
-        let span = tracing::info_span!("set", set = %self.set.name, peer = %self.set.standby, %generation);
+        let span = tracing::info_span!("set", set = %self.set().name, peer = %self.set().standby, %generation);
         let _entered = span.enter();
         let follow = Follow::new(self.lock().kept.job.as_ref());
         thread::scope(|scope| self.run_with(scope, follow));
@@ -154,14 +154,15 @@ impl SourceSet {
         if let Some(connection) = self.connection() {
             return Ok(connection);
         }
-        let connection = self.context.dial(&self.set.standby).map_err(|error| error.to_string())?;
+        let connection = self.context.dial(&self.set().standby).map_err(|error| error.to_string())?;
         tracing::info!(remote = %connection.path().remote, "connected");
-        let asked = peer::ask_of_set(&connection, &self.set.name).map_err(|error| error.to_string())?;
+        let asked = peer::ask_of_set(&connection, &self.set().name).map_err(|error| error.to_string())?;
         let mut state = self.lock();
         state.trouble = match asked {
             SetAnswer::Unknown => Some(format!(
                 "{} has no set {} with this node in its settings: write the same lines on both nodes",
-                self.set.standby, self.set.name
+                self.set().standby,
+                self.set().name
             )),
             SetAnswer::Known { .. } => None,
         };
@@ -185,7 +186,7 @@ impl SourceSet {
         let before = self.lock().kept.roots.clone();
         let mut volumes = Vec::new();
         let mut remembered = Vec::new();
-        for (index, (root, rules)) in self.set.roots.iter().zip(&self.rules).enumerate() {
+        for (index, (root, rules)) in self.set().roots.iter().zip(&self.rules).enumerate() {
             remembered.push(safety::look_at(&root.path, rules, before.get(index), emptied_is_meant)?);
             let opened = OsVolume::open_source(&root.path);
             volumes.push(opened.map_err(|source| UnsafeRoot::Unreadable { path: root.path.clone(), source })?);
@@ -200,9 +201,10 @@ impl SourceSet {
         let running = Running {
             mirror,
             meter: before.as_ref().map_or_else(|| Arc::new(Meter::default()), |before| before.meter.clone()),
-            pace: Arc::new(Pace::new(limit, self.set.compression)),
+            pace: Arc::new(Pace::new(self.rate(limit, clock::local_time()), self.set().compression)),
             wire_before: before.map_or_else(Wire::default, |before| before.wire_before),
             wire_start: carried(connection),
+            limit_bytes_per_second: limit,
             active: true,
         };
         state.running = Some(running.clone());
@@ -220,10 +222,10 @@ impl SourceSet {
 
     pub(super) fn opening(&self, mirror: MirrorId, volumes: &[OsVolume]) -> MirrorOpening {
         MirrorOpening {
-            set: self.set.name.clone(),
+            set: self.set().name.clone(),
             generation: self.lock().kept.generation,
             mirror,
-            definition: definition::digest(&self.set),
+            definition: definition::digest(&self.set()),
             roots: volumes.iter().map(Volume::kind).collect(),
             purpose: Purpose::Mirror,
             comparison: Comparison::Difference,
@@ -241,7 +243,7 @@ impl SourceSet {
         volumes: &[OsVolume],
         what: What<'_>,
     ) -> Result<Passed, PassError> {
-        let (pace, meter, lanes) = (&running.pace, &running.meter, usize::from(self.set.lanes));
+        let (pace, meter, lanes) = (&running.pace, &running.meter, usize::from(self.set().lanes));
         let stopping = || self.cut_off();
         let What { opening, scopes, still, reason, hashes } = what;
         let rules = &self.rules;
@@ -283,10 +285,10 @@ impl SourceSet {
             // What follows makes further passes needless, but one that nobody watched from its beginning is not enough to follow it.
             let last = match follow.is_watched() {
                 true => covered || flawed,
-                false => consistent || job.pass >= u32::from(self.set.passes) || flawed || never_proven,
+                false => consistent || job.pass >= u32::from(self.set().passes) || flawed || never_proven,
             };
             if let Some(point) = passed.point.as_ref().filter(|_| covered) {
-                follow.mirrored(point, began.elapsed(), flawed, self.set.rescan_ms.map(Duration::from_millis));
+                follow.mirrored(point, began.elapsed(), flawed, self.set().rescan_ms.map(Duration::from_millis));
             }
             follow.watched_now();
             let left = passed.point.as_ref().map_or(0, |point| point.orphans);
@@ -339,7 +341,7 @@ impl SourceSet {
                 if let Err(error) = paused {
                     return self.give_up(job.mirror, error);
                 }
-                let name = &self.set.name;
+                let name = &self.set().name;
                 let why = format!("{error}; then `standin mirror resume {name}` goes on where it was");
                 tracing::error!("{why}");
                 self.settle(job.mirror, Some(why));
@@ -389,7 +391,7 @@ impl SourceSet {
             Ok(opened) => opened,
             Err(error) => return self.give_up(compare.mirror, failed(FailedKind::Refused, error.to_string())),
         };
-        let running = self.running(compare.mirror, self.set.limit_bytes_per_second, connection);
+        let running = self.running(compare.mirror, None, connection);
         let opening =
             MirrorOpening { purpose: compare.purpose, comparison: compare.comparison, ..self.opening(compare.mirror, &volumes) };
         let hashes = (compare.purpose == Purpose::Verify).then(|| self.hash_lists()).flatten();
@@ -421,7 +423,8 @@ impl SourceSet {
     }
 
     fn hash_lists(&self) -> Option<HashLists> {
-        let roots: Vec<_> = self.set.roots.iter().map(|root| root.path.as_path()).collect();
+        let set = self.set();
+        let roots: Vec<_> = set.roots.iter().map(|root| root.path.as_path()).collect();
         listed(HashLists::create(&self.directory, &roots))
     }
 
