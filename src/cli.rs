@@ -7,6 +7,7 @@ mod init;
 mod mirror;
 mod pages;
 mod pair;
+mod point;
 mod points;
 mod promote;
 mod run;
@@ -70,6 +71,8 @@ enum Command {
     Mirror(mirror::MirrorCommand),
     /// List the recovery points of a set.
     Points(points::Options),
+    /// Make a recovery point of what the source has now.
+    Point(point::Options),
     /// Make the replica a plain, writable tree, on the standby.
     Promote(promote::Options),
     /// Show how the sets stand.
@@ -201,6 +204,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Set(command) => set::run(&scene, command),
         Command::Mirror(command) => mirror::run(&scene, command),
         Command::Points(options) => points::run(&scene, options),
+        Command::Point(options) => point::run(&scene, options),
         Command::Promote(options) => promote::run(&scene, options),
         Command::Status(options) => status::run(&scene, options),
         Command::Verify(options) => verify::run(&scene, options),

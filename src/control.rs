@@ -52,6 +52,8 @@ pub(crate) enum Request {
     Promote { set: SetName, point: Option<PointNumber> },
     /// Starts a mirror; answered by [`Answer::Started`], or, if it is waited for, by [`Answer::Mirrored`] at its end.
     Mirror(MirrorOrder),
+    /// Asks for a recovery point of what the source has now; answered by [`Answer::Ok`], or, if it is waited for, by [`Answer::Pointed`].
+    Point { set: SetName, wait: bool },
     /// Pauses a mirror; answered by [`Answer::Ok`], as the next two.
     Pause { set: SetName },
     /// Goes on with a paused mirror.
@@ -129,6 +131,8 @@ pub(crate) enum Answer {
     Points { points: Vec<Point>, at: Option<PointNumber> },
     /// The point that the replica was promoted at.
     Promoted { point: Point },
+    /// The point that was made.
+    Pointed { point: Point },
     /// The mirror runs. `false` if it was running already.
     Started { new: bool },
     /// How it ended.

@@ -27,7 +27,7 @@ fn following(more: &str, script: &str) -> Pair {
 /// Asks for a point of what is there now, and waits for it.
 #[track_caller]
 fn point(pair: &Pair) -> Value {
-    pair.alpha.json(&["point", "mail", "--wait"])
+    pair.alpha.json(&["point", "mail", "--wait"])["point"].clone()
 }
 
 fn status(pair: &Pair) -> Value {

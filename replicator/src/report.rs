@@ -24,12 +24,23 @@ pub struct SetReport {
     pub point: Option<Point>,
     /// What the standby lacks, as far as this node knows; `None` if it cannot know, as nothing watches the roots.
     pub lag: Option<Lag>,
+    /// What following did since the daemon started; only of a source.
+    pub followed: Followed,
     /// The mirror that runs, or waits to go on.
     pub mirror: Option<Progress>,
     /// How the last mirror that this daemon ran ended.
     pub last_mirror: Option<MirrorReport>,
     /// The other node.
     pub peer: PeerReport,
+}
+
+/// What following did.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Followed {
+    /// Rounds.
+    pub rounds: u64,
+    /// What the link carried for them.
+    pub sent_bytes: u64,
 }
 
 /// What the standby lacks of what the source has.

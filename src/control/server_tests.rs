@@ -19,6 +19,7 @@ fn report() -> SetReport {
         state: SetState::Idle,
         trouble: None,
         point: None,
+        followed: Default::default(),
         lag: Some(Lag { changes: 7, ..Lag::default() }),
         mirror: None,
         last_mirror: None,

@@ -48,6 +48,7 @@ impl Handler for Requests {
             Request::Points { set } => self.points(&set),
             Request::Promote { set, point } => self.promote(&set, point),
             Request::Mirror(order) => self.mirror(&order, client),
+            Request::Point { set, wait } => self.point(&set, wait, client),
             Request::Pause { set } => self.source(&set)?.pause().map(|()| Answer::Ok),
             Request::Resume { set } => self.source(&set)?.resume().map(|()| Answer::Ok),
             Request::Stop { set } => self.source(&set)?.stop().map(|()| Answer::Ok),
@@ -117,6 +118,20 @@ impl Requests {
         let source = self.source(&order.set)?;
         let (mirror, new) = source.start(order)?;
         if order.wait || order.dry_run { self.wait(source, mirror, client) } else { Ok(Answer::Started { new }) }
+    }
+
+    fn point(&self, name: &SetName, wait: bool, client: &mut Client) -> Result<Answer, Failed> {
+        let source = self.source(name)?;
+        let request = source.ask_point()?;
+        while wait {
+            if let Some(end) = source.wait_point(request, PROGRESS) {
+                return end.map(|point| Answer::Pointed { point });
+            }
+            if !client.progress(&source.report()) {
+                return Err(failed(FailedKind::Unreachable, "the daemon ends; ask again when it runs"));
+            }
+        }
+        Ok(Answer::Ok)
     }
 
     /// Waits for the end of a mirror, as long as the client does.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use standin_common::id::{MirrorId, PointNumber};
+use standin_common::id::MirrorId;
 use standin_common::link::CloseCode;
 use standin_common::link::quic::{Connection, Deadline};
 use standin_common::message::{Comparison, OrphanLimit, OrphanPolicy, Purpose};
@@ -18,7 +18,7 @@ use standin_common::scope::Reason;
 use standin_config::{Capture, LocalTime, MaxOrphans, Orphans, Rate, Role, Set};
 use standin_replicator::capture::watch::Watch;
 use standin_replicator::journal::Point;
-use standin_replicator::report::{MirrorReport, PeerReport, SetReport, SetState, Wire};
+use standin_replicator::report::{Followed, MirrorReport, PeerReport, SetReport, SetState, Wire};
 use standin_replicator::rules::Rules;
 use standin_replicator::source::meter::Meter;
 use standin_replicator::source::pace::Pace;
@@ -73,21 +73,14 @@ struct State {
 }
 
 /// Requests for a point.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 struct Asked {
     /// When the oldest came that has no answer.
     since: Option<Instant>,
     /// How many there were.
     last: u64,
     /// How many were answered, by which point.
-    answered: Option<(u64, PointNumber, bool)>,
-}
-
-/// What following did since the daemon started.
-#[derive(Debug, Default, Clone, Copy)]
-struct Followed {
-    rounds: u64,
-    sent_bytes: u64,
+    answered: Option<(u64, Point)>,
 }
 
 #[derive(Clone)]
@@ -119,7 +112,7 @@ impl Asked {
         if point.reason != Reason::Asked {
             return;
         }
-        self.answered = Some((upto, point.number, point.consistent));
+        self.answered = Some((upto, point.clone()));
         if upto >= self.last {
             self.since = None;
         }
@@ -335,10 +328,13 @@ impl SourceSet {
         Ok(state.asked.last)
     }
 
-    /// Waits a while for the point that a request asked for: its number, and whether it is consistent.
-    pub(super) fn wait_point(&self, request: u64, limit: Duration) -> Option<(PointNumber, bool)> {
+    /// Waits a while for the point that a request asked for.
+    pub(super) fn wait_point(&self, request: u64, limit: Duration) -> Option<Result<Point, Failed>> {
         let answered = |state: &State| {
-            state.asked.answered.filter(|(upto, ..)| *upto >= request).map(|(_, point, consistent)| (point, consistent))
+            let point = state.asked.answered.as_ref().filter(|(upto, _)| *upto >= request).map(|(_, point)| Ok(point.clone()));
+            let ended = state.stopping || !state.kept.following.is_some_and(|following| !following.paused);
+            let why = "the set was paused or stopped, or the daemon ends, before there was such a point";
+            point.or_else(|| ended.then(|| Err(failed(FailedKind::Failed, why))))
         };
         let state = self.lock();
         if let Some(point) = answered(&state) {
@@ -425,7 +421,8 @@ impl SourceSet {
             state: doing,
             trouble: state.trouble.clone(),
             point: state.kept.point.clone(),
-            lag: None,
+            lag: state.watch.as_ref().map(|watch| watch.lag()),
+            followed: state.followed,
             mirror,
             last_mirror: state.last_mirror.clone(),
             peer: PeerReport { node: self.set().standby.clone(), path: connection.map(path_report) },

@@ -346,6 +346,7 @@ impl StandbySet {
             trouble: cause.or_else(|| state.trouble.clone()),
             point: replica.and_then(|replica| replica.points.last().cloned()),
             lag: None,
+            followed: Default::default(),
             mirror: None,
             last_mirror: None,
             peer: PeerReport { node: self.set().source.clone(), path },

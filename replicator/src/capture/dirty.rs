@@ -1,6 +1,6 @@
 //! The places that may have changed and were not looked at since: few, sorted, disjoint.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use standin_common::id::RootIndex;
@@ -8,6 +8,7 @@ use standin_common::message::Position;
 use standin_common::path::RelPath;
 use standin_common::scope::{Depth, Scope};
 
+use super::Noticed;
 use crate::rules::Rules;
 use crate::volume::is_reserved;
 
@@ -38,7 +39,7 @@ impl Taken {
 
 /// The dirty set of a replication set.
 ///
-/// How it is driven: `note` and `lose` as the watcher tells; `take` when a pass begins, and `put_back` when that pass failed. What is noted
+/// How it is driven: `hear` what the watcher tells; `take` when a pass begins, and `put_back` when that pass failed. What is noted
 /// meanwhile is for the next pass. It never forgets: whatever was noted lies in the scopes of the next `take`.
 #[derive(Debug, Clone)]
 pub struct Dirty {
@@ -65,11 +66,30 @@ impl Dirty {
         Self { rules, limit, places, whole: None, oldest: None, newest: None, changes: 0, seen: 0, last: None }
     }
 
+    /// Notes whatever a watcher told.
+    pub fn hear(&mut self, noticed: Noticed, now: Instant) {
+        match noticed {
+            Noticed::Changed(scope) => self.note(scope, now),
+            Noticed::Directory(at) => self.note_directory(at, now),
+            Noticed::Lost(why) => self.lose(now, why),
+        }
+    }
+
     /// Notes a change. One that the rules exclude is none.
     pub fn note(&mut self, scope: Scope, now: Instant) {
-        if !self.counts(&scope.at) {
-            return;
+        if self.counts(&scope.at, scope.depth == Depth::Subtree) {
+            self.note_counting(scope, now);
         }
+    }
+
+    /// Notes a change of a directory's attributes. An excluded one counts when it is the way to something included.
+    pub fn note_directory(&mut self, at: Position, now: Instant) {
+        if self.counts(&at, true) {
+            self.note_counting(Scope { at, depth: Depth::Object }, now);
+        }
+    }
+
+    fn note_counting(&mut self, scope: Scope, now: Instant) {
         self.changed(now);
         self.add(scope);
         self.coarsen();
@@ -139,7 +159,7 @@ impl Dirty {
         self.oldest
     }
 
-    /// When the newest change was noted; also of those that were taken.
+    /// When the newest change was noted; also if it was taken.
     pub fn newest(&self) -> Option<Instant> {
         self.last
     }
@@ -164,10 +184,10 @@ impl Dirty {
         self.changes += changes;
     }
 
-    /// Whether the rules let anything at a place or beneath it be replicated.
-    fn counts(&self, at: &Position) -> bool {
+    /// Whether the rules let what is at a place be replicated, or, where there may be a directory, anything beneath it.
+    fn counts(&self, at: &Position, directory: bool) -> bool {
         let Some(rules) = self.rules.get(usize::from(at.root.0)) else { return false };
-        !is_reserved(&at.path) && (rules.judge(&at.path).included || rules.may_include_beneath(&at.path))
+        !is_reserved(&at.path) && (rules.judge(&at.path).included || directory && rules.may_include_beneath(&at.path))
     }
 
     fn changed(&mut self, now: Instant) {
@@ -200,7 +220,9 @@ impl Dirty {
     fn remove_beneath(&mut self, top: &Position) {
         let beneath = |(at, _): &(&Position, &Depth)| at.root == top.root && at.path.starts_with(&top.path);
         let doomed: Vec<_> = self.places.range(top..).take_while(beneath).map(|(at, _)| at.clone()).collect();
-        doomed.iter().for_each(|at| drop(self.places.remove(at)));
+        for at in doomed {
+            self.places.remove(&at);
+        }
     }
 
     /// Makes subtrees of directories until there are clearly fewer places than the limit.
@@ -211,7 +233,7 @@ impl Dirty {
         // Not just below the limit, or the next note would be here again; but each root may stay a place.
         let goal = (self.limit - self.limit / 4).max(self.rules.len());
         while self.places.len() > goal {
-            let mut crowds: HashMap<Position, usize> = HashMap::new();
+            let mut crowds: BTreeMap<Position, usize> = BTreeMap::new();
             for at in self.places.keys() {
                 if let Some(parent) = parent(at) {
                     *crowds.entry(parent).or_default() += 1;

@@ -47,7 +47,9 @@ impl Links {
             self.places.insert(at.clone(), id);
         } else if let Some(known) = self.objects.remove(&id) {
             // Whatever else it was called is gone.
-            known.at.iter().for_each(|name| drop(self.places.remove(name)));
+            for name in known.at {
+                self.places.remove(&name);
+            }
         }
     }
 
@@ -64,10 +66,11 @@ impl Links {
         known.into_iter().flat_map(|known| &known.at).filter(move |name| *name != at)
     }
 
-    /// Whether as many names of the object at a place are known as it has. Of what was not met with several names, one is all.
+    /// Whether exactly as many names of the object at a place are known as it has; if not, some were not met, lie outside all roots, or
+    /// are gone. Of what was not met with several names, one is all.
     pub fn complete(&self, at: &Position) -> bool {
         let known = self.places.get(at).and_then(|id| self.objects.get(id));
-        known.is_none_or(|known| known.at.len() as u64 >= known.names)
+        known.is_none_or(|known| known.at.len() as u64 == known.names)
     }
 
     /// How many names of objects with several are known.

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use standin_common::message::Position;
 use standin_common::scope::Scope;
 
 /// Something that a watcher noticed.
@@ -12,6 +13,8 @@ use standin_common::scope::Scope;
 pub enum Noticed {
     /// At this place something changed, or may have.
     Changed(Scope),
+    /// The attributes of the directory at this place changed, or may have.
+    Directory(Position),
     /// Anything beneath any root may have changed, for this reason; in words that end a sentence.
     Lost(String),
 }
@@ -66,7 +69,7 @@ impl fmt::Debug for Waker {
 ///
 /// What happened to the roots before the watcher was made is not told. An error of `drain` means that this watcher will tell no more: make
 /// another, and take everything as changed.
-pub trait Watcher: Send {
+pub trait Watcher: Send + Sync {
     /// How it notices.
     fn method(&self) -> &Method;
 
@@ -78,5 +81,5 @@ pub trait Watcher: Send {
 
     /// Gives everything that the kernel has queued so far, without waiting: every change whose system call returned before this was called
     /// is given now, or was before. So when nothing is given, nothing changed since the last time.
-    fn drain(&self, each: &mut dyn FnMut(Noticed)) -> io::Result<()>;
+    fn drain(&mut self, each: &mut dyn FnMut(Noticed)) -> io::Result<()>;
 }

@@ -1,13 +1,16 @@
 //! A watch over the roots of a set: what the kernel notices goes into the dirty set, from which rounds take it.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::{Dirty, Method, Noticed, Taken, Watcher};
+use standin_common::scope::{Depth, Scope};
+
+use super::{Dirty, Method, Noticed, Taken, Waker, Watcher};
 use crate::os;
+use crate::report::Lag;
 use crate::rules::Rules;
 
 /// How often a thread that watches looks whether it is to end.
@@ -17,7 +20,9 @@ const MOST_PLACES: usize = 200_000;
 
 /// See the module.
 pub struct Watch {
-    watcher: Box<dyn Watcher + Sync>,
+    watcher: RwLock<Box<dyn Watcher>>,
+    waker: Waker,
+    method: Method,
     /// Held while notices are taken from the kernel and put in, so that they go in whole and in order.
     dirty: Mutex<Dirty>,
     stopped: AtomicBool,
@@ -26,14 +31,15 @@ pub struct Watch {
 impl Watch {
     /// Watches roots from now on; [`Watch::run`] has to run in a thread of its own.
     pub fn open(roots: &[PathBuf], rules: Vec<Rules>) -> io::Result<Self> {
-        let paths: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
-        let watcher = os::watch(&paths)?;
-        Ok(Self { watcher, dirty: Mutex::new(Dirty::new(rules, MOST_PLACES)), stopped: AtomicBool::new(false) })
+        let watcher = os::watch(roots)?;
+        let (waker, method) = (watcher.waker(), watcher.method().clone());
+        let dirty = Mutex::new(Dirty::new(rules, MOST_PLACES));
+        Ok(Self { watcher: RwLock::new(watcher), waker, method, dirty, stopped: AtomicBool::new(false) })
     }
 
     /// How it notices.
     pub fn method(&self) -> &Method {
-        self.watcher.method()
+        &self.method
     }
 
     fn dirty(&self) -> MutexGuard<'_, Dirty> {
@@ -44,7 +50,9 @@ impl Watch {
     pub fn run(&self, changed: &dyn Fn()) {
         let mut seen = 0;
         while !self.stopped.load(Relaxed) {
-            let now = self.watcher.wait(LOOK).and_then(|()| self.catch_up());
+            // Not held while notices are taken in, for which others may be waiting, too.
+            let waited = self.watcher.read().unwrap_or_else(PoisonError::into_inner).wait(LOOK);
+            let now = waited.and_then(|()| self.take_in(&mut self.dirty()));
             match now {
                 Ok(now) if now != seen => {
                     seen = now;
@@ -62,29 +70,32 @@ impl Watch {
     /// Ends [`Watch::run`].
     pub fn stop(&self) {
         self.stopped.store(true, Relaxed);
-        self.watcher.waker().wake();
+        self.waker.wake();
     }
 
     /// Takes in everything that was noticed before this call; returns the count of all that ever was.
     pub fn catch_up(&self) -> io::Result<u64> {
-        let mut dirty = self.dirty();
-        self.take_in(&mut dirty)?;
-        Ok(dirty.seen())
+        self.waker.wake();
+        self.take_in(&mut self.dirty())
     }
 
-    fn take_in(&self, dirty: &mut Dirty) -> io::Result<()> {
+    fn take_in(&self, dirty: &mut Dirty) -> io::Result<u64> {
         let now = Instant::now();
-        self.watcher.drain(&mut |noticed| match noticed {
+        let mut watcher = self.watcher.write().unwrap_or_else(PoisonError::into_inner);
+        watcher.drain(&mut |noticed| match noticed {
             Noticed::Changed(scope) => dirty.note(scope, now),
+            Noticed::Directory(at) => dirty.note(Scope { at, depth: Depth::Object }, now),
             Noticed::Lost(why) => dirty.lose(now, why),
-        })
+        })?;
+        Ok(dirty.seen())
     }
 
     /// Takes everything that changed before this call out of the dirty set; with the count of all that was ever noticed.
     pub fn take_all(&self) -> io::Result<(Taken, u64)> {
+        self.waker.wake();
         let mut dirty = self.dirty();
-        self.take_in(&mut dirty)?;
-        Ok((dirty.take(), dirty.seen()))
+        let seen = self.take_in(&mut dirty)?;
+        Ok((dirty.take(), seen))
     }
 
     /// Takes what was noticed so far.
@@ -108,9 +119,10 @@ impl Watch {
         (dirty.oldest(), dirty.newest())
     }
 
-    /// How many places wait to be looked at, and when the oldest change was noticed.
-    pub fn waiting(&self) -> (u64, Option<Instant>) {
+    /// What waits to be replicated.
+    pub fn lag(&self) -> Lag {
         let dirty = self.dirty();
-        (dirty.len() as u64, dirty.oldest())
+        let oldest_seconds = dirty.age(Instant::now()).map(|age| age.as_secs_f64());
+        Lag { changes: dirty.len() as u64, bytes: 0, oldest_seconds }
     }
 }

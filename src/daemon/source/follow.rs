@@ -188,7 +188,7 @@ impl SourceSet {
     pub(super) fn follow(&self, connection: &Connection, follow: &mut Follow) -> Outcome {
         let (noticed, asked) = {
             let state = self.lock();
-            (state.noticed, state.asked)
+            (state.noticed, state.asked.clone())
         };
         let now = Instant::now();
         let due = follow.whole_due.is_some_and(|due| due <= now);

@@ -1,0 +1,31 @@
+//! `standin point`.
+
+use std::process::ExitCode;
+
+use standin_common::id::SetName;
+
+use super::{Failure, Scene, show, unexpected};
+use crate::control::{Answer, Request};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The set.
+    set: SetName,
+    /// Wait until the standby has it; what changed before is then durable there.
+    #[arg(long)]
+    wait: bool,
+}
+
+pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Failure> {
+    let request = Request::Point { set: options.set.clone(), wait: options.wait };
+    let point = match if options.wait { scene.ask_and_wait(&request)? } else { scene.ask(&request)? } {
+        Answer::Pointed { point } => Some(point),
+        Answer::Ok => None,
+        _ => return Err(unexpected()),
+    };
+    scene.print(&serde_json::json!({ "point": point }), || match &point {
+        Some(point) => format!("point {} of {} ({})\n", point.number, show::time(point.at), show::grade(point)),
+        None => "a point comes; `--wait` waits for it\n".to_owned(),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
