@@ -274,6 +274,8 @@ pub struct JoinSummary {
     pub standby_bytes: u64,
     /// Objects that the source does not have.
     pub orphans: u64,
+    /// Objects that only the source has, or had in another kind.
+    pub new_objects: u64,
     /// Files asked for.
     pub wanted_files: u64,
     /// Bytes of those.

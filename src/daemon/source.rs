@@ -410,6 +410,7 @@ impl SourceSet {
             (_, Some(_)) if active => SetState::Comparing,
             (Some(job), _) if job.paused => SetState::Paused,
             (Some(_), _) if active => SetState::Mirroring,
+            (None, None) if state.kept.following.is_some_and(|following| following.paused) => SetState::Paused,
             (None, None) => SetState::Idle,
             _ => SetState::Waiting,
         };

@@ -267,6 +267,9 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
             Some(step) => Some(step.object),
             None => self.already_passed(&entry)?,
         };
+        if here.is_none() {
+            self.reception.count(|summary| summary.new_objects += 1);
+        }
         if self.is_blocked(&entry, here.as_ref())? {
             return Ok(());
         }

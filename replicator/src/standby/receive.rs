@@ -378,7 +378,9 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         };
         let before = self.base();
         let of = before.as_ref().map_or(summary.standby_objects, |before| before.objects);
-        let too_many = self.opening.orphan_limit.exceeded(summary.orphans, of);
+        // In a round, what was moved is gone in one place and new in another.
+        let gone = summary.orphans.saturating_sub(before.as_ref().map_or(0, |_| summary.new_objects));
+        let too_many = self.opening.orphan_limit.exceeded(gone, of);
         let removed = self.opening.orphans == standin_common::message::OrphanPolicy::Remove;
         if removed && too_many && !stay {
             self.keep_orphans()?;

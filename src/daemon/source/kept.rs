@@ -85,6 +85,7 @@ impl Job {
             standby_objects: found.standby_objects,
             standby_bytes: found.standby_bytes,
             orphans: self.before.orphans + found.orphans.saturating_sub(orphans_left),
+            new_objects: self.before.new_objects + found.new_objects,
             wanted_files: self.before.wanted_files + found.wanted_files,
             wanted_bytes: self.before.wanted_bytes + found.wanted_bytes,
             changed_objects: self.before.changed_objects + found.changed_objects,
