@@ -1,5 +1,6 @@
 //! Replication: capture, mirror, journal, replica, verify, history. See `ARCHITECTURE.md`.
 
+pub mod capture;
 pub mod definition;
 pub mod journal;
 pub mod listing;

@@ -1,0 +1,17 @@
+//! Capture `watch`: notices of change from the kernel, and what is made of them.
+//!
+//! A [`Watcher`] tells where something changed; a [`Dirty`] set keeps those places, few and disjoint, until a pass takes them; [`Links`]
+//! knows the further names of an object that was changed by one of them.
+//!
+//! What notices cannot tell, and a rescan from time to time must find by its change time: a write through a shared memory mapping (it is
+//! told when the file is closed), and a write to a file of several names by a name that lies outside all roots.
+
+mod dirty;
+mod kept;
+mod links;
+mod notice;
+
+pub use dirty::{Dirty, Taken};
+pub use kept::Damaged;
+pub use links::Links;
+pub use notice::{Method, Noticed, Waker, Watcher};
