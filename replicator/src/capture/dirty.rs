@@ -226,8 +226,7 @@ impl Dirty {
                     *crowds.entry(parent).or_default() += 1;
                 }
             }
-            let mut order: Vec<_> =
-                crowds.into_iter().map(|(at, count)| (count >= CROWD, at.path.depth(), count, at)).collect();
+            let mut order: Vec<_> = crowds.into_iter().map(|(at, count)| (count >= CROWD, at.path.depth(), count, at)).collect();
             // Directories in which there is one dirty child each save nothing, but lead up to those that do.
             let single = order.iter().all(|(_, _, count, _)| *count == 1);
             order.retain(|(_, _, count, _)| single || *count > 1);

@@ -115,7 +115,9 @@ fn what_is_not_replicated_is_no_change() {
     ];
     let mut dirty = Dirty::new(vec![Rules::new(&rules).unwrap()], 100);
     let now = Instant::now();
-    for scope in [object("cache/x"), object("cache"), object(".standin/1-1"), subtree(".standin"), object("a.tmp"), subtree("cache/x")] {
+    for scope in
+        [object("cache/x"), object("cache"), object(".standin/1-1"), subtree(".standin"), object("a.tmp"), subtree("cache/x")]
+    {
         dirty.note(scope.clone(), now);
         assert!(dirty.is_empty(), "{scope:?}");
     }

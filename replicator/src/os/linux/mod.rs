@@ -9,6 +9,7 @@
 //! | `handle` | open directories and files |
 //! | `mount` | which file system a root lies in |
 //! | `volume` | ties them together |
+//! | `watch` | notices of change |
 
 mod confine;
 mod handle;
@@ -18,9 +19,11 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 mod volume;
+mod watch;
 mod xattr;
 
 pub use confine::confine;
 pub use handle::{OsDirectory, OsFile};
 pub use mount::{mount_point, mounts_beneath};
 pub use volume::OsVolume;
+pub use watch::watch;
