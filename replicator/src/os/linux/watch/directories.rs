@@ -144,7 +144,10 @@ pub(super) fn find_file(ground: &Ground, mounts: &mut Mounts, handle: Handle<'_>
         let places_of = |path: &Path| ground.places(path);
         match removed {
             Some(before) if !leads_to(&path, handle) => {
-                // Under the name that it was opened by it is not any more, under another one it is.
+                // Under the name that it was opened by it is not any more, under another one it is, unless that has gone meanwhile.
+                if fstat(&file)?.st_nlink == 0 {
+                    return Ok(Found::Gone);
+                }
                 if !places_of(before).is_empty() {
                     return Ok(Found::Nameless);
                 }

@@ -37,6 +37,8 @@ pub(super) struct Fanotify {
     directories: Directories,
     /// Where objects were put lately, and before that.
     new_names: [HashMap<Box<[u8]>, Position>; 2],
+    /// Objects that were changed, and of which the kernel told no name so far.
+    nameless: Vec<Box<[u8]>>,
     /// A directory above a root was moved: the roots may be elsewhere.
     moved_above: bool,
 }
@@ -52,8 +54,9 @@ impl Fanotify {
         let waiting = Waiting::new()?;
         let ground = Ground::survey(roots)?;
         let marks = mark(&group, &ground)?;
-        let (directories, new_names) = Default::default();
-        Ok(Self { group, waiting, buffer: vec![0; BUFFER], ground, marks, directories, new_names, moved_above: false })
+        let (directories, new_names, nameless) = Default::default();
+        let buffer = vec![0; BUFFER];
+        Ok(Self { group, waiting, buffer, ground, marks, directories, new_names, nameless, moved_above: false })
     }
 
     /// Looks whether the roots and their mounts are what they were; if not, watches those that are there now, and says so.
@@ -159,13 +162,29 @@ impl Fanotify {
             Found::Gone => {}
             Found::At(places) => places.into_iter().filter_map(place).for_each(|at| each(changed(at, Depth::Object))),
             Found::Directory(places) => places.into_iter().filter_map(place).for_each(|at| each(Noticed::Directory(at))),
-            Found::Nameless => {
-                let at = self.new_names.iter().find_map(|names| names.get(object.as_bytes())).filter(|at| self.is_at(object, at));
-                each(match at {
-                    Some(at) => changed(at.clone(), Depth::Object),
-                    None => Noticed::Lost("a file was changed whose name the kernel does not know".to_owned()),
-                });
-            }
+            Found::Nameless => match self.new_name(object) {
+                Some(at) => each(changed(at.clone(), Depth::Object)),
+                // A later event may tell.
+                None => self.nameless.push(object.as_bytes().into()),
+            },
+        }
+        Ok(())
+    }
+
+    /// Where an object was put lately and is now.
+    fn new_name(&self, object: Handle<'_>) -> Option<&Position> {
+        let known = self.new_names.iter().find_map(|names| names.get(object.as_bytes()));
+        known.filter(|at| self.is_at(object, at))
+    }
+
+    /// All events were read: what has no name yet gets none.
+    fn tell_nameless(&mut self, mounts: &mut Mounts, each: Each<'_>) -> io::Result<()> {
+        for object in std::mem::take(&mut self.nameless) {
+            self.tell_object(mounts, Handle::again(&object), each)?;
+        }
+        if !self.nameless.is_empty() {
+            self.nameless.clear();
+            each(Noticed::Lost("a file was changed whose name the kernel does not know".to_owned()));
         }
         Ok(())
     }
@@ -204,6 +223,11 @@ impl Watcher for Fanotify {
     fn drain(&mut self, each: Each<'_>) -> io::Result<()> {
         let mut mounts = Mounts::default();
         let mut buffer = std::mem::take(&mut self.buffer);
+        let follow = |told: io::Result<()>, each: Each<'_>| {
+            if let Err(error) = told {
+                each(Noticed::Lost(format!("a notice could not be followed: {error}")));
+            }
+        };
         // What comes while we read may be for the next time: in a flood there would be no end.
         let mut waiting = self.group.waiting()?;
         while waiting > 0 {
@@ -217,12 +241,12 @@ impl Watcher for Fanotify {
                     Some(event) => self.tell(&mut mounts, &event, each),
                     None => Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel's notice makes no sense")),
                 };
-                if let Err(error) = told {
-                    each(Noticed::Lost(format!("a notice could not be followed: {error}")));
-                }
+                follow(told, each);
             }
         }
         self.buffer = buffer;
+        let told = self.tell_nameless(&mut mounts, each);
+        follow(told, each);
         drop(mounts);
         self.check_ground(each)
     }

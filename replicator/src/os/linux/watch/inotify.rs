@@ -1,8 +1,8 @@
 //! The watcher with a watch on each directory, for where whole file systems cannot be marked.
 //!
 //! A new directory is watched first and told as a whole then: what was put into it before is found by who looks at it, what comes later is
-//! told. Weaker than marks in one thing: a file that is written by a name that it does not have any more is told by that name. Reading
-//! the kernel's queue ourselves, as a crate with a thread of its own would not let us, is what makes `drain` tell everything up to its call.
+//! told. Weaker than marks in one thing: a file that is written by a name that it loses before the next look is told by that name
+//! only, though it may have others; a rescan finds it by its change time. Reading the kernel's queue ourselves, as a crate with a thread of its own would not let us, is what makes `drain` tell everything up to its call.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -250,9 +250,8 @@ impl Inotify {
         } else if self.places.contains_key(&child) {
             return each(Noticed::Directory(child));
         }
-        if !event.flags.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM) {
-            self.watch_place(&child);
-        }
+        // Also where something was taken away: of an exchange, that is told last.
+        self.watch_place(&child);
         each(changed(child, Depth::Subtree));
     }
 

@@ -26,12 +26,19 @@ const FSID: usize = 8;
 const HANDLE_HEAD: usize = 8;
 /// `MAX_HANDLE_SZ` of the kernel.
 const LONGEST_HANDLE: usize = 128;
+/// How often a handle is tried for which the kernel has no memory.
+const ATTEMPTS: u32 = 1000;
 
 /// An object's handle, after the number of its file system: as it stands in an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Handle<'a>(&'a [u8]);
 
 impl<'a> Handle<'a> {
+    /// From what [`Handle::as_bytes`] gave.
+    pub(super) fn again(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
     /// All of it, as a key.
     pub(super) fn as_bytes(self) -> &'a [u8] {
         self.0
@@ -196,8 +203,20 @@ pub(super) fn open_handle(mount: BorrowedFd<'_>, handle: &[u8]) -> io::Result<Ow
     room.copy_from_slice(handle);
     assert_eq!(word(handle, 0) as usize, handle.len() - HANDLE_HEAD, "a handle says its own length");
     let flags = libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW;
-    // SAFETY: the buffer is aligned for a `file_handle`, and holds as many bytes as that says, which was asserted; the kernel does not keep it.
-    let fd: RawFd = check(unsafe { libc::open_by_handle_at(mount.as_raw_fd(), buffer.0.as_mut_ptr().cast(), flags) })?;
+    let mut open = || -> io::Result<RawFd> {
+        // SAFETY: the buffer is aligned for a `file_handle`, and holds as many bytes as that says, which was asserted; the kernel does not
+        // keep it.
+        check(unsafe { libc::open_by_handle_at(mount.as_raw_fd(), buffer.0.as_mut_ptr().cast(), flags) })
+    };
+    let mut attempts = 0;
+    let fd = loop {
+        match open() {
+            // Also said, by ext4 at least, of an inode number that is just being given to a new object; soon the handle is stale.
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && attempts < ATTEMPTS => attempts += 1,
+            opened => break opened?,
+        }
+        std::thread::yield_now();
+    };
     // SAFETY: the kernel has just opened it for us, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

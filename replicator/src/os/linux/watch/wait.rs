@@ -32,8 +32,10 @@ impl Waiting {
 
     pub(super) fn waker(&self) -> Waker {
         let woken = Arc::clone(&self.woken);
-        // It fails only when it was woken 2^64 times without being asked, and then it is awake.
-        Waker::new(move || drop(rustix::io::write(&*woken, &1u64.to_ne_bytes())))
+        Waker::new(move || {
+            // It fails only when it was woken 2^64 times without being asked, and then it is awake.
+            let _ = rustix::io::write(&*woken, &1u64.to_ne_bytes());
+        })
     }
 
     /// Until `notices` can be read, a mount changes, somebody wakes, or the limit is over.
