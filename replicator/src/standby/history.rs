@@ -97,7 +97,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
     pub(super) fn shorten(&self) -> Result<(), ReplicaError> {
         loop {
             let state = self.state();
-            let at_newest = state.points.last().is_some_and(|newest| state.phase == Phase::Settled { at: newest.number });
+            let at_newest = state.newest().is_some_and(|at| state.phase == Phase::Settled { at });
             let Some(due) = state.merge_due().filter(|_| at_newest) else { return Ok(()) };
             let ways = &state.ways()[due];
             match self.merge(ways) {

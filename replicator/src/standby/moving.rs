@@ -91,7 +91,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
         let (retention, ways) = (self.retention(), self.state().ways());
         let early = self.change(|state| {
             state.enter(Phase::Settled { at: to })?;
-            let newest = state.points.last().is_some_and(|newest| newest.number == to);
+            let newest = state.newest() == Some(to);
             if let Some((bytes, links)) = measured.filter(|_| newest)
                 && let Some(step) = state.steps.last_mut()
             {
@@ -179,6 +179,15 @@ impl<V: Volume, S: Store> Replica<V, S> {
         Ok(())
     }
 
+    /// Goes to the newest point, from where a promotion was interrupted, say.
+    pub(super) fn go_to_newest(&self) -> Result<(), ReplicaError> {
+        let state = self.state();
+        match (state.phase, state.newest()) {
+            (Phase::Settled { .. }, Some(newest)) => self.go_to(newest),
+            _ => Ok(()),
+        }
+    }
+
     /// Goes back to the point before the one that could not be gone to; an error if there is none.
     pub(super) fn turn_back(&self) -> Result<(), ReplicaError> {
         let Phase::Moving { from: Some(from), to } = self.state().phase else { return Err(ReplicaError::NoPoint) };
@@ -196,18 +205,14 @@ impl<V: Volume, S: Store> Replica<V, S> {
     /// Goes on to the newest point if what hindered that was mended. If it was not, the source is there to send it anew: then that
     /// point is given up.
     pub(super) fn settle_or_give_up(&self) -> Result<(), ReplicaError> {
-        let newest = |state: &super::state::State| state.points.last().map(|point| point.number);
-        let state = self.state();
-        if self.is_settled() && (state.phase.point() == newest(&state)) {
+        if self.is_settled() {
             return Ok(());
         }
         let _guard = self.start_receiving().ok_or(ReplicaError::Busy)?;
-        // A promotion at an older point may have been interrupted.
-        let settled = self.finish().and_then(|()| newest(&self.state()).map_or(Ok(()), |newest| self.go_to(newest)));
+        let settled = self.finish();
         let Err(error) = settled else { return Ok(()) };
         let Phase::Moving { from, to } = self.state().phase else { return Err(error) };
-        let last = newest(&self.state()) == Some(to);
-        if !last || !matches!(error, ReplicaError::Apply(ApplyError::Volume { .. })) {
+        if self.state().newest() != Some(to) || !matches!(error, ReplicaError::Apply(ApplyError::Volume { .. })) {
             return Err(error);
         }
         if from.is_some() && self.turn_back().is_err() {

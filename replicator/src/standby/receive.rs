@@ -144,6 +144,7 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
     pub fn begin(replica: &'a Replica<V, S>, opening: MirrorOpening, journal_limit: u64) -> Result<Self, ReceiveError> {
         let guard = replica.start_receiving().ok_or(ReplicaError::Busy)?;
         replica.follow(opening.generation)?;
+        replica.go_to_newest()?;
         let state = replica.state();
         let first = match state.phase {
             Phase::Empty | Phase::FirstMirror { .. } => true,

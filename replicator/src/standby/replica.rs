@@ -245,7 +245,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
             (Phase::Promoted { at }, None) => *at,
             (Phase::Promoted { at }, Some(point)) if point != *at => return Err(ReplicaError::Promoted(*at)),
             (Phase::Bad { cause, .. }, _) => return Err(ReplicaError::Bad(cause.clone())),
-            (_, None) => state.points.last().map(|newest| newest.number).ok_or(ReplicaError::NoPoint)?,
+            (_, None) => state.newest().ok_or(ReplicaError::NoPoint)?,
             (_, Some(point)) => point,
         };
         let kept = state.point(goal).cloned().ok_or(ReplicaError::UnknownPoint(goal))?;

@@ -155,6 +155,11 @@ impl State {
         self.points.last().map_or(PointNumber(1), |last| last.number.next())
     }
 
+    /// The number of the newest point.
+    pub fn newest(&self) -> Option<PointNumber> {
+        self.points.last().map(|newest| newest.number)
+    }
+
     /// A point by its number.
     pub fn point(&self, number: PointNumber) -> Option<&Point> {
         self.points.iter().find(|point| point.number == number)
