@@ -182,7 +182,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
     /// Goes to the newest point, from where a promotion was interrupted, say.
     pub(super) fn go_to_newest(&self) -> Result<(), ReplicaError> {
         let state = self.state();
-        match (state.phase, state.newest()) {
+        match (&state.phase, state.newest()) {
             (Phase::Settled { .. }, Some(newest)) => self.go_to(newest),
             _ => Ok(()),
         }
