@@ -164,6 +164,8 @@ pub enum Record {
     },
     /// The journal is complete: it leads to this point.
     Commit(Point),
+    /// The last record of an inverse: it is whole.
+    End,
 }
 
 /// Why a journal cannot be read.
@@ -294,6 +296,19 @@ impl<L: LogFile> Journal<L> {
     /// Makes everything appended durable.
     pub fn sync(&self) -> Result<(), JournalError> {
         Ok(self.log.sync()?)
+    }
+
+    /// Whether this is an inverse that was written to its end, every record of it: an unsynced one may have lost any part in a crash.
+    pub fn is_whole_inverse(&self) -> Result<bool, JournalError> {
+        let mut last = None;
+        for placed in self.forward() {
+            match placed {
+                Ok(placed) => last = Some(placed.record),
+                Err(JournalError::Damaged { .. }) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(last == Some(Record::End))
     }
 
     /// Forgets everything from `len` on.

@@ -5,6 +5,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use standin_common::disk::{self, DiskError, Mode};
 
@@ -22,7 +23,7 @@ pub trait LogFile: Send {
     }
     /// Forgets everything from `len` on.
     fn truncate(&mut self, len: u64) -> io::Result<()>;
-    /// Makes everything appended so far durable, with its length.
+    /// Makes everything appended so far durable, with its length, and that there is such a file.
     fn sync(&self) -> io::Result<()>;
 }
 
@@ -35,14 +36,16 @@ pub trait Store: Send + Sync {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
     /// Replaces a small file, atomically and durably.
     fn replace(&self, name: &str, contents: &[u8]) -> io::Result<()>;
-    /// Opens a log, creating an empty one if there is none.
+    /// Opens a log, creating an empty one if there is none, which a crash forgets before [`LogFile::sync`].
     fn open_log(&self, name: &str) -> io::Result<Self::Log>;
     /// Whether a file is there.
     fn exists(&self, name: &str) -> io::Result<bool>;
     /// Renames a file over another, durably.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
-    /// Removes a file; nothing to do if it is gone.
+    /// Removes a file, durably; nothing to do if it is gone.
     fn remove(&self, name: &str) -> io::Result<()>;
+    /// Removes a file that may be there again after a crash; nothing to do if it is gone.
+    fn forget(&self, name: &str) -> io::Result<()>;
     /// The names of all files.
     fn names(&self) -> io::Result<Vec<String>>;
 }
@@ -86,13 +89,10 @@ impl Store for DirectoryStore {
 
     fn open_log(&self, name: &str) -> io::Result<DirectoryLog> {
         let path = self.path(name);
-        let new = !path.exists();
+        let new = AtomicBool::new(!path.exists());
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-        if new {
-            self.sync_names()?;
-        }
         let len = file.metadata()?.len();
-        Ok(DirectoryLog { file, path, len })
+        Ok(DirectoryLog { file, path, len, new })
     }
 
     fn exists(&self, name: &str) -> io::Result<bool> {
@@ -105,9 +105,14 @@ impl Store for DirectoryStore {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.forget(name)?;
+        self.sync_names()
+    }
+
+    fn forget(&self, name: &str) -> io::Result<()> {
         match std::fs::remove_file(self.path(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => self.sync_names(),
+            _ => Ok(()),
         }
     }
 
@@ -123,6 +128,8 @@ pub struct DirectoryLog {
     file: File,
     path: PathBuf,
     len: u64,
+    /// Whether its name is not durable yet.
+    new: AtomicBool,
 }
 
 impl LogFile for DirectoryLog {
@@ -151,7 +158,12 @@ impl LogFile for DirectoryLog {
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(self.file.sync_data().map_err(DiskError::at("make durable", &self.path))?)
+        self.file.sync_data().map_err(DiskError::at("make durable", &self.path))?;
+        if self.new.load(Ordering::Relaxed) {
+            self.path.parent().map_or(Ok(()), disk::sync_directory)?;
+            self.new.store(false, Ordering::Relaxed);
+        }
+        Ok(())
     }
 }
 

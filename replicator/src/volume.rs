@@ -4,6 +4,7 @@
 //! what was not synced when it crashes.
 
 mod names;
+mod touched;
 
 use std::fmt;
 use std::io;
@@ -14,6 +15,7 @@ use standin_common::message::RootKind;
 use standin_common::path::RelPath;
 
 pub use names::{Names, TooManyNames};
+pub use touched::Touched;
 
 /// The name at the top of a root that is never part of the tree: it may hold the side area.
 pub const RESERVED: &[u8] = b".standin";
@@ -205,4 +207,8 @@ pub trait Volume: Send + Sync {
     }
     /// Makes everything done so far durable: data, names and attributes.
     fn sync(&self) -> io::Result<()>;
+    /// Makes durable what was touched; all of it before a failure may or may not be.
+    fn sync_touched(&self, touched: &Touched) -> io::Result<()> {
+        if touched.is_nothing() { Ok(()) } else { self.sync() }
+    }
 }

@@ -89,7 +89,6 @@ fn it_is_what_it_was_wherever_it_stopped() {
         let (volume, store) = replica(&disk);
         let before = volume.contents();
         let mut inverse = log(&store, "back");
-        inverse.append(&Record::Inverse, &[]).unwrap();
         let journal = log(&store, "forward");
         apply::invert(&journal, Direction::Forward, std::slice::from_ref(&volume), &mut inverse).unwrap();
         disk.plan(Some((forward, Fault::Crash)));

@@ -248,9 +248,9 @@ impl Story {
     }
 }
 
-/// Whether a journal of a later point is there, which is so from its commit until it was applied.
+/// Whether a journal of a later point is there, which is so from when it begins to be applied.
 fn is_applying(replica: &std::path::Path, before: u64) -> bool {
     let Ok(names) = fs::read_dir(replica) else { return false };
-    let number = |name: std::ffi::OsString| name.to_str()?.strip_suffix(".forward")?.parse::<u64>().ok();
+    let number = |name: std::ffi::OsString| name.to_str()?.strip_suffix(".back")?.parse::<u64>().ok();
     names.flatten().filter_map(|name| number(name.file_name())).any(|number| number > before)
 }

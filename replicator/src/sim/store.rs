@@ -11,15 +11,23 @@ use crate::store::{LogFile, Store};
 struct Contents {
     data: Vec<u8>,
     durable: Vec<u8>,
+    /// Whether a crash may forget that there is such a file.
+    new: bool,
+    /// What a crash may find instead, since the file was cut and that is not durable.
+    uncut: Option<Vec<u8>>,
 }
 
 type Shared = Arc<Mutex<Contents>>;
 
-/// A state directory in memory. Replacing, renaming and removing are durable at once, as [`Store`] promises; appending is not.
+type Files = Arc<Mutex<BTreeMap<String, Shared>>>;
+
+/// A state directory in memory. Replacing, renaming and removing are durable at once, as [`Store`] promises; appending and forgetting
+/// are not.
 #[derive(Debug, Clone)]
 pub struct SimStore {
     disk: Disk,
-    files: Arc<Mutex<BTreeMap<String, Shared>>>,
+    files: Files,
+    forgotten: Files,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -29,16 +37,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl SimStore {
     /// An empty one on a disk.
     pub fn new(disk: Disk) -> Self {
-        Self { disk, files: Arc::default() }
+        Self { disk, files: Arc::default(), forgotten: Arc::default() }
     }
 
     /// What is found after a crash: of what was appended without a sync, a piece of any length, its last byte maybe wrong.
     pub fn after_crash(&self) -> Self {
         let restored = Self::new(self.disk.clone());
-        for (name, file) in lock(&self.files).iter() {
+        let (files, forgotten) = (lock(&self.files), lock(&self.forgotten));
+        for (name, file) in forgotten.iter().filter(|(name, _)| !files.contains_key(*name)).chain(files.iter()) {
             let contents = lock(file).clone();
+            let gone = contents.new || !files.contains_key(name);
+            if gone && self.disk.random(|random| random.one_in(2)) {
+                continue;
+            }
             let mut found = contents.durable.clone();
-            if let Some(unsynced) = contents.data.get(found.len()..).filter(|unsynced| !unsynced.is_empty()) {
+            if let Some(uncut) = contents.uncut.filter(|_| self.disk.random(|random| random.one_in(2))) {
+                found = uncut;
+            } else if let Some(unsynced) = contents.data.get(found.len()..).filter(|unsynced| !unsynced.is_empty()) {
                 let kept = self.disk.random(|random| random.below(unsynced.len() as u64 + 1)) as usize;
                 found.extend_from_slice(&unsynced[..kept]);
                 if kept > 0 && self.disk.random(|random| random.one_in(2)) {
@@ -46,7 +61,7 @@ impl SimStore {
                     found[last] ^= 0x55;
                 }
             }
-            let contents = Contents { data: found.clone(), durable: found };
+            let contents = Contents { data: found.clone(), durable: found, ..Contents::default() };
             lock(&restored.files).insert(name.clone(), Arc::new(Mutex::new(contents)));
         }
         restored
@@ -54,6 +69,14 @@ impl SimStore {
 }
 
 impl SimStore {
+    /// Bytes in all files whose names end like this, and how many those are.
+    pub fn size_of(&self, ending: &str) -> (usize, usize) {
+        let files = lock(&self.files);
+        let sizes: Vec<_> =
+            files.iter().filter(|(name, _)| name.ends_with(ending)).map(|(_, file)| lock(file).data.len()).collect();
+        (sizes.iter().sum(), sizes.len())
+    }
+
     /// A copy that shares nothing, on a disk of its own.
     pub fn snapshot(&self, disk: Disk) -> Self {
         let copy = Self::new(disk);
@@ -74,14 +97,15 @@ impl Store for SimStore {
 
     fn replace(&self, name: &str, contents: &[u8]) -> io::Result<()> {
         self.disk.operation(true)?;
-        let contents = Contents { data: contents.to_vec(), durable: contents.to_vec() };
+        let contents = Contents { data: contents.to_vec(), durable: contents.to_vec(), ..Contents::default() };
         lock(&self.files).insert(name.to_owned(), Arc::new(Mutex::new(contents)));
         Ok(())
     }
 
     fn open_log(&self, name: &str) -> io::Result<SimLog> {
         self.disk.operation(true)?;
-        let file = lock(&self.files).entry(name.to_owned()).or_default().clone();
+        let new = || Arc::new(Mutex::new(Contents { new: true, ..Contents::default() }));
+        let file = lock(&self.files).entry(name.to_owned()).or_insert_with(new).clone();
         Ok(SimLog { disk: self.disk.clone(), file })
     }
 
@@ -94,6 +118,7 @@ impl Store for SimStore {
         self.disk.operation(false)?;
         let mut files = lock(&self.files);
         let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        lock(&file).new = false;
         files.insert(to.to_owned(), file);
         Ok(())
     }
@@ -101,6 +126,15 @@ impl Store for SimStore {
     fn remove(&self, name: &str) -> io::Result<()> {
         self.disk.operation(false)?;
         lock(&self.files).remove(name);
+        lock(&self.forgotten).remove(name);
+        Ok(())
+    }
+
+    fn forget(&self, name: &str) -> io::Result<()> {
+        self.disk.operation(false)?;
+        if let Some(file) = lock(&self.files).remove(name).filter(|file| !lock(file).new) {
+            lock(&self.forgotten).insert(name.to_owned(), file);
+        }
         Ok(())
     }
 
@@ -145,6 +179,9 @@ impl LogFile for SimLog {
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         self.disk.operation(false)?;
         let mut contents = lock(&self.file);
+        if contents.durable.len() as u64 > len && contents.uncut.is_none() {
+            contents.uncut = Some(contents.durable.clone());
+        }
         contents.data.truncate(len as usize);
         contents.durable.truncate(len as usize);
         Ok(())
@@ -154,6 +191,8 @@ impl LogFile for SimLog {
         self.disk.operation(false)?;
         let mut contents = lock(&self.file);
         contents.durable = contents.data.clone();
+        contents.new = false;
+        contents.uncut = None;
         Ok(())
     }
 }

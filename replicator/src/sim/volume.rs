@@ -1,6 +1,6 @@
 //! The simulated volume.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,9 @@ use standin_common::message::RootKind;
 use standin_common::path::RelPath;
 
 use super::disk::Disk;
-use crate::volume::{Abilities, Directory, Names, Object, ObjectKind, Place, SideId, Stamp, Stretch, Volume, VolumeFile};
+use crate::volume::{
+    Abilities, Directory, Names, Object, ObjectKind, Place, SideId, Stamp, Stretch, Touched, Volume, VolumeFile,
+};
 
 /// The unit in which written data is kept or lost.
 const BLOCK: usize = 512;
@@ -160,6 +162,34 @@ impl Machine {
         let stamp = Stamp { device: 1, inode: number, changed, size, modified: node.attrs.mtime };
         let names = self.live.names.values().filter(|named| **named == number).count() as u64;
         Ok(Object { kind: node.kind.clone(), size, attrs: node.attrs.clone(), names, stamp })
+    }
+
+    /// Makes some objects durable, and names where `named_in` says so; nothing else, even if it was done before.
+    fn sync_some(&mut self, mut objects: BTreeSet<u64>, named_in: impl Fn(&Key) -> bool) {
+        for change in &self.pending {
+            if let Change::Name(key, Some(number)) = change
+                && named_in(key)
+            {
+                objects.insert(*number);
+            }
+        }
+        for change in std::mem::take(&mut self.pending) {
+            let synced = match &change {
+                Change::Made(number, _) | Change::Attrs(number, _) | Change::Len(number, _) => objects.contains(number),
+                Change::Name(key, _) => named_in(key),
+                Change::Moved(from, to) => named_in(from) || named_in(to),
+            };
+            if synced {
+                self.durable.apply(&change);
+            } else {
+                self.pending.push(change);
+            }
+        }
+        for number in objects {
+            if let (Some(durable), Some(live)) = (self.durable.nodes.get_mut(&number), self.live.nodes.get(&number)) {
+                durable.data.clone_from(&live.data);
+            }
+        }
     }
 
     fn has_children(&self, path: &RelPath) -> bool {
@@ -454,6 +484,19 @@ impl Volume for SimVolume {
         let mut machine = self.start(false)?;
         machine.durable = machine.live.clone();
         machine.pending.clear();
+        Ok(())
+    }
+
+    fn sync_touched(&self, touched: &Touched) -> io::Result<()> {
+        let Some((paths, sides, side_names)) = touched.objects() else { return self.sync() };
+        let mut machine = self.start(false)?;
+        let keys = paths.iter().cloned().map(Key::Tree).chain(sides.iter().copied().map(Key::Side));
+        let objects = keys.filter_map(|key| machine.live.names.get(&key).copied()).collect();
+        let named_in = |key: &Key| match key {
+            Key::Tree(path) => path.parent().is_some_and(|parent| paths.contains(&parent)),
+            Key::Side(_) => side_names,
+        };
+        machine.sync_some(objects, named_in);
         Ok(())
     }
 }

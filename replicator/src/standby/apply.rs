@@ -1,7 +1,7 @@
 //! Applying a journal to the replica, and writing the journal that takes it back.
 //!
 //! Applying is two steps, so that a crash anywhere leaves a way on: [`invert`] reads the replica and writes the inverse, touching
-//! nothing; when that is durable, [`perform`] does the operations. Each is done again from its start after a crash: an
+//! nothing, and makes it durable; then [`perform`] does the operations. Each is done again from its start after a crash: an
 //! inverse is only written from an untouched replica, and doing an operation twice is doing it once.
 //!
 //! Names are added to objects after all objects are in their places, and attributes are set last of all, whichever way a journal is
@@ -18,7 +18,7 @@ use standin_common::tree::LEAF_LEN;
 use crate::journal::{Journal, JournalError, Op, Placed, Record};
 use crate::pack;
 use crate::store::LogFile;
-use crate::volume::{Object, ObjectKind, Place, Volume, VolumeFile};
+use crate::volume::{Object, ObjectKind, Place, Touched, Volume, VolumeFile};
 
 /// The longest piece of old data that goes into one record of an inverse.
 const PIECE_LEN: u64 = 1024 * 1024;
@@ -80,7 +80,7 @@ fn dropped<L: LogFile>(journal: &Journal<L>) -> Result<HashSet<u64>, JournalErro
 }
 
 /// The operations of a journal that count, in its direction.
-fn operations<L: LogFile>(
+pub(super) fn operations<L: LogFile>(
     journal: &Journal<L>,
     direction: Direction,
     mut each: impl FnMut(RootIndex, RelPath, Op, Placed) -> Result<(), ApplyError>,
@@ -99,22 +99,52 @@ fn operations<L: LogFile>(
     Ok(())
 }
 
+/// What an inverse holds.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Inverted {
+    /// Bytes of the files that it puts back from the side area, where they will be parked.
+    pub parked: u64,
+    /// Whether names are added to objects or taken from them.
+    pub links: bool,
+}
+
+/// What a written inverse holds, from what is in the side area.
+pub(super) fn measure<V: Volume, L: LogFile>(inverse: &Journal<L>, volumes: &[V]) -> Result<Inverted, ApplyError> {
+    let mut inverted = Inverted::default();
+    operations(inverse, Direction::Backward, |root, path, op, _| {
+        let target = Target { volume: volume(volumes, root)?, root, path: &path };
+        match op {
+            Op::Link { .. } | Op::Unlink { .. } => inverted.links = true,
+            Op::Install(side) => inverted.parked += target.object_at(&Place::Side(side))?.map_or(0, |object| object.size),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(inverted)
+}
+
 /// Writes the inverse of `journal`, to be read backward, from a replica to which nothing of it was applied.
 pub fn invert<V: Volume, L: LogFile>(
     journal: &Journal<L>,
     direction: Direction,
     volumes: &[V],
     inverse: &mut Journal<L>,
-) -> Result<(), ApplyError> {
+) -> Result<Inverted, ApplyError> {
     let mut files = OpenFiles::new(volumes);
+    let mut inverted = Inverted::default();
+    inverse.append(&Record::Inverse, &[])?;
     operations(journal, direction, |root, path, op, _| {
         let target = Target { volume: volume(volumes, root)?, root, path: &path };
         let mut note = |op: Op, payload: &[u8]| -> Result<(), ApplyError> {
             inverse.append(&Record::Op { file: None, root, path: path.clone(), op }, payload)?;
             Ok(())
         };
+        inverted.links |= matches!(op, Op::Link { .. } | Op::Unlink { .. });
         match op {
-            Op::Park(side) => note(Op::Install(side), &[]),
+            Op::Park(side) => {
+                inverted.parked += target.object()?.map_or(0, |object| object.size);
+                note(Op::Install(side), &[])
+            }
             Op::Install(side) => note(Op::Park(side), &[]),
             Op::MakeDirectory => note(Op::RemoveDirectory, &[]),
             Op::Link { to } => note(Op::Unlink { to }, &[]),
@@ -139,7 +169,10 @@ pub fn invert<V: Volume, L: LogFile>(
                 old_data(&target, file, len, size, &mut note)
             }
         }
-    })
+    })?;
+    inverse.append(&Record::End, &[])?;
+    inverse.sync()?;
+    Ok(inverted)
 }
 
 /// Notes what a file holds in `start..end`, as far as it reaches.
@@ -206,10 +239,14 @@ fn runs(data: &[u8]) -> Vec<&[u8]> {
 /// Does the operations of `journal`, and makes them durable.
 pub fn perform<V: Volume, L: LogFile>(journal: &Journal<L>, direction: Direction, volumes: &[V]) -> Result<(), ApplyError> {
     let mut files = OpenFiles::new(volumes);
+    let mut touched = vec![Touched::default(); volumes.len()];
     let (mut links, mut attributes) = (Vec::new(), Vec::new());
     let mut leaving: Option<(RootIndex, RelPath)> = None;
     operations(journal, direction, |root, path, op, placed| {
         let target = Target { volume: volume(volumes, root)?, root, path: &path };
+        if let Some(touched) = touched.get_mut(usize::from(root.0)) {
+            touch(touched, &path, &op);
+        }
         if let Some(last) = leaving.take() {
             unlink(volumes, &last, (last.0 == root && last.1 == path).then_some(&op))?;
         }
@@ -245,12 +282,28 @@ pub fn perform<V: Volume, L: LogFile>(journal: &Journal<L>, direction: Direction
     for at in links.into_iter().chain(attributes) {
         perform_late(journal, at, volumes)?;
     }
-    for (index, volume) in volumes.iter().enumerate() {
+    for (index, (volume, touched)) in volumes.iter().zip(&touched).enumerate() {
         let root = RootIndex(index as u16);
         let target = Target { volume, root, path: &RelPath::root() };
-        volume.sync().map_err(target.failed("making the replica durable"))?;
+        volume.sync_touched(touched).map_err(target.failed("making the replica durable"))?;
     }
     Ok(())
+}
+
+/// Notes what an operation changes.
+fn touch(touched: &mut Touched, path: &RelPath, op: &Op) {
+    match op {
+        Op::Write { .. } | Op::Punch { .. } | Op::Resize { .. } | Op::Attrs(_) => touched.object(path),
+        Op::Park(_) | Op::Install(_) => {
+            touched.name(path);
+            touched.side_names();
+        }
+        Op::RemoveDirectory | Op::Unlink { .. } => touched.name(path),
+        Op::MakeDirectory | Op::Link { .. } => {
+            touched.name(path);
+            touched.object(path);
+        }
+    }
 }
 
 /// Removes a name, unless what had it before has it still, or again: because its journal was not applied to the end, or because this was
@@ -278,7 +331,7 @@ fn perform_late<V: Volume, L: LogFile>(journal: &Journal<L>, at: u64, volumes: &
     }
 }
 
-fn volume<V>(volumes: &[V], root: RootIndex) -> Result<&V, ApplyError> {
+pub(super) fn volume<V>(volumes: &[V], root: RootIndex) -> Result<&V, ApplyError> {
     volumes.get(usize::from(root.0)).ok_or(ApplyError::NoRoot(root))
 }
 

@@ -507,6 +507,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         self.touch();
         let volume = self.reception.volume(self.current_root())?;
         let side = self.reception.new_side();
+        self.reception.touch_side(self.current_root(), side);
         let place = Place::Side(side);
         let made = match &entry.kind {
             Kind::Symlink { target } => volume.make_symlink(&place, target),

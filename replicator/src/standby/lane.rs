@@ -112,6 +112,7 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         match wanted.landing {
             Landing::InPlace => open_or_create(&tree).map(Target::File).map_err(failed("opening", path)),
             Landing::Staged(side) => {
+                self.reception.touch_side(wanted.at.root, side);
                 if wanted.cloned {
                     volume.clone_file(&tree, &Place::Side(side)).map_err(failed("cloning", path))?;
                 }

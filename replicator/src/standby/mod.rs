@@ -3,8 +3,11 @@
 pub mod apply;
 pub mod compare;
 pub mod comparing;
+mod history;
 pub mod join;
 pub mod lane;
+mod merge;
+mod moving;
 pub mod receive;
 pub mod replica;
 mod resume;

@@ -20,7 +20,7 @@ use super::state::Phase;
 use crate::journal::{Journal, JournalError, Landing, Op, Point, Record};
 use crate::mirror::MOST_WANTED;
 use crate::store::Store;
-use crate::volume::{Place, SideId, Volume};
+use crate::volume::{Place, SideId, Touched, Volume};
 
 /// Operations on orphans belong to this file, which is dropped when no orphan may be removed.
 pub(super) const ORPHANS: u64 = 0;
@@ -131,6 +131,8 @@ pub struct Reception<'a, V: Volume, S: Store> {
     next_side: AtomicU64,
     resumed: Mutex<Resumed>,
     after: Option<Position>,
+    /// What was made in each volume, which is durable before a mark or a commit speaks of it.
+    touched: Mutex<Vec<Touched>>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -142,6 +144,7 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
     pub fn begin(replica: &'a Replica<V, S>, opening: MirrorOpening, journal_limit: u64) -> Result<Self, ReceiveError> {
         let guard = replica.start_receiving().ok_or(ReplicaError::Busy)?;
         replica.follow(opening.generation)?;
+        replica.go_to_newest()?;
         let state = replica.state();
         let first = match state.phase {
             Phase::Empty | Phase::FirstMirror { .. } => true,
@@ -154,6 +157,7 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
             replica.change(|state| state.enter(Phase::FirstMirror { mirror: opening.mirror }))?;
         }
         let to = state.next_point();
+        replica.bound_history(journal_limit);
         let resumed = resume::open(replica, opening.mirror, opening.generation, to)?;
         let table = Table {
             joined: resumed.position.clone(),
@@ -163,6 +167,7 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         };
         let mut resumed = resumed;
         let journal = resumed.journal.take().ok_or(ReceiveError::Ended)?;
+        let touched = if first || resumed.goes_on { Touched::everything() } else { Touched::default() };
         Ok(Self {
             replica,
             _guard: guard,
@@ -178,6 +183,7 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
             next_side: AtomicU64::new(resumed.next_side),
             after: resumed.position.clone(),
             resumed: Mutex::new(resumed.without_journal()),
+            touched: Mutex::new(vec![touched; replica.volumes().len()]),
         })
     }
 
@@ -209,6 +215,13 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
 
     pub(super) fn new_side(&self) -> SideId {
         SideId { point: self.to.0, number: self.next_side.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// An object of the side area is made or written from now on.
+    pub(super) fn touch_side(&self, root: RootIndex, side: SideId) {
+        if let Some(touched) = lock(&self.touched).get_mut(usize::from(root.0)) {
+            touched.side(side);
+        }
     }
 
     /// Adds a record to the journal; `payload` is data as it was received.
@@ -361,8 +374,9 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
     }
 
     fn sync_volumes(&self) -> Result<(), ReceiveError> {
-        for volume in self.volumes() {
-            volume.sync().map_err(failed("making the received data durable", &RelPath::root()))?;
+        let touched = lock(&self.touched).clone();
+        for (volume, touched) in self.volumes().iter().zip(&touched) {
+            volume.sync_touched(touched).map_err(failed("making the received data durable", &RelPath::root()))?;
         }
         Ok(())
     }

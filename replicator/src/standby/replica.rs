@@ -1,25 +1,23 @@
 //! The standby's copy of a set: always at one recovery point, or on its way to one that a crash cannot stop.
 //!
-//! Between two neighbouring kept points lies one journal: `N.forward` leads from the point before to N, `N.back` from N to the point
-//! before. Going over it turns one into the other, so that any kept point can be reached, back and forth. What is being
-//! received lies in `incoming`; its commit record is what makes it a point.
+//! What is being received lies in `incoming`; its commit record is what makes it a point. How the replica goes from one point to
+//! another is in `moving`, what stays of the way in `history`.
 
-use std::sync::atomic::Ordering::{self, Relaxed};
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use standin_common::id::{Generation, PointNumber};
 
-use super::apply::{self, ApplyError, Direction};
-use super::state::{IllegalTransition, Phase, State};
-use crate::journal::{Journal, JournalError, Point, Record};
+use super::apply::ApplyError;
+use super::history;
+use super::state::{IllegalTransition, Phase, Retention, State};
+use crate::journal::{Journal, JournalError, Point};
 use crate::store::Store;
 use crate::volume::{Place, Volume};
 
 /// The journal that is being received.
 pub(super) const INCOMING: &str = "incoming";
 const STATE: &str = "state";
-const UNFINISHED: &str = "inverse.unfinished";
 
 /// Why something could not be done with a replica.
 #[derive(Debug, thiserror::Error)]
@@ -89,10 +87,11 @@ pub struct Replica<V, S> {
     volumes: Vec<V>,
     store: S,
     keep_points: AtomicUsize,
+    history_limit: AtomicU64,
     state: Mutex<State>,
     receiving: Mutex<bool>,
     /// Whether it was looked for what a crash interrupted, and that was finished.
-    settled: AtomicBool,
+    pub(super) settled: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -114,8 +113,15 @@ impl<V: Volume, S: Store> Replica<V, S> {
         let begins = kept.is_none();
         let state = kept.unwrap_or_default();
         let settled = matches!(state.phase, Phase::Promoted { .. } | Phase::Bad { .. }).into();
-        let (state, receiving, keep_points) = (Mutex::new(state), Mutex::new(false), AtomicUsize::new(keep_points));
-        let replica = Self { volumes, store, keep_points, state, receiving, settled };
+        let replica = Self {
+            volumes,
+            store,
+            keep_points: AtomicUsize::new(keep_points),
+            history_limit: AtomicU64::new(u64::MAX),
+            state: Mutex::new(state),
+            receiving: Mutex::new(false),
+            settled,
+        };
         if begins {
             replica.change(|_| Ok(()))?;
         }
@@ -124,10 +130,23 @@ impl<V: Volume, S: Store> Replica<V, S> {
 
     /// Keeps so many points beside the newest, from the next point on.
     pub fn set_keep_points(&self, keep_points: usize) {
-        self.keep_points.store(keep_points, Relaxed);
+        self.keep_points.store(keep_points, Ordering::Relaxed);
     }
 
-    fn is_settled(&self) -> bool {
+    /// Bounds the room that the way back to older points may take, in bytes.
+    pub(super) fn bound_history(&self, bytes: u64) {
+        self.history_limit.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn retention(&self) -> Retention {
+        Retention { points: self.keep_points.load(Ordering::Relaxed), bytes: self.history_limit.load(Ordering::Relaxed) }
+    }
+
+    pub(super) fn store(&self) -> &S {
+        &self.store
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Acquire) && !self.state().phase.is_moving()
     }
 
@@ -143,10 +162,12 @@ impl<V: Volume, S: Store> Replica<V, S> {
     /// The state in a store, `None` if nothing was ever kept there. Journals without it would be taken for those of other points.
     pub fn kept(store: &S) -> Result<Option<State>, ReplicaError> {
         match store.read(STATE)? {
-            Some(text) => serde_json::from_slice(&text).map(Some).map_err(ReplicaError::State),
-            None if store.names()?.iter().any(|name| name == INCOMING || journal_of(name).is_some()) => {
-                Err(ReplicaError::NoState)
+            Some(text) => {
+                let mut state: State = serde_json::from_slice(&text).map_err(ReplicaError::State)?;
+                state.complete_steps();
+                Ok(Some(state))
             }
+            None if store.names()?.iter().any(|name| name == INCOMING || history::is_journal(name)) => Err(ReplicaError::NoState),
             None => Ok(None),
         }
     }
@@ -182,6 +203,18 @@ impl<V: Volume, S: Store> Replica<V, S> {
         Ok(result)
     }
 
+    /// Changes the state in a way that is found again after a crash, from what else is durable.
+    pub(super) fn change_in_memory(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<(), IllegalTransition>,
+    ) -> Result<(), ReplicaError> {
+        let mut state = lock(&self.state);
+        let mut next = state.clone();
+        change(&mut next)?;
+        *state = next;
+        Ok(())
+    }
+
     /// Puts the replica into a bad state, from which only a person leads out.
     pub fn fail(&self, cause: String) -> Result<(), ReplicaError> {
         self.change(|state| match &state.phase {
@@ -199,187 +232,12 @@ impl<V: Volume, S: Store> Replica<V, S> {
             Phase::Bad { was, .. } => state.enter(*was),
             _ => Ok(()),
         })?;
+        self.settled.store(false, Ordering::Release);
         self.settle()
     }
 
     pub(super) fn journal(&self, name: &str) -> Result<Journal<S::Log>, ReplicaError> {
         Ok(Journal::new(self.store.open_log(name)?))
-    }
-
-    /// Takes in a journal that has its commit record, and goes on to its point; does nothing if there is none.
-    ///
-    /// This runs after every commit and at every start, and is the only way in which a replica moves forward.
-    pub fn settle(&self) -> Result<(), ReplicaError> {
-        self.settled.store(false, Ordering::Release);
-        if let Some(point) = self.committed()? {
-            let number = point.number;
-            self.store.rename(INCOMING, &forward(number))?;
-            self.adopt(point)?;
-        } else if let Some(point) = self.unadopted()? {
-            self.adopt(point)?;
-        }
-        if let Phase::Moving { from, to } = self.state().phase {
-            self.move_over(from, to)?;
-        }
-        self.tidy()?;
-        self.settled.store(true, Ordering::Release);
-        Ok(())
-    }
-
-    /// The point that the incoming journal leads to, if it was committed.
-    fn committed(&self) -> Result<Option<Point>, ReplicaError> {
-        if !self.store.exists(INCOMING)? {
-            return Ok(None);
-        }
-        let mut journal = self.journal(INCOMING)?;
-        journal.cut_torn_tail()?;
-        commit_of(&journal)
-    }
-
-    /// The point of a journal that was renamed but whose point is not in the state yet.
-    fn unadopted(&self) -> Result<Option<Point>, ReplicaError> {
-        let next = self.state().next_point();
-        if !self.store.exists(&forward(next))? {
-            return Ok(None);
-        }
-        commit_of(&self.journal(&forward(next))?)
-    }
-
-    fn adopt(&self, point: Point) -> Result<(), ReplicaError> {
-        self.change(|state| {
-            let (from, to) = (state.phase.point(), point.number);
-            state.enter(Phase::Moving { from, to })?;
-            state.points.push(point);
-            Ok(())
-        })
-    }
-
-    /// Applies the journal between two neighbouring points.
-    fn move_over(&self, from: Option<PointNumber>, to: PointNumber) -> Result<(), ReplicaError> {
-        let (name, inverse) = match from {
-            Some(from) if to < from => (back(from), forward(from)),
-            _ => (forward(to), back(to)),
-        };
-        let (journal, direction) = self.whole_journal(name.clone())?;
-        // The first mirror leads from nothing to a point: there is no way back.
-        if from.is_some() && !self.store.exists(&inverse)? {
-            self.store.remove(UNFINISHED)?;
-            let mut written = self.journal(UNFINISHED)?;
-            written.append(&Record::Inverse, &[])?;
-            apply::invert(&journal, direction, &self.volumes, &mut written)?;
-            written.sync()?;
-            self.store.rename(UNFINISHED, &inverse)?;
-        }
-        apply::perform(&journal, direction, &self.volumes)?;
-        self.change(|state| state.enter(Phase::Settled { at: to }))?;
-        self.store.remove(&name)?;
-        Ok(())
-    }
-
-    /// A journal between two points, which must be there.
-    fn whole_journal(&self, name: String) -> Result<(Journal<S::Log>, Direction), ReplicaError> {
-        if !self.store.exists(&name)? {
-            return Err(ReplicaError::NoJournal(name));
-        }
-        let journal = self.journal(&name)?;
-        match journal.read(0)?.map(|placed| placed.record) {
-            Some(Record::Inverse) => Ok((journal, Direction::Backward)),
-            Some(Record::Begin { .. }) => Ok((journal, Direction::Forward)),
-            _ => Err(ReplicaError::NoJournal(name)),
-        }
-    }
-
-    /// Reads all journals on the way to a point, so that one that is damaged or gone is known before anything is moved.
-    fn check_way(&self, goal: PointNumber) -> Result<(), ReplicaError> {
-        let state = self.state();
-        let mut next = state.phase.point();
-        while let Some(at) = next
-            && let Some(step) = state.step_towards(at, goal)
-        {
-            let name = if step < at { back(at) } else { forward(step) };
-            let (journal, _) = self.whole_journal(name)?;
-            journal.forward().try_for_each(|placed| placed.map(drop))?;
-            next = Some(step);
-        }
-        Ok(())
-    }
-
-    /// Goes back to the point before the one that could not be gone to; an error if there is none.
-    fn turn_back(&self) -> Result<(), ReplicaError> {
-        let Phase::Moving { from: Some(from), to } = self.state().phase else { return Err(ReplicaError::NoPoint) };
-        if from < to && !self.store.exists(&back(to))? {
-            // Nothing was touched yet: the inverse comes first.
-            return self.change(|state| state.enter(Phase::Settled { at: from }));
-        }
-        self.change(|state| state.enter(Phase::Moving { from: Some(to), to: from }))?;
-        self.move_over(Some(to), from)
-    }
-
-    /// Goes on to the newest point if what hindered that was mended. If it was not, the source is there to send it anew: then that
-    /// point is given up.
-    pub(super) fn settle_or_give_up(&self) -> Result<(), ReplicaError> {
-        if self.is_settled() {
-            return Ok(());
-        }
-        let _guard = self.start_receiving().ok_or(ReplicaError::Busy)?;
-        let Err(error) = self.settle() else { return Ok(()) };
-        let Phase::Moving { from, to } = self.state().phase else { return Err(error) };
-        let backward = from.is_some_and(|from| from > to);
-        if backward || !matches!(error, ReplicaError::Apply(ApplyError::Volume { .. })) {
-            return Err(error);
-        }
-        if from.is_some() && self.turn_back().is_err() {
-            return Err(error);
-        }
-        self.change(|state| {
-            state.points.retain(|point| Some(point.number) <= from);
-            if from.is_some() { Ok(()) } else { state.enter(Phase::Empty) }
-        })?;
-        self.store.remove(&forward(to))?;
-        self.discard_incoming()
-    }
-
-    /// Removes what no point needs any more.
-    fn tidy(&self) -> Result<(), ReplicaError> {
-        let Phase::Settled { at } = self.state().phase else { return Ok(()) };
-        // Of the two journals of a step, the one that leads to where the replica is has been applied.
-        for point in self.state().points {
-            let (applied, inverse) = if point.number <= at {
-                (forward(point.number), back(point.number))
-            } else {
-                (back(point.number), forward(point.number))
-            };
-            if self.store.exists(&inverse)? && self.store.exists(&applied)? {
-                self.store.remove(&applied)?;
-            }
-        }
-        let superfluous = self.state().superfluous(self.keep_points.load(Relaxed));
-        if superfluous > 0 {
-            self.change(|state| {
-                state.points.drain(..superfluous);
-                Ok(())
-            })?;
-        }
-        self.remove_unreachable()
-    }
-
-    /// Removes journals and parked objects of points from which no way leads to an older one any more.
-    fn remove_unreachable(&self) -> Result<(), ReplicaError> {
-        let state = self.state();
-        let oldest = state.points.first().map_or(PointNumber(0), |point| point.number);
-        for name in self.store.names()? {
-            if journal_of(&name).is_some_and(|number| number <= oldest) {
-                self.store.remove(&name)?;
-            }
-        }
-        for volume in &self.volumes {
-            for side in volume.side_objects()? {
-                if side.point <= oldest.0 {
-                    volume.remove(&Place::Side(side))?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Makes the replica a plain, writable tree at a kept point, by default the newest, in a new generation.
@@ -392,7 +250,8 @@ impl<V: Volume, S: Store> Replica<V, S> {
             (Phase::Promoted { at }, None) => *at,
             (Phase::Promoted { at }, Some(point)) if point != *at => return Err(ReplicaError::Promoted(*at)),
             (Phase::Bad { cause, .. }, _) => return Err(ReplicaError::Bad(cause.clone())),
-            (phase, point) => point.or(phase.point()).ok_or(ReplicaError::NoPoint)?,
+            (_, None) => state.newest().ok_or(ReplicaError::NoPoint)?,
+            (_, Some(point)) => point,
         };
         let kept = state.point(goal).cloned().ok_or(ReplicaError::UnknownPoint(goal))?;
         if matches!(state.phase, Phase::Promoted { .. }) {
@@ -402,7 +261,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
             Phase::Moving { from, to } => from.filter(|from| *from < to),
             _ => None,
         };
-        match self.settle() {
+        match self.finish() {
             // An older point is wanted, so that it does not matter whether the newest can be gone to.
             Err(_) if before.is_some_and(|before| goal <= before) => self.turn_back()?,
             Err(error) => return Err(ReplicaError::stuck(error, before)),
@@ -411,12 +270,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
         // Before anything is moved, since what was received may be what fills the disk.
         self.discard_incoming()?;
         self.check_way(goal)?;
-        while let Some(at) = self.state().phase.point()
-            && let Some(step) = self.state().step_towards(at, goal)
-        {
-            self.change(|state| state.enter(Phase::Moving { from: Some(at), to: step }))?;
-            self.move_over(Some(at), step)?;
-        }
+        self.go_to(goal)?;
         self.change(|state| {
             state.generation = state.generation.next();
             state.enter(Phase::Promoted { at: goal })
@@ -460,30 +314,5 @@ pub(super) struct ReceivingGuard<'a>(&'a Mutex<bool>);
 impl Drop for ReceivingGuard<'_> {
     fn drop(&mut self) {
         *lock(self.0) = false;
-    }
-}
-
-fn forward(point: PointNumber) -> String {
-    format!("{point}.forward")
-}
-
-fn back(point: PointNumber) -> String {
-    format!("{point}.back")
-}
-
-/// The later one of the two points that a journal lies between, by its name.
-fn journal_of(name: &str) -> Option<PointNumber> {
-    let (number, rest) = name.split_once('.')?;
-    let number = number.parse().ok().map(PointNumber)?;
-    matches!(rest, "back" | "forward").then_some(number)
-}
-
-fn commit_of<L: crate::store::LogFile>(journal: &Journal<L>) -> Result<Option<Point>, ReplicaError> {
-    match journal.read_before(journal.len())? {
-        Some(placed) => match placed.record {
-            Record::Commit(point) => Ok(Some(point)),
-            _ => Ok(None),
-        },
-        None => Ok(None),
     }
 }

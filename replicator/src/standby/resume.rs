@@ -32,6 +32,8 @@ pub(super) enum Before {
 #[derive(Debug)]
 pub(super) struct Resumed<L = ()> {
     pub journal: Option<L>,
+    /// Whether it has anything from before.
+    pub goes_on: bool,
     pub position: Option<Position>,
     pub summary: JoinSummary,
     pub orphans_stay: bool,
@@ -46,6 +48,7 @@ impl<L> Resumed<L> {
     pub(super) fn without_journal(self) -> Resumed {
         Resumed {
             journal: None,
+            goes_on: self.goes_on,
             position: self.position,
             summary: self.summary,
             orphans_stay: self.orphans_stay,
@@ -59,6 +62,7 @@ impl<L> Resumed<L> {
     fn new(journal: L) -> Self {
         Self {
             journal: Some(journal),
+            goes_on: false,
             position: None,
             summary: JoinSummary::default(),
             orphans_stay: false,
@@ -78,14 +82,20 @@ pub(super) fn open<V: Volume, S: Store>(
     to: PointNumber,
 ) -> Result<Resumed<S::Log>, ReplicaError> {
     let begin = Record::Begin { mirror, generation, from: replica.state().phase.point(), to };
+    let unfinished = replica.is_incoming(to)?;
     let mut journal = replica.journal(INCOMING)?;
-    journal.cut_torn_tail()?;
-    let same = journal.read(0)?.is_some_and(|placed| placed.record == begin);
+    if unfinished {
+        journal.cut_torn_tail()?;
+    }
+    let same = unfinished && journal.read(0)?.is_some_and(|placed| placed.record == begin);
     if !same {
-        replica.discard_incoming()?;
-        let mut journal = replica.journal(INCOMING)?;
+        if unfinished {
+            replica.discard_incoming()?;
+            journal = replica.journal(INCOMING)?;
+        }
+        // Durable with the first mark: until then, a crash leaves nothing of it, or a journal that was applied.
+        journal.truncate(0)?;
         journal.append(&begin, &[])?;
-        journal.sync()?;
         return Ok(Resumed::new(journal.into_log()));
     }
     let mark = last_mark(&journal)?;
@@ -104,6 +114,7 @@ pub(super) fn open<V: Volume, S: Store>(
     journal.sync()?;
     Ok(Resumed {
         journal: Some(journal.into_log()),
+        goes_on: true,
         position: resumed.position,
         summary: resumed.summary,
         orphans_stay: resumed.orphans_stay,

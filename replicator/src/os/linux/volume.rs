@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fstat, futimens, ioctl_ficlone, linkat,
-    mkdirat, mknodat, open, openat, renameat, symlinkat, syncfs, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fstat, fsync, futimens, ioctl_ficlone,
+    linkat, mkdirat, mknodat, open, openat, renameat, symlinkat, syncfs, unlinkat,
 };
 use rustix::io::Errno;
 use standin_common::entry::Attrs;
@@ -18,7 +18,7 @@ use super::handle::{OsDirectory, OsFile};
 use super::object;
 use super::resolve::{self, Handle, NAME_ONLY, RESERVED};
 use super::xattr::Reach;
-use crate::volume::{Abilities, Object, ObjectKind, Place, SideId, Volume, VolumeFile};
+use crate::volume::{Abilities, Object, ObjectKind, Place, SideId, Touched, Volume, VolumeFile};
 
 const PRIVATE: Mode = Mode::RWXU;
 const FILE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -146,6 +146,20 @@ impl OsVolume {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
         Ok(file)
+    }
+}
+
+impl OsVolume {
+    /// A handle of a directory or regular file with which it can be made durable.
+    fn durable_handle(&self, place: &Place<'_>) -> io::Result<OwnedFd> {
+        let flags = READ | OFlags::CLOEXEC;
+        if let Some(path) = self.single(place) {
+            return Ok(open(path, flags.difference(OFlags::NOFOLLOW), Mode::empty())?);
+        }
+        match place {
+            Place::Tree(path) => resolve::open(self.directory()?, path, flags, Mode::empty()),
+            Place::Side(side) => Ok(openat(self.side()?, side.to_string(), flags, Mode::empty())?),
+        }
     }
 }
 
@@ -331,6 +345,20 @@ impl Volume for OsVolume {
             syncfs(&side.fd)?;
         }
         Ok(())
+    }
+
+    fn sync_touched(&self, touched: &Touched) -> io::Result<()> {
+        let Some((paths, sides, side_names)) = touched.objects() else { return self.sync() };
+        let places = paths.iter().map(Place::Tree).chain(sides.iter().copied().map(Place::Side));
+        for place in places {
+            // Links, pipes, and what is not there any more cannot be made durable by themselves.
+            let Ok(handle) = self.durable_handle(&place) else { return self.sync() };
+            match fsync(&handle) {
+                Err(Errno::INVAL | Errno::ROFS | Errno::OPNOTSUPP) => return self.sync(),
+                synced => synced?,
+            }
+        }
+        if side_names { Ok(fsync(self.side()?)?) } else { Ok(()) }
     }
 }
 
