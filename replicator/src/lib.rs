@@ -1,6 +1,9 @@
 //! Replication: capture, mirror, journal, replica, verify, history. See `ARCHITECTURE.md`.
 
+pub mod acknowledge;
 pub mod definition;
+pub mod explain;
+pub mod goal;
 pub mod journal;
 pub mod listing;
 pub mod mirror;
@@ -14,3 +17,4 @@ pub mod standby;
 pub mod store;
 pub mod volume;
 pub mod walk;
+pub mod words;

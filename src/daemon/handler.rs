@@ -1,12 +1,15 @@
 //! What the command line asks for.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use standin_common::id::{MirrorId, PointNumber, SetName};
 use standin_common::link::quic::Connection;
 use standin_common::message::SetAnswer;
 use standin_config::{LoadError, Set};
+use standin_replicator::explain::explain;
+use standin_replicator::goal::{Goal, Outlook};
 use standin_replicator::standby::replica::ReplicaError;
 
 use super::peer::PeerError;
@@ -18,6 +21,9 @@ use crate::control::{Answer, Failed, FailedKind, MirrorOrder, Request};
 
 /// How often a client that waits is told how far it is.
 const PROGRESS: Duration = Duration::from_millis(200);
+
+/// How often a set that somebody waits for is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Answers requests.
 pub(super) struct Requests(pub(super) Arc<Daemon>);
@@ -51,6 +57,11 @@ impl Handler for Requests {
             Request::Pause { set } => self.source(&set)?.pause().map(|()| Answer::Ok),
             Request::Resume { set } => self.source(&set)?.resume().map(|()| Answer::Ok),
             Request::Stop { set } => self.source(&set)?.stop().map(|()| Answer::Ok),
+            Request::Point { set, wait } => {
+                let point = self.source(&set)?.point(wait, &mut |report| client.progress(report))?;
+                Ok(Answer::Pointed { point })
+            }
+            Request::Wait { set, goal, timeout_seconds } => self.wait_for(&set, goal, timeout_seconds, client),
             Request::Verify { set } => {
                 let source = self.source(&set)?;
                 let mirror = source.verify()?;
@@ -129,6 +140,35 @@ impl Requests {
                 let text = "the daemon ends; what it was told to do goes on when it runs again";
                 return Err(failed(FailedKind::Unreachable, text));
             }
+        }
+    }
+
+    /// Waits until a set is so far, as long as the client does.
+    fn wait_for(&self, name: &SetName, goal: Goal, timeout: Option<f64>, client: &mut Client) -> Result<Answer, Failed> {
+        let began = Instant::now();
+        let limit = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        self.set(name)?;
+        loop {
+            let report = self.0.report(name).ok_or_else(|| {
+                failed(FailedKind::Usage, format!("this node has no part in {name}: wait on its source or standby"))
+            })?;
+            let (kind, text) = match goal.outlook(&report) {
+                Outlook::Reached => return Ok(Answer::Reached(report)),
+                Outlook::Stuck(why) => (FailedKind::Refused, why),
+                Outlook::Failed(why) => (FailedKind::Failed, why),
+                Outlook::Senseless(why) => (FailedKind::Usage, why),
+                Outlook::Coming if limit.is_some_and(|limit| began.elapsed() >= limit) => {
+                    let told = explain(&report);
+                    (FailedKind::TimedOut, format!("{name} is not so far yet: {} {}", told.cause, told.action))
+                }
+                Outlook::Coming if client.progress(&report) => {
+                    let left = limit.map_or(LOOK, |limit| limit.saturating_sub(began.elapsed()));
+                    thread::sleep(left.min(LOOK));
+                    continue;
+                }
+                Outlook::Coming => (FailedKind::Unreachable, "the daemon ends; wait again when it runs".to_owned()),
+            };
+            return Err(failed(kind, text));
         }
     }
 

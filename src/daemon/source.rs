@@ -7,14 +7,16 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use standin_common::id::MirrorId;
 use standin_common::link::CloseCode;
 use standin_common::link::quic::{Connection, Deadline};
 use standin_common::message::{Comparison, OrphanLimit, OrphanPolicy, Purpose};
 use standin_config::{LocalTime, MaxOrphans, Orphans, Rate, Role, Set};
-use standin_replicator::report::{MirrorReport, PeerReport, SetReport, SetState, Wire};
+use standin_replicator::acknowledge::{Policy, Reach, Standby};
+use standin_replicator::journal::Point;
+use standin_replicator::report::{AcknowledgeReport, LimitReport, MirrorReport, PeerReport, SetReport, SetState, Wire};
 use standin_replicator::rules::Rules;
 use standin_replicator::source::meter::Meter;
 use standin_replicator::source::pace::Pace;
@@ -54,6 +56,8 @@ struct State {
     /// What is running now, for reports and to be stopped.
     running: Option<Running>,
     connection: Option<Connection>,
+    /// Since when the standby has not been reached; `None` while it is.
+    away_since: Option<Instant>,
     /// Held while a pass is to end and does not.
     cut_off: Option<Deadline>,
     trouble: Option<String>,
@@ -94,6 +98,7 @@ impl SourceSet {
             compare: None,
             running: None,
             connection: None,
+            away_since: Some(Instant::now()),
             cut_off: None,
             trouble: None,
             last_mirror: None,
@@ -325,18 +330,52 @@ impl SourceSet {
             _ => SetState::Waiting,
         };
         let mirror = state.running.as_ref().map(|running| running.meter.progress(running.wire(connection)));
+        let set = self.set();
         SetReport {
-            set: self.set().name.clone(),
-            role: Role::Source,
-            generation: state.kept.generation,
-            state: doing,
             trouble: state.trouble.clone(),
             point: state.kept.point.clone(),
-            lag: None,
+            acknowledge: Some(state.acknowledged(&set, connection.is_some())),
+            limit: Some(limit_report(&set, state.running.as_ref(), clock::local_time())),
+            paused: state.kept.job.as_ref().is_some_and(|job| job.paused),
+            reconnect: Some(set.reconnect),
+            away_seconds: connection.is_none().then(|| state.away().as_secs_f64()),
             mirror,
             last_mirror: state.last_mirror.clone(),
-            peer: PeerReport { node: self.set().standby.clone(), path: connection.map(path_report) },
+            peer: PeerReport { node: set.standby.clone(), path: connection.map(path_report) },
+            ..SetReport::new(set.name.clone(), Role::Source, state.kept.generation, doing, set.standby.clone())
         }
+    }
+
+    /// Makes a recovery point of what is there now. If it is waited for, `go_on` is told how far it is, until it says no.
+    pub(super) fn point(&self, _wait: bool, _go_on: &mut dyn FnMut(&SetReport) -> bool) -> Result<Option<Point>, Failed> {
+        let name = &self.set().name;
+        let text = format!("the set {name} does not watch its roots; `standin mirror start {name}` makes a point");
+        Err(failed(FailedKind::Refused, text))
+    }
+}
+
+impl State {
+    /// For how long the standby has not been reached.
+    fn away(&self) -> Duration {
+        self.away_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn acknowledged(&self, set: &Set, connected: bool) -> AcknowledgeReport {
+        let reach = match (&self.kept.job, connected) {
+            (Some(job), _) if job.paused => Reach::Held("the set is paused".to_owned()),
+            (_, true) => Reach::Reached,
+            (_, false) => Reach::Away(self.away()),
+        };
+        let met = Policy::of(set).met(&Standby::<()> { received: None, durable: None, reach });
+        AcknowledgeReport { acknowledge: set.acknowledge, on_disconnect: set.on_disconnect, met }
+    }
+}
+
+/// How fast may be sent now, and until when.
+fn limit_report(set: &Set, running: Option<&Running>, now: LocalTime) -> LimitReport {
+    match running.and_then(|running| running.limit_bytes_per_second) {
+        Some(ordered) => LimitReport { rate: Rate::Limit(ordered), next: None },
+        None => LimitReport { rate: set.timetable().rate_at(now), next: set.timetable().next_change(now) },
     }
 }
 

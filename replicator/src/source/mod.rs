@@ -10,4 +10,5 @@ mod queue;
 mod ranges;
 pub mod safety;
 mod sink;
+pub mod state;
 mod whole;

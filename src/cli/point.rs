@@ -1,0 +1,27 @@
+//! `standin point`.
+
+use std::process::ExitCode;
+
+use standin_common::id::SetName;
+
+use super::{Failure, Scene, show, unexpected};
+use crate::control::{Answer, Request};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The set.
+    set: SetName,
+    /// Wait until the standby has it on disk.
+    #[arg(long)]
+    wait: bool,
+}
+
+pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Failure> {
+    let request = Request::Point { set: options.set.clone(), wait: options.wait };
+    let Answer::Pointed { point } = scene.ask_and_wait(&request)? else { return Err(unexpected()) };
+    scene.print(&serde_json::json!({ "point": point }), || match &point {
+        Some(point) => format!("recovery point {} of {}, {}", point.number, show::time(point.at), show::grade(point)),
+        None => format!("a recovery point is being made; `standin points {}` shows it", options.set),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
