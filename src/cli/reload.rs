@@ -8,6 +8,8 @@ use super::{Failure, Scene, show, unexpected};
 use crate::control::{Answer, Request};
 
 pub(super) fn run(scene: &Scene<'_>) -> Result<ExitCode, Failure> {
+    // The settings say where the daemon is, so wrong ones are noticed here before it reads them.
+    scene.settings().map_err(|error| Failure::Usage(format!("nothing was changed, the daemon goes on as it was:\n{error}")))?;
     let Answer::Reloaded(reload) = scene.ask(&Request::Reload)? else { return Err(unexpected()) };
     scene.print(&reload, || {
         if reload.applied.is_empty() && reload.restart.is_empty() {

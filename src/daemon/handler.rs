@@ -68,7 +68,9 @@ impl Handler for Requests {
                 self.wait(source, mirror, client)
             }
             Request::Reload => {
-                let refused = |error: LoadError| failed(FailedKind::Usage, format!("nothing was changed: {error}"));
+                let refused = |error: LoadError| {
+                    failed(FailedKind::Usage, format!("nothing was changed, the daemon goes on as it was:\n{error}"))
+                };
                 self.0.reload().map(Answer::Reloaded).map_err(refused)
             }
             Request::CheckSet { set } => self.check_set(&set),

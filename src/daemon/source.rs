@@ -16,7 +16,9 @@ use standin_common::message::{Comparison, OrphanLimit, OrphanPolicy, Purpose};
 use standin_config::{LocalTime, MaxOrphans, Orphans, Rate, Role, Set};
 use standin_replicator::acknowledge::{Policy, Reach, Standby};
 use standin_replicator::journal::Point;
-use standin_replicator::report::{AcknowledgeReport, LimitReport, MirrorReport, PeerReport, SetReport, SetState, Wire};
+use standin_replicator::report::{
+    AcknowledgeReport, LimitReport, MirrorReport, PeerReport, SetReport, SetState, WatchReport, Wire,
+};
 use standin_replicator::rules::Rules;
 use standin_replicator::source::meter::Meter;
 use standin_replicator::source::pace::Pace;
@@ -56,6 +58,8 @@ struct State {
     /// What is running now, for reports and to be stopped.
     running: Option<Running>,
     connection: Option<Connection>,
+    /// How changes are noticed; `None` while nothing watches the roots.
+    watch: Option<WatchReport>,
     /// Since when the standby has not been reached; `None` while it is.
     away_since: Option<Instant>,
     /// Held while a pass is to end and does not.
@@ -98,6 +102,7 @@ impl SourceSet {
             compare: None,
             running: None,
             connection: None,
+            watch: None,
             away_since: Some(Instant::now()),
             cut_off: None,
             trouble: None,
@@ -334,6 +339,7 @@ impl SourceSet {
         SetReport {
             trouble: state.trouble.clone(),
             point: state.kept.point.clone(),
+            watch: state.watch.clone(),
             acknowledge: Some(state.acknowledged(&set, connection.is_some())),
             limit: Some(limit_report(&set, state.running.as_ref(), clock::local_time())),
             paused: state.kept.job.as_ref().is_some_and(|job| job.paused),
@@ -361,10 +367,14 @@ impl State {
     }
 
     fn acknowledged(&self, set: &Set, connected: bool) -> AcknowledgeReport {
-        let reach = match (&self.kept.job, connected) {
-            (Some(job), _) if job.paused => Reach::Held("the set is paused".to_owned()),
-            (_, true) => Reach::Reached,
-            (_, false) => Reach::Away(self.away()),
+        let held = |why: &str| Reach::Held(why.to_owned());
+        let reach = match &self.kept.job {
+            _ if self.watch.is_none() => {
+                held("nothing watches the roots, so what changes is only at the source until a mirror ends")
+            }
+            Some(job) if job.paused => held("the set is paused"),
+            _ if connected => Reach::Reached,
+            _ => Reach::Away(self.away()),
         };
         let met = Policy::of(set).met(&Standby::<()> { received: None, durable: None, reach });
         AcknowledgeReport { acknowledge: set.acknowledge, on_disconnect: set.on_disconnect, met }
