@@ -10,11 +10,13 @@ mod pair;
 mod point;
 mod points;
 mod promote;
+mod reload;
 mod run;
 mod set;
 pub(crate) mod show;
 mod status;
 mod verify;
+mod wait;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -34,7 +36,8 @@ Exit codes:
   2  the command line or the settings are wrong
   3  refused, because it would not be safe, or orphans were left because they are too many
   4  the daemon does not run, or the peer cannot be reached
-  5  verify found differences";
+  5  verify found differences
+  6  what was waited for did not come in time";
 
 /// Keeps a standby ready to stand in for a mail server.
 #[derive(Debug, Parser)]
@@ -69,14 +72,18 @@ enum Command {
     /// Make the replica equal to the source: start, pause, resume or stop.
     #[command(subcommand)]
     Mirror(mirror::MirrorCommand),
+    /// Make a recovery point of what is there now, on a source that watches its roots.
+    Point(point::Options),
     /// List the recovery points of a set.
     Points(points::Options),
-    /// Make a recovery point of what the source has now.
-    Point(point::Options),
     /// Make the replica a plain, writable tree, on the standby.
     Promote(promote::Options),
     /// Show how the sets stand.
     Status(status::Options),
+    /// Wait until a set is so far: for scripts. On the source or the standby.
+    Wait(wait::Options),
+    /// Let the daemon read its settings again. If they are wrong, nothing changes.
+    Reload,
     /// Read both sides again and compare them.
     Verify(verify::Options),
     /// See the main job done, on this machine: two nodes, a mail server's volume, a crash, a promotion. Nothing is left behind.
@@ -108,6 +115,9 @@ pub(crate) enum Failure {
     /// The daemon or the peer.
     #[error("{0}")]
     Unreachable(String),
+    /// It did not come in time.
+    #[error("{0}")]
+    TimedOut(String),
     /// The settings.
     #[error("{0}")]
     Settings(#[from] LoadError),
@@ -124,6 +134,7 @@ impl Failure {
             Self::Usage(_) | Self::Settings(_) => 2,
             Self::Refused(_) => 3,
             Self::Unreachable(_) => 4,
+            Self::TimedOut(_) => 6,
         }
     }
 
@@ -146,6 +157,7 @@ impl From<AskError> for Failure {
             AskError::Failed(Failed { kind: FailedKind::Failed, .. }) => Self::Failed(text),
             AskError::Failed(Failed { kind: FailedKind::Usage, .. }) => Self::Usage(text),
             AskError::Failed(Failed { kind: FailedKind::Refused, .. }) => Self::Refused(text),
+            AskError::Failed(Failed { kind: FailedKind::TimedOut, .. }) => Self::TimedOut(text),
             AskError::Failed(Failed { kind: FailedKind::Unreachable, .. }) | AskError::NotRunning(_) | AskError::Ended => {
                 Self::Unreachable(text)
             }
@@ -207,6 +219,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Point(options) => point::run(&scene, options),
         Command::Promote(options) => promote::run(&scene, options),
         Command::Status(options) => status::run(&scene, options),
+        Command::Wait(options) => wait::run(&scene, options),
+        Command::Reload => reload::run(&scene),
         Command::Verify(options) => verify::run(&scene, options),
         Command::Demo(options) => demo::run(&scene, options),
         Command::Completions { shell } => {

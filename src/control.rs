@@ -16,6 +16,7 @@ use standin_common::disk::DiskError;
 use standin_common::id::{NodeName, PointNumber, SetName};
 use standin_common::message::{Comparison, OrphanPolicy};
 use standin_config::{Difference, MaxOrphans, Reload};
+use standin_replicator::goal::Goal;
 use standin_replicator::journal::Point;
 use standin_replicator::report::{MirrorReport, SetReport};
 
@@ -52,14 +53,16 @@ pub(crate) enum Request {
     Promote { set: SetName, point: Option<PointNumber> },
     /// Starts a mirror; answered by [`Answer::Started`], or, if it is waited for, by [`Answer::Mirrored`] at its end.
     Mirror(MirrorOrder),
-    /// Asks for a recovery point of what the source has now; answered by [`Answer::Ok`], or, if it is waited for, by [`Answer::Pointed`].
-    Point { set: SetName, wait: bool },
     /// Pauses a mirror; answered by [`Answer::Ok`], as the next two.
     Pause { set: SetName },
     /// Goes on with a paused mirror.
     Resume { set: SetName },
     /// Ends a mirror; the newest point stays.
     Stop { set: SetName },
+    /// Makes a recovery point of what is there now, on a source that watches its roots; answered by [`Answer::Pointed`].
+    Point { set: SetName, wait: bool },
+    /// Waits until a set is so far; answered by [`Answer::Reached`]. [`Reply::Progress`] comes before.
+    Wait { set: SetName, goal: Goal, timeout_seconds: Option<f64> },
     /// Compares both sides, writing nothing; answered by [`Answer::Mirrored`]. [`Reply::Progress`] comes before.
     Verify { set: SetName },
     /// Reads the settings again; answered by [`Answer::Reloaded`].
@@ -119,6 +122,8 @@ pub(crate) enum FailedKind {
     Refused,
     /// The peer cannot be reached.
     Unreachable,
+    /// What was waited for did not come in time.
+    TimedOut,
 }
 
 /// What was asked for.
@@ -131,10 +136,12 @@ pub(crate) enum Answer {
     Points { points: Vec<Point>, at: Option<PointNumber> },
     /// The point that the replica was promoted at.
     Promoted { point: Point },
-    /// The point that was made.
-    Pointed { point: Point },
     /// The mirror runs. `false` if it was running already.
     Started { new: bool },
+    /// The point, if it was waited for.
+    Pointed { point: Option<Point> },
+    /// What was waited for is reached: how the set stands.
+    Reached(SetReport),
     /// How it ended.
     Mirrored(MirrorReport),
     /// What was taken over, and what waits for a restart.

@@ -1,7 +1,10 @@
 //! Replication: capture, mirror, journal, replica, verify, history. See `ARCHITECTURE.md`.
 
+pub mod acknowledge;
 pub mod capture;
 pub mod definition;
+pub mod explain;
+pub mod goal;
 pub mod journal;
 pub mod listing;
 pub mod mirror;
@@ -16,3 +19,4 @@ pub mod standby;
 pub mod store;
 pub mod volume;
 pub mod walk;
+pub mod words;

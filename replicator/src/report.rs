@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use standin_common::id::{Generation, MirrorId, NodeName, PointNumber, RootIndex, SetName};
 use standin_common::message::{Comparison, Difference};
-use standin_config::Role;
+use standin_config::{Acknowledge, Change, OnDisconnect, Rate, Reconnect, Role};
 
+use crate::acknowledge::Met;
 use crate::journal::Point;
 
 /// A set, as one node sees it.
@@ -26,12 +27,49 @@ pub struct SetReport {
     pub lag: Option<Lag>,
     /// What following did since the daemon started; only of a source.
     pub followed: Followed,
+    /// How changes are noticed; `None` if nothing watches the roots.
+    pub watch: Option<WatchReport>,
+    /// What is waited for before a change counts as safe, and whether that is met; only of a source.
+    pub acknowledge: Option<AcknowledgeReport>,
+    /// How fast may be sent; only of a source.
+    pub limit: Option<LimitReport>,
+    /// Whether a person paused it.
+    pub paused: bool,
+    /// Whether it goes on by itself after a loss of the link; only of a source.
+    pub reconnect: Option<Reconnect>,
+    /// For how long the standby has not been reached, in seconds; `None` if it is, or nothing needs it.
+    pub away_seconds: Option<f64>,
     /// The mirror that runs, or waits to go on.
     pub mirror: Option<Progress>,
     /// How the last mirror that this daemon ran ended.
     pub last_mirror: Option<MirrorReport>,
     /// The other node.
     pub peer: PeerReport,
+}
+
+impl SetReport {
+    /// Of a set of which nothing more is known.
+    pub fn new(set: SetName, role: Role, generation: Generation, state: SetState, peer: NodeName) -> Self {
+        Self {
+            set,
+            role,
+            generation,
+            state,
+            trouble: None,
+            point: None,
+            lag: None,
+            followed: Followed::default(),
+            watch: None,
+            acknowledge: None,
+            limit: None,
+            paused: false,
+            reconnect: None,
+            away_seconds: None,
+            mirror: None,
+            last_mirror: None,
+            peer: PeerReport { node: peer, path: None },
+        }
+    }
 }
 
 /// What following did.
@@ -54,6 +92,35 @@ pub struct Lag {
     pub oldest_seconds: Option<f64>,
 }
 
+/// How changes are noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchReport {
+    /// What notices them: `fanotify`, `inotify`.
+    pub method: String,
+    /// Why not in a better way; `None` if there is no better one.
+    pub why: Option<String>,
+}
+
+/// What is waited for before a change counts as safe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcknowledgeReport {
+    /// What is waited for.
+    pub acknowledge: Acknowledge,
+    /// What becomes of whoever waits while the standby cannot be reached.
+    pub on_disconnect: OnDisconnect,
+    /// Whether that is met now.
+    pub met: Met,
+}
+
+/// How fast may be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitReport {
+    /// Now.
+    pub rate: Rate,
+    /// When that changes by the timetable; `None` if it never does.
+    pub next: Option<Change>,
+}
+
 /// What a set is doing on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -68,6 +135,14 @@ pub enum SetState {
     Paused,
     /// Source: a verification or dry run is running.
     Comparing,
+    /// Source: everything noticed is at the standby or on its way.
+    Following,
+    /// Source: changes that were noticed wait to be sent.
+    CatchingUp,
+    /// Source: the standby cannot be reached; changes are remembered.
+    Disconnected,
+    /// Source: nothing is sent until a person says so; changes are remembered.
+    Held,
     /// Standby: nothing was received yet.
     Empty,
     /// Standby: the first mirror has not finished; there is nothing to promote.

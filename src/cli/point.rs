@@ -18,14 +18,10 @@ pub(super) struct Options {
 
 pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Failure> {
     let request = Request::Point { set: options.set.clone(), wait: options.wait };
-    let point = match if options.wait { scene.ask_and_wait(&request)? } else { scene.ask(&request)? } {
-        Answer::Pointed { point } => Some(point),
-        Answer::Ok => None,
-        _ => return Err(unexpected()),
-    };
+    let Answer::Pointed { point } = scene.ask_and_wait(&request)? else { return Err(unexpected()) };
     scene.print(&serde_json::json!({ "point": point }), || match &point {
-        Some(point) => format!("point {} of {} ({})\n", point.number, show::time(point.at), show::grade(point)),
-        None => "a point comes; `--wait` waits for it\n".to_owned(),
+        Some(point) => format!("recovery point {} of {}, {}", point.number, show::time(point.at), show::grade(point)),
+        None => format!("a recovery point is being made; `standin points {}` shows it", options.set),
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -86,6 +86,18 @@ fn definition(set: &Set) -> String {
     text += &format!("orphans        {}, at most {}\n", set.orphans, set.max_orphans);
     text += &format!("history        {} points, {}\n", set.history_points, units::print_size(set.journal_limit_bytes));
     text += &format!("link           {} lanes, compression {}, limit {limit}\n", set.lanes, set.compression);
+    let span = |ms: Option<u64>| ms.map_or("off".to_owned(), units::print_span);
+    text += &format!(
+        "capture        {}, rescan {}, queue {}\n",
+        set.capture,
+        span(set.rescan_ms),
+        units::print_size(set.queue_limit_bytes)
+    );
+    text += &format!("points         interval {}, quiet {}\n", span(set.points.interval_ms), span(set.points.quiet_ms));
+    text += &format!("acknowledge    {}, on disconnect {}, reconnect {}\n", set.acknowledge, set.on_disconnect, set.reconnect);
+    for (index, hours) in set.limits.iter().enumerate() {
+        text += &format!("limit {index}        {hours}\n");
+    }
     for (index, root) in set.roots.iter().enumerate() {
         text += &format!("root {index}         {} to {}\n", root.path.display(), root.target.display());
         for (number, rule) in root.rules.iter().enumerate() {

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use standin_common::id::SetName;
-use standin_replicator::report::{SetReport, SetState};
+use standin_common::id::{NodeName, SetName};
+use standin_config::{Acknowledge, Rate};
+use standin_replicator::explain::explain;
+use standin_replicator::report::{Lag, SetReport, SetState};
 
 use super::{Failure, Scene, bar, show, unexpected};
 use crate::control::{Answer, Request};
@@ -21,6 +23,9 @@ pub(super) struct Options {
     /// Show it again each second, until Ctrl-C.
     #[arg(long)]
     watch: bool,
+    /// Say why it is so, what follows from it, and what to do.
+    #[arg(long)]
+    explain: bool,
 }
 
 pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Failure> {
@@ -32,10 +37,12 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
             // Home, and clear what is below (ECMA-48).
             print!("\x1b[H\x1b[J");
         }
-        let read = scene.print(&serde_json::json!({ "node": node, "sets": sets }), || {
+        let read = scene.print(&as_json(&node, &sets, options.explain)?, || {
             if sets.is_empty() {
                 return format!("node {node}: no sets; write one into {}", scene.config.display());
             }
+            let describe =
+                |report: &SetReport| describe(report) + &if options.explain { explained(report) } else { String::new() };
             sets.iter().map(describe).collect::<Vec<_>>().join("\n")
         })?;
         if !options.watch || !read {
@@ -45,13 +52,27 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
     }
 }
 
-fn describe(report: &SetReport) -> String {
-    let state = match report.state {
+fn as_json(node: &NodeName, sets: &[SetReport], with_words: bool) -> Result<serde_json::Value, Failure> {
+    let mut value = serde_json::to_value(sets).map_err(Failure::failed)?;
+    if with_words {
+        for (value, report) in value.as_array_mut().into_iter().flatten().zip(sets) {
+            value["explained"] = serde_json::to_value(explain(report)).map_err(Failure::failed)?;
+        }
+    }
+    Ok(serde_json::json!({ "node": node, "sets": value }))
+}
+
+fn state(state: SetState) -> &'static str {
+    match state {
         SetState::Idle => "idle",
         SetState::Mirroring => "mirroring",
         SetState::Waiting => "waiting for the standby",
         SetState::Paused => "paused",
         SetState::Comparing => "comparing",
+        SetState::Following => "following: the standby has what changed, or it is on its way",
+        SetState::CatchingUp => "catching up",
+        SetState::Disconnected => "disconnected: changes are remembered",
+        SetState::Held => "HELD until `standin mirror resume`",
         SetState::Empty => "nothing received yet",
         SetState::FirstMirror => "first mirror not finished: nothing to promote",
         SetState::Ready => "ready to be promoted",
@@ -59,7 +80,43 @@ fn describe(report: &SetReport) -> String {
         SetState::Applying => "applying a point, and ready to be promoted",
         SetState::Promoted => "promoted",
         SetState::Bad => "BAD",
-    };
+    }
+}
+
+/// What the standby lacks, in one line.
+fn lag(lag: &Lag) -> String {
+    let age = lag.oldest_seconds.map_or(String::new(), |seconds| format!(", the oldest {} old", show::span(seconds)));
+    format!("{}, at most {}{age}", show::count(lag.changes, "change"), show::size(lag.bytes))
+}
+
+/// What there is only where changes are followed, or only if it is not as usual.
+fn following(report: &SetReport) -> String {
+    let mut text = String::new();
+    if let Some(watch) = &report.watch {
+        let why = watch.why.as_ref().map_or(String::new(), |why| format!(" ({})", show::harmless(why)));
+        text += &format!("watched by  {}{why}\n", watch.method);
+    }
+    if let Some(behind) = &report.lag {
+        text += &format!("lag         {}\n", lag(behind));
+    }
+    if let Some(report) = report.acknowledge.as_ref().filter(|report| report.acknowledge != Acknowledge::Local) {
+        let met = if report.met.yes { "met" } else { "NOT MET" };
+        text += &format!("acknowledge {}, {met}: {}\n", report.acknowledge, show::harmless(&report.met.words));
+    }
+    if let Some(limit) = report.limit.as_ref().filter(|limit| limit.rate != Rate::Unlimited || limit.next.is_some()) {
+        let next = limit.next.map_or(String::new(), |next| format!(" until {}, then {}", next.at, next.rate));
+        text += &format!("limit       {}{next}\n", limit.rate);
+    }
+    text
+}
+
+fn explained(report: &SetReport) -> String {
+    let told = explain(report);
+    let lines = [("cause", told.cause), ("consequence", told.consequence), ("next", told.action)];
+    lines.map(|(what, text)| format!("{what:<11} {}\n", show::harmless(&text))).concat()
+}
+
+fn describe(report: &SetReport) -> String {
     let point = report.point.as_ref().map_or("none yet".to_owned(), |point| {
         format!("{} of {} ({}), {}", point.number, show::time(point.at), show::age(point.at), show::grade(point))
     });
@@ -69,11 +126,12 @@ fn describe(report: &SetReport) -> String {
         .as_ref()
         .map_or("not connected".to_owned(), |path| format!("connected at {}, round trip {:.2} ms", path.remote, path.rtt_ms));
     let mut text = format!("set         {} ({} at generation {})\n", report.set, report.role, report.generation);
-    text += &format!("state       {state}\n");
+    text += &format!("state       {}\n", state(report.state));
     if let Some(trouble) = &report.trouble {
         text += &format!("trouble     {}\n", show::harmless(trouble));
     }
     text += &format!("point       {point}\n");
+    text += &following(report);
     if report.mirror.is_some() {
         text += &format!("mirror      {}\n", bar::describe(report));
     }

@@ -5,26 +5,16 @@ use std::sync::mpsc;
 
 use standin_common::id::Generation;
 use standin_config::Role;
-use standin_replicator::report::{Lag, PeerReport, SetState};
+use standin_replicator::report::{Lag, SetState};
 
 use super::*;
 use crate::control::client::{self, AskError, Waiting};
 use crate::control::{SocketError, listen, platform};
 
 fn report() -> SetReport {
-    SetReport {
-        set: "mail".parse().unwrap(),
-        role: Role::Source,
-        generation: Generation(0),
-        state: SetState::Idle,
-        trouble: None,
-        point: None,
-        followed: Default::default(),
-        lag: Some(Lag { changes: 7, ..Lag::default() }),
-        mirror: None,
-        last_mirror: None,
-        peer: PeerReport { node: "beta".parse().unwrap(), path: None },
-    }
+    let (set, peer) = ("mail".parse().unwrap(), "beta".parse().unwrap());
+    let lag = Some(Lag { changes: 7, ..Lag::default() });
+    SetReport { lag, ..SetReport::new(set, Role::Source, Generation(0), SetState::Idle, peer) }
 }
 
 /// Answers in all ways that there are.

@@ -1,12 +1,15 @@
 //! What the command line asks for.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use standin_common::id::{MirrorId, PointNumber, SetName};
 use standin_common::link::quic::Connection;
 use standin_common::message::SetAnswer;
 use standin_config::{LoadError, Set};
+use standin_replicator::explain::explain;
+use standin_replicator::goal::{Goal, Outlook};
 use standin_replicator::standby::replica::ReplicaError;
 
 use super::peer::PeerError;
@@ -18,6 +21,9 @@ use crate::control::{Answer, Failed, FailedKind, MirrorOrder, Request};
 
 /// How often a client that waits is told how far it is.
 const PROGRESS: Duration = Duration::from_millis(200);
+
+/// How often a set that somebody waits for is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Answers requests.
 pub(super) struct Requests(pub(super) Arc<Daemon>);
@@ -48,17 +54,23 @@ impl Handler for Requests {
             Request::Points { set } => self.points(&set),
             Request::Promote { set, point } => self.promote(&set, point),
             Request::Mirror(order) => self.mirror(&order, client),
-            Request::Point { set, wait } => self.point(&set, wait, client),
             Request::Pause { set } => self.source(&set)?.pause().map(|()| Answer::Ok),
             Request::Resume { set } => self.source(&set)?.resume().map(|()| Answer::Ok),
             Request::Stop { set } => self.source(&set)?.stop().map(|()| Answer::Ok),
+            Request::Point { set, wait } => {
+                let point = self.source(&set)?.point(wait, &mut |report| client.progress(report))?;
+                Ok(Answer::Pointed { point })
+            }
+            Request::Wait { set, goal, timeout_seconds } => self.wait_for(&set, goal, timeout_seconds, client),
             Request::Verify { set } => {
                 let source = self.source(&set)?;
                 let mirror = source.verify()?;
                 self.wait(source, mirror, client)
             }
             Request::Reload => {
-                let refused = |error: LoadError| failed(FailedKind::Usage, format!("nothing was changed: {error}"));
+                let refused = |error: LoadError| {
+                    failed(FailedKind::Usage, format!("nothing was changed, the daemon goes on as it was:\n{error}"))
+                };
                 self.0.reload().map(Answer::Reloaded).map_err(refused)
             }
             Request::CheckSet { set } => self.check_set(&set),
@@ -120,20 +132,6 @@ impl Requests {
         if order.wait || order.dry_run { self.wait(source, mirror, client) } else { Ok(Answer::Started { new }) }
     }
 
-    fn point(&self, name: &SetName, wait: bool, client: &mut Client) -> Result<Answer, Failed> {
-        let source = self.source(name)?;
-        let request = source.ask_point()?;
-        while wait {
-            if let Some(end) = source.wait_point(request, PROGRESS) {
-                return end.map(|point| Answer::Pointed { point });
-            }
-            if !client.progress(&source.report()) {
-                return Err(failed(FailedKind::Unreachable, "the daemon ends; ask again when it runs"));
-            }
-        }
-        Ok(Answer::Ok)
-    }
-
     /// Waits for the end of a mirror, as long as the client does.
     fn wait(&self, source: &SourceSet, mirror: MirrorId, client: &mut Client) -> Result<Answer, Failed> {
         loop {
@@ -144,6 +142,35 @@ impl Requests {
                 let text = "the daemon ends; what it was told to do goes on when it runs again";
                 return Err(failed(FailedKind::Unreachable, text));
             }
+        }
+    }
+
+    /// Waits until a set is so far, as long as the client does.
+    fn wait_for(&self, name: &SetName, goal: Goal, timeout: Option<f64>, client: &mut Client) -> Result<Answer, Failed> {
+        let began = Instant::now();
+        let limit = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        self.set(name)?;
+        loop {
+            let report = self.0.report(name).ok_or_else(|| {
+                failed(FailedKind::Usage, format!("this node has no part in {name}: wait on its source or standby"))
+            })?;
+            let (kind, text) = match goal.outlook(&report) {
+                Outlook::Reached => return Ok(Answer::Reached(report)),
+                Outlook::Stuck(why) => (FailedKind::Refused, why),
+                Outlook::Failed(why) => (FailedKind::Failed, why),
+                Outlook::Senseless(why) => (FailedKind::Usage, why),
+                Outlook::Coming if limit.is_some_and(|limit| began.elapsed() >= limit) => {
+                    let told = explain(&report);
+                    (FailedKind::TimedOut, format!("{name} is not so far yet: {} {}", told.cause, told.action))
+                }
+                Outlook::Coming if client.progress(&report) => {
+                    let left = limit.map_or(LOOK, |limit| limit.saturating_sub(began.elapsed()));
+                    thread::sleep(left.min(LOOK));
+                    continue;
+                }
+                Outlook::Coming => (FailedKind::Unreachable, "the daemon ends; wait again when it runs".to_owned()),
+            };
+            return Err(failed(kind, text));
         }
     }
 

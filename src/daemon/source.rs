@@ -16,9 +16,10 @@ use standin_common::link::quic::{Connection, Deadline};
 use standin_common::message::{Comparison, OrphanLimit, OrphanPolicy, Purpose};
 use standin_common::scope::Reason;
 use standin_config::{Capture, LocalTime, MaxOrphans, Orphans, Rate, Role, Set};
+use standin_replicator::acknowledge::{Policy, Reach, Standby};
 use standin_replicator::capture::watch::Watch;
 use standin_replicator::journal::Point;
-use standin_replicator::report::{Followed, MirrorReport, PeerReport, SetReport, SetState, Wire};
+use standin_replicator::report::{AcknowledgeReport, Followed, LimitReport, MirrorReport, PeerReport, SetReport, SetState, Wire};
 use standin_replicator::rules::Rules;
 use standin_replicator::source::meter::Meter;
 use standin_replicator::source::pace::Pace;
@@ -28,6 +29,8 @@ use super::peer::Context;
 use super::{clock, path_report};
 use crate::control::{Failed, FailedKind, MirrorOrder};
 
+/// How often whoever waits for a point is told how far it is.
+const LOOK: Duration = Duration::from_millis(200);
 /// How long a standby that does not let go of a mirror that ended is waited for.
 const LET_GO: Duration = Duration::from_secs(10);
 /// Ends that are kept for whoever waits for them.
@@ -58,6 +61,8 @@ struct State {
     /// What is running now, for reports and to be stopped.
     running: Option<Running>,
     connection: Option<Connection>,
+    /// Since when the standby has not been reached; `None` while it is.
+    away_since: Option<Instant>,
     /// Held while a pass is to end and does not.
     cut_off: Option<Deadline>,
     trouble: Option<String>,
@@ -128,6 +133,7 @@ impl SourceSet {
             compare: None,
             running: None,
             connection: None,
+            away_since: Some(Instant::now()),
             cut_off: None,
             trouble: None,
             last_mirror: None,
@@ -308,8 +314,22 @@ impl SourceSet {
         }
     }
 
+    /// Makes a recovery point of what is there now. If it is waited for, `go_on` is told how far it is, until it says no.
+    pub(super) fn point(&self, wait: bool, go_on: &mut dyn FnMut(&SetReport) -> bool) -> Result<Option<Point>, Failed> {
+        let request = self.ask_point()?;
+        while wait {
+            if let Some(end) = self.wait_point(request, LOOK) {
+                return end.map(Some);
+            }
+            if !go_on(&self.report()) {
+                return Err(failed(FailedKind::Unreachable, "nobody waits for the point any more; it is made all the same"));
+            }
+        }
+        Ok(None)
+    }
+
     /// Asks for a recovery point of the state now, or a later one. Returns the number of the request.
-    pub(super) fn ask_point(&self) -> Result<u64, Failed> {
+    fn ask_point(&self) -> Result<u64, Failed> {
         let mut state = self.lock();
         match &state.kept.following {
             None => {
@@ -329,7 +349,7 @@ impl SourceSet {
     }
 
     /// Waits a while for the point that a request asked for.
-    pub(super) fn wait_point(&self, request: u64, limit: Duration) -> Option<Result<Point, Failed>> {
+    fn wait_point(&self, request: u64, limit: Duration) -> Option<Result<Point, Failed>> {
         let answered = |state: &State| {
             let point = state.asked.answered.as_ref().filter(|(upto, _)| *upto >= request).map(|(_, point)| Ok(point.clone()));
             let ended = state.stopping || !state.kept.following.is_some_and(|following| !following.paused);
@@ -415,19 +435,52 @@ impl SourceSet {
             _ => SetState::Waiting,
         };
         let mirror = state.running.as_ref().map(|running| running.meter.progress(running.wire(connection)));
+        let set = self.set();
         SetReport {
-            set: self.set().name.clone(),
-            role: Role::Source,
-            generation: state.kept.generation,
-            state: doing,
             trouble: state.trouble.clone(),
             point: state.kept.point.clone(),
             lag: state.watch.as_ref().map(|watch| watch.lag()),
             followed: state.followed,
+            watch: state.watch.as_ref().map(|watch| watch.report()),
+            acknowledge: Some(state.acknowledged(&set, connection.is_some())),
+            limit: Some(limit_report(&set, state.running.as_ref(), clock::local_time())),
+            paused: state.kept.is_paused(),
+            reconnect: Some(set.reconnect),
+            away_seconds: connection.is_none().then(|| state.away().as_secs_f64()),
             mirror,
             last_mirror: state.last_mirror.clone(),
-            peer: PeerReport { node: self.set().standby.clone(), path: connection.map(path_report) },
+            peer: PeerReport { node: set.standby.clone(), path: connection.map(path_report) },
+            ..SetReport::new(set.name.clone(), Role::Source, state.kept.generation, doing, set.standby.clone())
         }
+    }
+}
+
+impl State {
+    /// For how long the standby has not been reached.
+    fn away(&self) -> Duration {
+        self.away_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn acknowledged(&self, set: &Set, connected: bool) -> AcknowledgeReport {
+        let held = |why: &str| Reach::Held(why.to_owned());
+        let reach = match &self.kept.job {
+            _ if self.watch.is_none() => {
+                held("nothing watches the roots, so what changes is only at the source until a mirror ends")
+            }
+            Some(job) if job.paused => held("the set is paused"),
+            _ if connected => Reach::Reached,
+            _ => Reach::Away(self.away()),
+        };
+        let met = Policy::of(set).met(&Standby::<()> { received: None, durable: None, reach });
+        AcknowledgeReport { acknowledge: set.acknowledge, on_disconnect: set.on_disconnect, met }
+    }
+}
+
+/// How fast may be sent now, and until when.
+fn limit_report(set: &Set, running: Option<&Running>, now: LocalTime) -> LimitReport {
+    match running.and_then(|running| running.limit_bytes_per_second) {
+        Some(ordered) => LimitReport { rate: Rate::Limit(ordered), next: None },
+        None => LimitReport { rate: set.timetable().rate_at(now), next: set.timetable().next_change(now) },
     }
 }
 

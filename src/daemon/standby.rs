@@ -338,18 +338,12 @@ impl StandbySet {
             Some(Phase::Bad { cause, .. }) => (SetState::Bad, Some(cause.clone())),
         };
         let path = state.connection.as_ref().filter(|connection| !connection.is_closed()).map(path_report);
+        let (set, generation) = (self.set(), replica.as_ref().map(|replica| replica.generation).unwrap_or_default());
         SetReport {
-            set: self.set().name.clone(),
-            role: Role::Standby,
-            generation: replica.as_ref().map(|replica| replica.generation).unwrap_or_default(),
-            state: doing,
             trouble: cause.or_else(|| state.trouble.clone()),
             point: replica.and_then(|replica| replica.points.last().cloned()),
-            lag: None,
-            followed: Default::default(),
-            mirror: None,
-            last_mirror: None,
-            peer: PeerReport { node: self.set().source.clone(), path },
+            peer: PeerReport { node: set.source.clone(), path },
+            ..SetReport::new(set.name.clone(), Role::Standby, generation, doing, set.source.clone())
         }
     }
 }

@@ -5,6 +5,7 @@ mod pairing;
 mod sets;
 #[path = "../support/mod.rs"]
 mod support;
+mod waiting;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -106,7 +107,7 @@ fn a_missing_settings_file_is_named() {
 #[test]
 fn help_lists_the_exit_codes_and_every_command() {
     let help = bare(&["--help"]).expect(0);
-    for part in ["Exit codes", "5  verify found differences", "mirror", "promote", "--json"] {
+    for part in ["Exit codes", "5  verify found differences", "6  what was waited for", "mirror", "promote", "--json"] {
         assert!(help.stdout.contains(part), "{part}: {help:#?}");
     }
     let nothing = bare(&[]).expect(2);
@@ -124,7 +125,7 @@ fn the_readme_has_the_exit_codes_of_the_help_and_settings_that_load() {
         .skip(1)
         .map(|line| line.trim().split_once("  ").unwrap())
         .collect();
-    assert_eq!(codes.len(), 6, "{help}");
+    assert_eq!(codes.len(), 7, "{help}");
     for (code, meaning) in codes {
         assert!(README.contains(&format!("| {code} | {meaning} |\n")), "{code}: {meaning}");
     }
@@ -155,6 +156,9 @@ fn without_a_daemon_commands_say_how_to_start_it() {
         &["points", "mail"],
         &["promote", "mail"],
         &["verify", "mail"],
+        &["point", "mail"],
+        &["wait", "mail", "--synced"],
+        &["reload"],
         &["mirror", "start", "mail", "--wait"],
         &["mirror", "pause", "mail"],
     ] {

@@ -10,7 +10,7 @@ use standin_common::scope::{Depth, Scope};
 
 use super::{Dirty, Method, Noticed, Taken, Waker, Watcher};
 use crate::os;
-use crate::report::Lag;
+use crate::report::{Lag, WatchReport};
 use crate::rules::Rules;
 
 /// How often a thread that watches looks whether it is to end.
@@ -117,6 +117,14 @@ impl Watch {
     pub fn times(&self) -> (Option<Instant>, Option<Instant>) {
         let dirty = self.dirty();
         (dirty.oldest(), dirty.newest())
+    }
+
+    /// How it notices, for people.
+    pub fn report(&self) -> WatchReport {
+        match &self.method {
+            Method::Fanotify => WatchReport { method: "fanotify".to_owned(), why: None },
+            Method::Inotify { why } => WatchReport { method: "inotify".to_owned(), why: Some(why.clone()) },
+        }
     }
 
     /// What waits to be replicated.

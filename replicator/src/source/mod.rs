@@ -11,4 +11,5 @@ mod ranges;
 pub mod rhythm;
 pub mod safety;
 mod sink;
+pub mod state;
 mod whole;

@@ -61,6 +61,12 @@ impl Kept {
         self.job.is_none() && self.following.is_none()
     }
 
+    /// Whether a person paused what there is.
+    pub(super) fn is_paused(&self) -> bool {
+        let following = self.following.as_ref().map(|following| following.paused);
+        self.job.as_ref().map(|job| job.paused).or(following).unwrap_or_default()
+    }
+
     /// Pauses, or goes on.
     pub(super) fn set_paused(&mut self, paused: bool) {
         self.job.iter_mut().for_each(|job| job.paused = paused);

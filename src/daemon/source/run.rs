@@ -154,6 +154,7 @@ impl SourceSet {
         if let Some(connection) = self.connection() {
             return Ok(connection);
         }
+        self.lock().away_since.get_or_insert_with(Instant::now);
         let connection = self.context.dial(&self.set().standby).map_err(|error| error.to_string())?;
         tracing::info!(remote = %connection.path().remote, "connected");
         let asked = peer::ask_of_set(&connection, &self.set().name).map_err(|error| error.to_string())?;
@@ -166,7 +167,7 @@ impl SourceSet {
             )),
             SetAnswer::Known { .. } => None,
         };
-        state.connection = Some(connection.clone());
+        (state.connection, state.away_since) = (Some(connection.clone()), None);
         Ok(connection)
     }
 

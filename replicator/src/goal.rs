@@ -1,0 +1,164 @@
+//! What somebody waits for with a set, and whether it is reached. Pure, from a report.
+
+use serde::{Deserialize, Serialize};
+use standin_common::id::PointNumber;
+use standin_config::Role;
+
+use crate::report::{SetReport, SetState};
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// Source: everything noticed is at the standby, or, where nothing watches the roots, no mirror is to be done. Standby: everything
+    /// received is in the replica.
+    Synced,
+    /// Source: no change waits to be sent. Standby: nothing is being received or applied.
+    QueueEmpty,
+    /// The recovery point of this number, or a later one, is complete.
+    Point(PointNumber),
+}
+
+/// How far it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outlook {
+    /// It is reached.
+    Reached,
+    /// It may still be.
+    Coming,
+    /// It is not before a person acts, for this reason.
+    Stuck(String),
+    /// It failed, for this reason.
+    Failed(String),
+    /// There is no such thing to wait for, for this reason.
+    Senseless(String),
+}
+
+impl Goal {
+    /// How far a set is from it.
+    pub fn outlook(self, report: &SetReport) -> Outlook {
+        if let Self::Point(number) = self
+            && report.point.as_ref().is_some_and(|point| point.number >= number)
+        {
+            return Outlook::Reached;
+        }
+        let why = |usual: &str| report.trouble.clone().unwrap_or_else(|| format!("{}: {usual}", report.set));
+        match report.state {
+            SetState::Bad => return Outlook::Failed(why("something failed that must be mended first")),
+            SetState::Paused | SetState::Held => {
+                let resume = format!("`standin mirror resume {}` lets it go on", report.set);
+                let why = why("it is paused or held");
+                return Outlook::Stuck(if why.contains("mirror resume") { why } else { format!("{why}; {resume}") });
+            }
+            SetState::Promoted => return Outlook::Stuck(format!("{} was promoted: nothing is received any more", report.set)),
+            _ => {}
+        }
+        match report.role {
+            Role::Source => self.of_source(report),
+            Role::Standby => self.of_standby(report),
+        }
+    }
+
+    fn of_source(self, report: &SetReport) -> Outlook {
+        let waiting = report.lag.as_ref().map(|lag| lag.changes);
+        match (self, waiting, report.state) {
+            (Self::QueueEmpty, None, _) => {
+                let set = &report.set;
+                Outlook::Senseless(format!("nothing watches the roots of {set}, so no changes are queued: wait for --synced"))
+            }
+            (Self::QueueEmpty, Some(0), _) | (Self::Synced, Some(0), SetState::Following) => Outlook::Reached,
+            // Nothing is ordered, and what was ordered last came to nothing.
+            (_, None, SetState::Idle) if report.trouble.is_some() => Outlook::Failed(report.trouble.clone().unwrap_or_default()),
+            (Self::Synced, None, SetState::Idle) if report.point.is_some() => Outlook::Reached,
+            _ => Outlook::Coming,
+        }
+    }
+
+    fn of_standby(self, report: &SetReport) -> Outlook {
+        match (self, report.state) {
+            (Self::Synced | Self::QueueEmpty, SetState::Ready) if report.trouble.is_none() => Outlook::Reached,
+            (Self::QueueEmpty, SetState::Empty) => Outlook::Reached,
+            _ => Outlook::Coming,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Point;
+    use crate::report::Lag;
+    use standin_common::entry::Time;
+    use standin_common::id::{Generation, MirrorId};
+    use standin_common::scope::Reason;
+
+    fn report(role: Role, state: SetState, point: Option<u64>, changes: Option<u64>) -> SetReport {
+        let point = point.map(|number| Point {
+            number: PointNumber(number),
+            generation: Generation(1),
+            mirror: MirrorId(1),
+            reason: Reason::Mirror,
+            at: Time::default(),
+            consistent: true,
+            objects: 0,
+            bytes: 0,
+            orphans: 0,
+        });
+        let lag = changes.map(|changes| Lag { changes, ..Lag::default() });
+        let new = SetReport::new("mail".parse().unwrap(), role, Generation(1), state, "beta".parse().unwrap());
+        SetReport { point, lag, ..new }
+    }
+
+    #[test]
+    fn a_source_is_synced_when_nothing_is_missing_over_there() {
+        use SetState::*;
+        for (state, point, changes, reached) in [
+            (Following, Some(3), Some(0), true),
+            (Following, Some(3), Some(2), false),
+            (CatchingUp, Some(3), Some(2), false),
+            (Disconnected, Some(3), Some(0), false),
+            (Mirroring, Some(3), None, false),
+            (Waiting, Some(3), None, false),
+            (Idle, None, None, false),
+            (Idle, Some(3), None, true),
+        ] {
+            let outlook = Goal::Synced.outlook(&report(Role::Source, state, point, changes));
+            assert_eq!(outlook, if reached { Outlook::Reached } else { Outlook::Coming }, "{state:?} {point:?} {changes:?}");
+        }
+        let failed = SetReport { trouble: Some("refused".into()), ..report(Role::Source, Idle, Some(3), None) };
+        assert_eq!(Goal::Synced.outlook(&failed), Outlook::Failed("refused".into()));
+    }
+
+    #[test]
+    fn a_queue_is_empty_only_where_there_is_one() {
+        let outlook = |changes| Goal::QueueEmpty.outlook(&report(Role::Source, SetState::Disconnected, None, changes));
+        assert_eq!((outlook(Some(0)), outlook(Some(1))), (Outlook::Reached, Outlook::Coming));
+        assert!(matches!(outlook(None), Outlook::Senseless(why) if why.contains("--synced")));
+        for (state, reached) in [(SetState::Ready, true), (SetState::Receiving, false), (SetState::Applying, false)] {
+            let outlook = Goal::QueueEmpty.outlook(&report(Role::Standby, state, None, None));
+            assert_eq!(outlook == Outlook::Reached, reached, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_point_is_reached_by_it_or_a_later_one_whatever_the_state() {
+        let outlook = |state, point| Goal::Point(PointNumber(3)).outlook(&report(Role::Standby, state, point, None));
+        for state in [SetState::Ready, SetState::Receiving, SetState::Promoted, SetState::Bad] {
+            assert_eq!((outlook(state, Some(3)), outlook(state, Some(4))), (Outlook::Reached, Outlook::Reached));
+        }
+        assert_eq!(outlook(SetState::Ready, Some(2)), Outlook::Coming);
+        assert!(matches!(outlook(SetState::Promoted, Some(2)), Outlook::Stuck(_)));
+        assert!(matches!(outlook(SetState::Bad, None), Outlook::Failed(_)));
+    }
+
+    #[test]
+    fn what_waits_for_a_person_says_so_once() {
+        for state in [SetState::Paused, SetState::Held] {
+            let outlook = Goal::Synced.outlook(&report(Role::Source, state, Some(1), Some(2)));
+            assert!(matches!(&outlook, Outlook::Stuck(why) if why.contains("mirror resume mail")), "{outlook:?}");
+            let trouble = Some("no room; then `standin mirror resume mail` goes on".to_owned());
+            let outlook = Goal::Synced.outlook(&SetReport { trouble, ..report(Role::Source, state, Some(1), Some(2)) });
+            assert!(matches!(&outlook, Outlook::Stuck(why) if why.matches("mirror resume").count() == 1), "{outlook:?}");
+        }
+    }
+}
