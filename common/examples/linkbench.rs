@@ -31,20 +31,21 @@ impl TrustCheck for Everyone {
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize, default: usize| arguments.get(at).map_or(Ok(default), |text| text.parse());
+    let gibs = |at: usize| arguments.get(at).map_or(Ok(4.0), |text| text.parse());
     match arguments.first().map(String::as_str) {
         Some("serve") => serve(arguments.get(1).ok_or("serve ADDRESS")?.parse()?),
         Some("dial") => {
             let (Some(address), Some(fingerprint)) = (arguments.get(1), arguments.get(2)) else {
                 return Err("dial ADDRESS FINGERPRINT [GIB [STREAMS [PAYLOAD_KIB]]]".into());
             };
-            dial(address.parse()?, fingerprint.parse()?, number(3, 4)?, number(4, 1)?, number(5, 1024)?)
+            dial(address.parse()?, fingerprint.parse()?, gibs(3)?, number(4, 1)?, number(5, 1024)?)
         }
-        _ => both(number(0, 4)?, number(1, 1)?, number(2, 1024)?),
+        _ => both(gibs(0)?, number(1, 1)?, number(2, 1024)?),
     }
 }
 
 /// Starts the receiving process and sends to it.
-fn both(gib: usize, streams: usize, payload_kib: usize) -> Outcome<()> {
+fn both(gib: f64, streams: usize, payload_kib: usize) -> Outcome<()> {
     let mut child = Command::new(std::env::current_exe()?).args(["serve", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn()?;
     let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
     let first = lines.next().ok_or("the receiver did not start")??;
@@ -89,17 +90,17 @@ fn serve(address: SocketAddr) -> Outcome<()> {
     Ok(())
 }
 
-fn dial(address: SocketAddr, fingerprint: Fingerprint, gibs: usize, streams: usize, payload_kib: usize) -> Outcome<()> {
+fn dial(address: SocketAddr, fingerprint: Fingerprint, gibs: f64, streams: usize, payload_kib: usize) -> Outcome<()> {
     let (endpoint, _) = endpoint(&[])?;
     let connection = endpoint.dial(&[address], Expect::Pinned(fingerprint))?;
-    let frames = gibs * 1024 * 1024 / payload_kib / streams;
+    let frames = (gibs * 1024.0 * 1024.0) as usize / payload_kib / streams;
     let (start, cpu) = (Instant::now(), cpu_secs()?);
     std::thread::scope(|scope| -> Outcome<()> {
         let senders: Vec<_> = (0..streams).map(|_| scope.spawn(|| send(&connection, frames, payload_kib * 1024))).collect();
         senders.into_iter().try_for_each(|sender| sender.join().map_err(|_| "a sender panicked")?)
     })?;
     let (elapsed, bytes) = (start.elapsed().as_secs_f64(), frames * streams * payload_kib * 1024);
-    println!("{streams} streams of {payload_kib} KiB payloads: {:.3} GB/s", bytes as f64 / elapsed / 1e9);
+    println!("{streams} streams of {payload_kib} KiB payloads: {:.4} GB/s", bytes as f64 / elapsed / 1e9);
     println!("sender: {:.2} CPU s a GiB", (cpu_secs()? - cpu) / gib(bytes));
     println!("{:?}", connection.path());
     round_trips(&connection)?;

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::congestion::{ControllerFactory, CubicConfig};
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 
-use super::congestion::Wrapping;
+use super::congestion::Bounds;
 use super::window::{MAX_WINDOW, MIN_WINDOW, STREAM_WINDOW};
 use crate::identity::Identity;
 
@@ -26,13 +25,6 @@ const IDLE_MS: u32 = 10_000;
 /// Streams that a peer may have open at once.
 const MAX_STREAMS: u32 = 128;
 
-/// What bounds the sending rate on a given path. The one place to put in another controller.
-fn congestion() -> Arc<dyn ControllerFactory + Send + Sync> {
-    let mut cubic = CubicConfig::default();
-    cubic.initial_window(INITIAL_WINDOW);
-    Arc::new(Wrapping(Arc::new(cubic)))
-}
-
 pub(super) fn transport() -> Arc<TransportConfig> {
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(MAX_DATAGRAM);
@@ -50,7 +42,7 @@ pub(super) fn transport() -> Arc<TransportConfig> {
         .keep_alive_interval(Some(KEEP_ALIVE))
         .mtu_discovery_config(Some(discovery))
         .ack_frequency_config(Some(acks))
-        .congestion_controller_factory(congestion())
+        .congestion_controller_factory(Arc::new(Bounds { initial_window: INITIAL_WINDOW }))
         .datagram_receive_buffer_size(None);
     Arc::new(transport)
 }

@@ -1,8 +1,8 @@
 //! How much a peer may send before it is read: bandwidth × delay and some, no more.
 //!
 //! A window far beyond that halves the speed of a fast short link (what waits falls out of the processor's cache); one below it
-//! starves a long one. So the window follows what was received: a link that fills its window shows a rate of window / delay, twice
-//! that is the next window, until the line is the limit and not the window.
+//! starves a long one. So the window follows what was received: a link that fills its window shows a rate of window / delay, four
+//! times that is the next window, until the line is the limit and not the window.
 //!
 //! One thing else makes it grow. All streams share it, and a stream that nobody reads fills it up to its own window
 //! ([`STREAM_WINDOW`]); then streams that are read get nothing, and if the reader of the first waits for the others, for ever.
@@ -22,6 +22,9 @@ pub(super) const STREAM_WINDOW: u64 = 16 * 1024 * 1024;
 /// How often to tick.
 pub(super) const TICK: Duration = Duration::from_millis(50);
 
+/// The window in round trips of what comes: one is under way, one waits for a lost packet to be sent again, one waits in queues of
+/// the line, and one is to let the rate grow.
+const ROUNDS: u128 = 4;
 /// Less than this in a tick, in bytes, is nothing: acknowledgements and keep-alives.
 const QUIET: u64 = 16 * 1024;
 /// After how many quiet ticks a window is doubled on trial.
@@ -130,7 +133,7 @@ fn needed(received: u64, elapsed: Duration, rtt: Duration) -> u64 {
         return MIN_WINDOW;
     }
     let bandwidth_delay = u128::from(received) * rtt.as_nanos() / elapsed.as_nanos();
-    u64::try_from(bandwidth_delay * 2).unwrap_or(MAX_WINDOW).clamp(MIN_WINDOW, MAX_WINDOW)
+    u64::try_from(bandwidth_delay * ROUNDS).unwrap_or(MAX_WINDOW).clamp(MIN_WINDOW, MAX_WINDOW)
 }
 
 #[cfg(test)]
