@@ -11,6 +11,7 @@ use standin_common::id::{Generation, PointNumber};
 
 use super::apply::{self, ApplyError, Direction};
 use super::state::{IllegalTransition, Phase, State};
+use super::values::Values;
 use crate::journal::{Journal, JournalError, Point, Record};
 use crate::store::Store;
 use crate::volume::{Place, Volume};
@@ -18,6 +19,7 @@ use crate::volume::{Place, Volume};
 /// The journal that is being received.
 pub(super) const INCOMING: &str = "incoming";
 const STATE: &str = "state";
+const VALUES: &str = "values";
 const UNFINISHED: &str = "inverse.unfinished";
 
 /// Why something could not be done with a replica.
@@ -87,6 +89,7 @@ impl ReplicaError {
 pub struct Replica<V, S> {
     volumes: Vec<V>,
     store: S,
+    values: Values,
     keep_points: usize,
     state: Mutex<State>,
     receiving: Mutex<bool>,
@@ -113,7 +116,8 @@ impl<V: Volume, S: Store> Replica<V, S> {
         let begins = kept.is_none();
         let state = kept.unwrap_or_default();
         let settled = matches!(state.phase, Phase::Promoted { .. } | Phase::Bad { .. }).into();
-        let replica = Self { volumes, store, keep_points, state: Mutex::new(state), receiving: Mutex::new(false), settled };
+        let values = Values::new(store.shelf(VALUES));
+        let replica = Self { volumes, store, values, keep_points, state: Mutex::new(state), receiving: Mutex::new(false), settled };
         if begins {
             replica.change(|_| Ok(()))?;
         }
@@ -152,6 +156,22 @@ impl<V: Volume, S: Store> Replica<V, S> {
     /// The roots' volumes.
     pub fn volumes(&self) -> &[V] {
         &self.volumes
+    }
+
+    /// Keeps the values of groups of files from this size on, in place of what is sensible.
+    #[must_use]
+    pub fn keeping_values_from(self, least: u64) -> Self {
+        Self { values: self.values.from_size(least), ..self }
+    }
+
+    /// What is kept of the groups of its large files.
+    pub(super) fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// An orderly end: what spares work may be trusted at the next start. Nothing of the replica is used after this.
+    pub fn rest(&self) {
+        self.values.rest();
     }
 
     /// Marks the replica as being received; `None` if it already is. Given back when the guard is dropped.
@@ -263,8 +283,10 @@ impl<V: Volume, S: Store> Replica<V, S> {
             written.sync()?;
             self.store.rename(UNFINISHED, &inverse)?;
         }
+        let collected = self.values.moving(to);
         apply::perform(&journal, direction, &self.volumes)?;
         self.change(|state| state.enter(Phase::Settled { at: to }))?;
+        self.values.moved(collected.filter(|_| direction == Direction::Forward), &self.volumes);
         self.store.remove(&name)?;
         Ok(())
     }
