@@ -182,6 +182,85 @@ impl GroupFold {
     }
 }
 
+/// Hashes a file that comes in pieces of any length, by groups: its root and, as they are complete, the values of its groups.
+#[derive(Debug, Clone, Default)]
+pub struct GroupStream {
+    fold: Fold,
+    /// Of a group that came in part.
+    part: Option<Box<blake3::Hasher>>,
+    /// Of the first group as a whole file, which it is if no other follows.
+    only: Option<Box<blake3::Hasher>>,
+    at: u64,
+}
+
+impl GroupStream {
+    /// Nothing has come yet.
+    pub fn new() -> Self {
+        Self { only: Some(Box::default()), ..Self::default() }
+    }
+
+    /// Bytes so far.
+    pub fn len(&self) -> u64 {
+        self.at
+    }
+
+    /// Whether nothing has come.
+    pub fn is_empty(&self) -> bool {
+        self.at == 0
+    }
+
+    /// Takes the next piece; `each` is told the value of every group that is full.
+    pub fn update(&mut self, mut data: &[u8], mut each: impl FnMut(Value)) {
+        while !data.is_empty() {
+            let within = (self.at % GROUP_LEN as u64) as usize;
+            let start = self.at - within as u64;
+            let (piece, rest) = data.split_at(data.len().min(GROUP_LEN - within));
+            data = rest;
+            self.at += piece.len() as u64;
+            match &mut self.only {
+                Some(only) if start == 0 => {
+                    only.update(piece);
+                }
+                _ => self.only = None,
+            }
+            if piece.len() == GROUP_LEN {
+                self.complete(subtree(start, piece), &mut each);
+                continue;
+            }
+            let part = self.part.get_or_insert_with(|| {
+                let mut begun = Box::new(blake3::Hasher::new());
+                begun.set_input_offset(start);
+                begun
+            });
+            part.update(piece);
+            if within + piece.len() == GROUP_LEN {
+                self.complete_part(&mut each);
+            }
+        }
+    }
+
+    fn complete(&mut self, value: Value, each: &mut impl FnMut(Value)) {
+        self.fold.push(value);
+        each(value);
+    }
+
+    fn complete_part(&mut self, each: &mut impl FnMut(Value)) {
+        if let Some(part) = self.part.take() {
+            self.complete(part.finalize_non_root(), each);
+        }
+    }
+
+    /// The file ends here: its root. `each` is told the value of the last group if that is not full. Values are those of a file of more
+    /// than one group: the root of one of a single group is another.
+    pub fn finish(mut self, mut each: impl FnMut(Value)) -> Root {
+        self.complete_part(&mut each);
+        match self.only.take() {
+            Some(only) => Root(*only.finalize().as_bytes()),
+            None => self.fold.into_root().unwrap_or_else(|| Root::of(&[])),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,6 +322,26 @@ mod tests {
         fn any_length(len in 0usize..1_500_000, seed: u64) {
             let data = bytes(len, seed);
             prop_assert_eq!(root_by_groups(&data), Some(Root::of(&data)));
+        }
+
+        #[test]
+        fn a_stream_of_any_pieces(len in 0usize..700_000, seed: u64, longest in 1usize..300_000) {
+            let data = bytes(len, seed);
+            let (mut stream, mut values) = (GroupStream::new(), Vec::new());
+            let (mut rest, mut next) = (&data[..], seed);
+            while !rest.is_empty() {
+                next = next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let (piece, after) = rest.split_at(rest.len().min((next >> 33) as usize % longest + 1));
+                stream.update(piece, |value| values.push(value));
+                rest = after;
+            }
+            prop_assert_eq!(stream.len(), len as u64);
+            prop_assert_eq!(stream.finish(|value| values.push(value)), Root::of(&data));
+            if len > GROUP_LEN {
+                let groups = data.chunks(GROUP_LEN).enumerate();
+                let expected: Vec<_> = groups.map(|(index, group)| group_value(len as u64, index as u64, group)).collect();
+                prop_assert_eq!(values, expected);
+            }
         }
     }
 }

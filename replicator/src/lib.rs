@@ -13,6 +13,7 @@ pub mod pack;
 pub mod report;
 pub mod rules;
 pub mod scopes;
+pub mod shelf;
 pub mod sim;
 pub mod source;
 pub mod standby;

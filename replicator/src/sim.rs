@@ -6,10 +6,12 @@
 
 mod disk;
 mod random;
+mod shelf;
 mod store;
 mod volume;
 
 pub use disk::{Disk, Fault};
 pub use random::Random;
+pub use shelf::SimShelf;
 pub use store::{SimLog, SimStore};
 pub use volume::{SimDirectory, SimFile, SimVolume};

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use standin_common::disk::{self, DiskError, Mode};
 
+use crate::shelf::{DirectoryShelf, Shelf};
+
 /// A file that records are appended to.
 pub trait LogFile: Send {
     /// Appends all of `pieces`, one after the other.
@@ -48,6 +50,8 @@ pub trait Store: Send + Sync {
     fn forget(&self, name: &str) -> io::Result<()>;
     /// The names of all files.
     fn names(&self) -> io::Result<Vec<String>>;
+    /// A shelf of this store.
+    fn shelf(&self, name: &str) -> Box<dyn Shelf>;
 }
 
 /// A store in a directory.
@@ -89,10 +93,10 @@ impl Store for DirectoryStore {
 
     fn open_log(&self, name: &str) -> io::Result<DirectoryLog> {
         let path = self.path(name);
-        let new = AtomicBool::new(!path.exists());
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-        let len = file.metadata()?.len();
-        Ok(DirectoryLog { file, path, len, new })
+        let new = !path.exists();
+        let log = DirectoryLog::of(OpenOptions::new().read(true).write(true).create(true).truncate(false), &path)?;
+        log.new.store(new, Ordering::Relaxed);
+        Ok(log)
     }
 
     fn exists(&self, name: &str) -> io::Result<bool> {
@@ -120,6 +124,10 @@ impl Store for DirectoryStore {
         let names = std::fs::read_dir(&self.directory)?.map(|entry| entry.map(|entry| entry.file_name().into_string().ok()));
         Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
+
+    fn shelf(&self, name: &str) -> Box<dyn Shelf> {
+        Box::new(DirectoryShelf::new(self.path(name)))
+    }
 }
 
 /// A log of a [`DirectoryStore`].
@@ -130,6 +138,24 @@ pub struct DirectoryLog {
     len: u64,
     /// Whether its name is not durable yet.
     new: AtomicBool,
+}
+
+impl DirectoryLog {
+    fn of(options: &OpenOptions, path: &Path) -> io::Result<Self> {
+        let file = options.open(path)?;
+        let len = file.metadata()?.len();
+        Ok(Self { file, path: path.to_owned(), len, new: AtomicBool::new(false) })
+    }
+
+    /// One that is there, to be read.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Self::of(OpenOptions::new().read(true), path)
+    }
+
+    /// An empty one, in the place of one that is there.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        Self::of(OpenOptions::new().read(true).write(true).create(true).truncate(true), path)
+    }
 }
 
 impl LogFile for DirectoryLog {

@@ -8,6 +8,7 @@ mod touched;
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use standin_common::entry::{Attrs, Time};
@@ -101,6 +102,16 @@ pub struct Stamp {
     pub size: u64,
     /// Modification time.
     pub modified: Time,
+}
+
+/// The coarsest clock tick of a file system's change times.
+const TICK: Duration = Duration::from_millis(20);
+
+impl Stamp {
+    /// From when on, since 1970, a look at it proves something: a change in the same clock tick as the last one does not show.
+    pub fn proves_from(&self) -> Duration {
+        Duration::new(u64::try_from(self.changed.secs).unwrap_or(0), self.changed.nanos) + TICK
+    }
 }
 
 /// A stretch of a file that holds data, or one that is a hole.

@@ -219,7 +219,9 @@ impl World {
 
     /// Opens the replica as after a start.
     fn open(&self) -> Replica<SimVolume, SimStore> {
-        Replica::open(self.volumes.clone(), self.store.clone(), KEEP).expect("a replica opens after any crash")
+        Replica::open(self.volumes.clone(), self.store.clone(), KEEP)
+            .expect("a replica opens after any crash")
+            .keeping_values_from(1)
     }
 
     fn crash(&mut self) {
@@ -345,7 +347,15 @@ fn run(seed: u64) {
             let fault = (attempt < 4 && world.random.one_in(2)).then(|| (world.random.below(250) + 1, Fault::Crash));
             world.disk.plan(fault);
             let replica = world.start();
-            let result = replica.map_or(Err(ReceiveError::Ended), |replica| world.pass(&replica, comparison));
+            let orderly = world.random.one_in(2);
+            let result = replica.map_or(Err(ReceiveError::Ended), |replica| {
+                let passed = world.pass(&replica, comparison);
+                // What is kept of its files must not be believed after any other end.
+                if orderly {
+                    replica.rest();
+                }
+                passed
+            });
             let crashed = world.disk.crashed();
             world.disk.plan(None);
             match result {
@@ -367,7 +377,7 @@ impl World {
     fn start(&self) -> Option<Replica<SimVolume, SimStore>> {
         let opened = Replica::open(self.volumes.clone(), self.store.clone(), KEEP);
         assert!(opened.is_ok() || self.disk.crashed(), "{:?}", opened.err());
-        opened.ok()
+        opened.ok().map(|replica| replica.keeping_values_from(1))
     }
 }
 

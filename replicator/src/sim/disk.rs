@@ -17,6 +17,8 @@ pub enum Fault {
 #[derive(Debug)]
 struct Plan {
     operations: u64,
+    /// Of files of volumes.
+    read_bytes: u64,
     fault: Option<(u64, Fault)>,
     random: Random,
 }
@@ -28,7 +30,7 @@ pub struct Disk(Arc<Mutex<Plan>>);
 impl Disk {
     /// Of a machine whose crashes forget as `seed` decides.
     pub fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(Plan { operations: 0, fault: None, random: Random::new(seed) })))
+        Self(Arc::new(Mutex::new(Plan { operations: 0, read_bytes: 0, fault: None, random: Random::new(seed) })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Plan> {
@@ -44,6 +46,15 @@ impl Disk {
     /// Operations so far.
     pub fn operations(&self) -> u64 {
         self.lock().operations
+    }
+
+    /// Bytes of files that were read so far.
+    pub fn read_bytes(&self) -> u64 {
+        self.lock().read_bytes
+    }
+
+    pub(super) fn note_read(&self, bytes: usize) {
+        self.lock().read_bytes += bytes as u64;
     }
 
     /// Whether the machine has crashed and was not started again.

@@ -5,19 +5,21 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::Disk;
+use super::shelf::SimShelf;
+use crate::shelf::Shelf;
 use crate::store::{LogFile, Store};
 
 #[derive(Debug, Default, Clone)]
-struct Contents {
-    data: Vec<u8>,
-    durable: Vec<u8>,
+pub(super) struct Contents {
+    pub data: Vec<u8>,
+    pub durable: Vec<u8>,
     /// Whether a crash may forget that there is such a file.
     new: bool,
     /// What a crash may find instead, since the file was cut and that is not durable.
     uncut: Option<Vec<u8>>,
 }
 
-type Shared = Arc<Mutex<Contents>>;
+pub(super) type Shared = Arc<Mutex<Contents>>;
 
 type Files = Arc<Mutex<BTreeMap<String, Shared>>>;
 
@@ -28,16 +30,17 @@ pub struct SimStore {
     disk: Disk,
     files: Files,
     forgotten: Files,
+    shelves: Arc<Mutex<BTreeMap<String, SimShelf>>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SimStore {
     /// An empty one on a disk.
     pub fn new(disk: Disk) -> Self {
-        Self { disk, files: Arc::default(), forgotten: Arc::default() }
+        Self { disk, files: Arc::default(), forgotten: Arc::default(), shelves: Arc::default() }
     }
 
     /// What is found after a crash: of what was appended without a sync, a piece of any length, its last byte maybe wrong.
@@ -64,6 +67,9 @@ impl SimStore {
             let contents = Contents { data: found.clone(), durable: found, ..Contents::default() };
             lock(&restored.files).insert(name.clone(), Arc::new(Mutex::new(contents)));
         }
+        for (name, shelf) in lock(&self.shelves).iter() {
+            lock(&restored.shelves).insert(name.clone(), shelf.after_crash());
+        }
         restored
     }
 }
@@ -79,7 +85,10 @@ impl SimStore {
 
     /// A copy that shares nothing, on a disk of its own.
     pub fn snapshot(&self, disk: Disk) -> Self {
-        let copy = Self::new(disk);
+        let copy = Self::new(disk.clone());
+        for (name, shelf) in lock(&self.shelves).iter() {
+            lock(&copy.shelves).insert(name.clone(), shelf.snapshot(disk.clone()));
+        }
         for (name, file) in lock(&self.files).iter() {
             lock(&copy.files).insert(name.clone(), Arc::new(Mutex::new(lock(file).clone())));
         }
@@ -142,13 +151,17 @@ impl Store for SimStore {
         self.disk.operation(false)?;
         Ok(lock(&self.files).keys().cloned().collect())
     }
+
+    fn shelf(&self, name: &str) -> Box<dyn Shelf> {
+        Box::new(lock(&self.shelves).entry(name.to_owned()).or_insert_with(|| SimShelf::new(self.disk.clone())).clone())
+    }
 }
 
 /// A log of a [`SimStore`].
 #[derive(Debug)]
 pub struct SimLog {
-    disk: Disk,
-    file: Shared,
+    pub(super) disk: Disk,
+    pub(super) file: Shared,
 }
 
 impl LogFile for SimLog {

@@ -305,6 +305,7 @@ impl VolumeFile for SimFile {
         let data = machine.node(self.number)?.data.get(offset as usize..).unwrap_or_default();
         let len = data.len().min(buffer.len());
         buffer[..len].copy_from_slice(&data[..len]);
+        self.volume.disk.note_read(len);
         Ok(len)
     }
 

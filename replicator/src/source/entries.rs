@@ -6,9 +6,9 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use standin_common::entry::{Entry, Kind, Time};
+use standin_common::entry::{Entry, Kind};
 use standin_common::path::RelPath;
 
 use crate::rules::Rules;
@@ -20,8 +20,6 @@ use crate::walk::{Walk, WalkError};
 const MOST_BYTES: u64 = 1 << 46;
 /// The longest extended attributes of one object, names and values; a message takes a little more.
 const MOST_XATTR_BYTES: usize = 512 * 1024;
-/// The coarsest clock tick of a file system's change times.
-const TICK: Duration = Duration::from_millis(20);
 
 /// What the walk of one root met.
 #[derive(Debug)]
@@ -129,9 +127,8 @@ impl<'a, V: Volume> Entries<'a, V> {
     }
 
     fn look_at(&mut self, path: &RelPath, stamp: &Stamp) {
-        let changed = since_1970(stamp.changed);
         let now = (self.now)().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.disturbed |= changed + TICK > now;
+        self.disturbed |= stamp.proves_from() > now;
         self.hasher.update(&(path.as_bytes().len() as u64).to_le_bytes()).update(path.as_bytes());
         for number in [stamp.device, stamp.inode, stamp.size, stamp.changed.secs as u64, u64::from(stamp.changed.nanos)] {
             self.hasher.update(&number.to_le_bytes());
@@ -146,10 +143,6 @@ fn beyond(object: &Object) -> Option<String> {
         return Some(format!("its size of {} bytes would take hours to read, exclude it by a rule", object.size));
     }
     (xattrs > MOST_XATTR_BYTES).then(|| format!("its extended attributes of {xattrs} bytes do not fit into a message"))
-}
-
-fn since_1970(time: Time) -> Duration {
-    Duration::new(u64::try_from(time.secs).unwrap_or(0), time.nanos)
 }
 
 impl<V: Volume> Iterator for Entries<'_, V> {

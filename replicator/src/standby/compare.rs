@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 
 use standin_common::message::{Differing, FileEnd, LaneDown, LaneUp, Position, RootKind};
-use standin_common::tree::{GROUP_LEN, GroupFold, ShortValue, Value, group_count, group_len, group_value, leaf_values, short};
+use standin_common::tree::{
+    Fold, GROUP_LEN, GroupFold, ShortValue, Value, group_count, group_len, group_value, leaf_values, short,
+};
 
 use super::lane::is_same;
 use super::receive::{ReceiveError, failed};
 use super::survey::Survey;
+use super::values::{Kept, Values};
 use crate::mirror::SMALL_LEN;
 use crate::volume::{Place, Volume, VolumeFile};
 
@@ -23,6 +26,14 @@ pub(super) fn compare_group(size: u64, index: u64, here: &[u8], theirs: &ShortVa
     value.filter(|value| short(value) == *theirs).ok_or_else(|| leaf_values(index, data))
 }
 
+/// The value of a group that was compared, of a file of more than one.
+fn value_of(compared: &Result<Value, Vec<Value>>) -> Option<Value> {
+    match compared {
+        Ok(value) => Some(*value),
+        Err(leaves) => leaves.iter().copied().collect::<Fold>().into_value(),
+    }
+}
+
 /// A file that is being compared.
 struct Comparing<F> {
     at: Position,
@@ -33,11 +44,14 @@ struct Comparing<F> {
     next: u64,
     /// The values of all groups so far, while all are the same.
     same: Option<GroupFold>,
+    /// What is kept of it, which is checked by the way and spares no reading.
+    kept: Option<Kept>,
 }
 
 /// The standby's side of one lane.
 pub struct CompareLane<'s, 'a, V: Volume> {
     survey: &'s Survey<'a, V>,
+    values: Option<&'s Values>,
     files: HashMap<u64, Comparing<V::File>>,
     group: Vec<u8>,
 }
@@ -45,7 +59,13 @@ pub struct CompareLane<'s, 'a, V: Volume> {
 impl<'s, 'a, V: Volume> CompareLane<'s, 'a, V> {
     /// A lane of a survey.
     pub fn new(survey: &'s Survey<'a, V>) -> Self {
-        Self { survey, files: HashMap::new(), group: vec![0; GROUP_LEN] }
+        Self { survey, values: None, files: HashMap::new(), group: vec![0; GROUP_LEN] }
+    }
+
+    /// The same, and checks these values of the replica against what it reads.
+    #[must_use]
+    pub fn checking(self, values: &'s Values) -> Self {
+        Self { values: Some(values), ..self }
     }
 
     /// Takes one message with its payload, of which there should be none; returns the answer, if it has one.
@@ -90,11 +110,13 @@ impl<'s, 'a, V: Volume> CompareLane<'s, 'a, V> {
                 (at, opened)
             }
         };
-        let capacity = opened.object().map_err(failed("reading its size", &at.path))?.size;
+        let here = opened.object().map_err(failed("reading its size", &at.path))?;
+        let capacity = here.size;
         // What a larger device has beyond the source's end is not the replica's.
         let device = self.survey.volume(at.root)?.kind() == RootKind::Device;
         let size_here = if device { capacity.min(size) } else { capacity };
-        self.files.insert(file, Comparing { at, file: opened, size, next: 0, same: Some(GroupFold::new(size)) });
+        let kept = self.values.filter(|_| !device).and_then(|values| values.kept(&at, &here.stamp));
+        self.files.insert(file, Comparing { at, file: opened, size, next: 0, same: Some(GroupFold::new(size)), kept });
         Ok(LaneUp::Here { file, size: size_here })
     }
 
@@ -104,7 +126,8 @@ impl<'s, 'a, V: Volume> CompareLane<'s, 'a, V> {
 
     fn groups(&mut self, file: u64, values: &[ShortValue]) -> Result<LaneUp, ReceiveError> {
         let mut buffer = std::mem::take(&mut self.group);
-        let compared = self.comparing(file).and_then(|comparing| comparing.groups(values, &mut buffer));
+        let kept_by = self.values;
+        let compared = self.comparing(file).and_then(|comparing| comparing.groups(values, &mut buffer, kept_by));
         self.group = buffer;
         compared.map(|differing| LaneUp::Compared { file, groups: values.len() as u32, differing })
     }
@@ -127,12 +150,18 @@ impl<'s, 'a, V: Volume> CompareLane<'s, 'a, V> {
 }
 
 impl<F: VolumeFile> Comparing<F> {
-    fn groups(&mut self, values: &[ShortValue], buffer: &mut [u8]) -> Result<Vec<Differing>, ReceiveError> {
+    fn groups(
+        &mut self,
+        values: &[ShortValue],
+        buffer: &mut [u8],
+        kept_by: Option<&Values>,
+    ) -> Result<Vec<Differing>, ReceiveError> {
         if values.len() > MOST_PENDING || values.len() as u64 > group_count(self.size) - self.next {
             return Err(ReceiveError::Protocol("it sent values beyond the file's end or too many at once"));
         }
         let mut differing = Vec::new();
-        for theirs in values {
+        let kept = self.kept.as_ref().map(|kept| kept.values(self.size, self.next, values.len())).unwrap_or_default();
+        for (theirs, kept) in values.iter().zip(kept.into_iter().chain(std::iter::repeat(None))) {
             let group = self.next;
             self.next += 1;
             let read = self.file.read_at(buffer, group * GROUP_LEN as u64).unwrap_or_else(|error| {
@@ -140,7 +169,14 @@ impl<F: VolumeFile> Comparing<F> {
                 tracing::warn!(root = self.at.root.0, path = %self.at.path, group, %error, "the replica cannot be read");
                 0
             });
-            match compare_group(self.size, group, &buffer[..read], theirs) {
+            let compared = compare_group(self.size, group, &buffer[..read], theirs);
+            if let (Some(kept), Some(kept_by)) = (kept, kept_by)
+                && value_of(&compared) != Some(kept)
+            {
+                kept_by.doubt(&self.at, "a comparison that reads found that what is kept of a file is not what the file holds");
+                self.kept = None;
+            }
+            match compared {
                 Ok(value) => {
                     if let Some(fold) = &mut self.same {
                         fold.push(value);

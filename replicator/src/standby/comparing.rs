@@ -12,6 +12,7 @@ use super::session::{Arrivals, SessionError};
 use super::state::Phase;
 use super::survey::{Survey, SurveyJoin};
 use super::telling::{Telling, serve_lane};
+use super::values::Values;
 use crate::mirror::How;
 use crate::rules::Rules;
 use crate::store::Store;
@@ -45,13 +46,14 @@ pub fn compare<V: Volume, S: Store>(
     send.send(&MirrorAnswer::Ready { after: None, first: false, owners, objects }, &[])?;
     let how = How { comparison: opening.comparison, owners };
     let survey = Survey::new(replica.volumes(), rules, &opening.roots, how, opening.purpose);
-    let session = Comparing { survey: &survey, telling: Telling::new(send, stopping) };
+    let session = Comparing { survey: &survey, values: replica.values(), telling: Telling::new(send, stopping) };
     session.run(receive, lanes);
     session.telling.into_failure().map_or(Ok(()), Err)
 }
 
 struct Comparing<'s, 'a, V> {
     survey: &'s Survey<'a, V>,
+    values: &'s Values,
     telling: Telling<'s>,
 }
 
@@ -62,7 +64,7 @@ impl<V: Volume> Comparing<'_, '_, V> {
                 while let Some(mut lane) = lanes.next() {
                     // The source is told why before its stream ends.
                     scope.spawn(move || {
-                        let mut comparing = CompareLane::new(self.survey);
+                        let mut comparing = CompareLane::new(self.survey).checking(self.values);
                         let served = serve_lane(&mut lane, |message, payload| comparing.take(message, payload));
                         served.unwrap_or_else(|error| self.fail(error));
                     });

@@ -4,12 +4,13 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
 
 use standin_common::entry::Attrs;
-use standin_common::message::{Differing, Encoding, FileEnd, LaneDown, LaneUp};
+use standin_common::message::{Differing, Encoding, FileEnd, LaneDown, LaneUp, RootKind};
 use standin_common::tree::{
     Fold, GROUP_LEN, GroupFold, LEAF_LEN, LEAVES_PER_GROUP, Root, ShortValue, Value, group_count, group_len, leaf_value, short,
 };
 
 use super::compare::{MOST_PENDING, compare_group};
+use super::known::{Hashing, Known};
 use super::receive::{ReceiveError, Reception, Wanted, failed};
 use super::target::Target;
 use crate::journal::{Landing, Op, Record};
@@ -31,22 +32,23 @@ enum Mode {
     /// Nothing of this attempt has come.
     Begun,
     /// Pieces one after the other.
-    Whole { hasher: Box<blake3::Hasher>, at: u64 },
+    Whole(Hashing),
     /// Groups, compared.
     Compare { fold: GroupFold, next: u64, pending: VecDeque<Pending> },
 }
 
-struct Receiving<F> {
+struct Receiving<'r, F> {
     wanted: Wanted,
     target: Target<F>,
     size: u64,
     mode: Mode,
+    known: Known<'r>,
 }
 
 /// The standby's side of one lane.
 pub struct Lane<'r, 'a, V: Volume, S: Store> {
     reception: &'r Reception<'a, V, S>,
-    files: HashMap<u64, Receiving<V::File>>,
+    files: HashMap<u64, Receiving<'r, V::File>>,
     unpacker: Unpacker,
     group: Vec<u8>,
 }
@@ -88,12 +90,36 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         if let Some(receiving) = self.files.get_mut(&file) {
             receiving.size = size;
             receiving.mode = Mode::Begun;
+            receiving.known.begin(size);
             return Ok(());
         }
         let wanted = self.reception.wanted(file)?;
-        let target = self.open(file, &wanted)?;
-        self.files.insert(file, Receiving { wanted, target, size, mode: Mode::Begun });
+        let (target, mut known) = self.open_known(file, &wanted)?;
+        known.begin(size);
+        self.files.insert(file, Receiving { wanted, target, size, mode: Mode::Begun, known });
         Ok(())
+    }
+
+    /// Opens the target of a file, with what is kept of what it begins as.
+    fn open_known(&self, file: u64, wanted: &Wanted) -> Result<(Target<V::File>, Known<'r>), ReceiveError> {
+        let values = self.reception.values();
+        let volume = self.reception.volume(wanted.at.root)?;
+        let stamp = || {
+            let here = volume.object(&Place::Tree(&wanted.at.path)).map_err(failed("reading its attributes", &wanted.at.path));
+            here.map(|here| here.map(|here| here.stamp))
+        };
+        // Nothing tells when a device changed.
+        let believed = self.reception.relies_on_values() && volume.kind() != RootKind::Device;
+        let begins_as_is = matches!(wanted.landing, Landing::Journal) || wanted.cloned;
+        let before = if believed && begins_as_is { stamp()? } else { None };
+        let target = self.open(file, wanted)?;
+        let known = match before {
+            Some(before) if stamp()? == Some(before) => {
+                Known::of(values, wanted.at.clone(), &before, wanted.overlay.keys().copied().collect())
+            }
+            _ => Known::nothing(values, wanted.at.clone()),
+        };
+        Ok((target, if volume.kind() == RootKind::Device { known.never_collecting() } else { known }))
     }
 
     fn open(&self, file: u64, wanted: &Wanted) -> Result<Target<V::File>, ReceiveError> {
@@ -130,10 +156,10 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         let receiving = receiving(&mut self.files, file)?;
         let data = unpack(&mut self.unpacker, payload, len, encoding)?;
         let packed = (encoding == Encoding::Zstd).then_some(payload);
-        let (hasher, at) = receiving.whole()?;
-        hasher.update(data);
-        let offset = *at;
-        *at = offset.checked_add(data.len() as u64).ok_or(ReceiveError::Protocol("it sent a file beyond any size"))?;
+        let (hashing, known) = receiving.whole()?;
+        let offset = hashing.len();
+        offset.checked_add(data.len() as u64).ok_or(ReceiveError::Protocol("it sent a file beyond any size"))?;
+        hashing.update(data, known);
         if data.is_empty() {
             return Ok(());
         }
@@ -144,8 +170,8 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         let reception = self.reception;
         let receiving = receiving(&mut self.files, file)?;
         let size = receiving.size;
-        let (hasher, at) = receiving.whole()?;
-        let start = *at;
+        let (hashing, known) = receiving.whole()?;
+        let start = hashing.len();
         let end = start
             .checked_add(len)
             .filter(|end| *end <= size)
@@ -155,10 +181,9 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
             // A hole may be of any length, and a mirror that was cut off must end all the same.
             reception.go_on()?;
             let piece = left.min(ZEROS.len() as u64);
-            hasher.update(&ZEROS[..piece as usize]);
+            hashing.update(&ZEROS[..piece as usize], known);
             left -= piece;
         }
-        *at = end;
         receiving.target.punch(reception, (file, &receiving.wanted), start, end)
     }
 
@@ -176,11 +201,19 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
             return Err(ReceiveError::Protocol("it sent values beyond the file's end or far ahead of its data"));
         }
         let mut differing = Vec::new();
-        for theirs in values {
+        let kept = receiving.known.next(size, *next, values.len());
+        for (theirs, kept) in values.iter().zip(kept) {
             let group = *next;
             *next += 1;
+            if let Some(value) = kept.filter(|kept| short(kept) == *theirs) {
+                receiving.known.rely();
+                pending.push_back(Pending::Known(value));
+                continue;
+            }
             let read = receiving.target.read_group(reception, &receiving.wanted, group, &mut self.group)?;
-            match compare_group(size, group, &self.group[..read], theirs) {
+            let here = &self.group[..read.min(group_len(size, group))];
+            let leaves = kept.and_then(|kept| receiving.known.leaves(group, &kept, here));
+            match leaves.map_or_else(|| compare_group(size, group, here, theirs), Err) {
                 Ok(value) => pending.push_back(Pending::Known(value)),
                 Err(leaves) => {
                     differing.push(Differing { group, leaves: leaves.iter().map(short).collect() });
@@ -188,7 +221,7 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
                 }
             }
         }
-        settle(fold, pending);
+        settle(fold, pending, &mut receiving.known);
         Ok(LaneUp::Compared { file, groups: values.len() as u32, differing })
     }
 
@@ -196,16 +229,17 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         let receiving = receiving(&mut self.files, file)?;
         let mode = std::mem::replace(&mut receiving.mode, Mode::Begun);
         let root = match mode {
-            Mode::Whole { hasher, at } if at == end.size => Some(Root(*hasher.finalize().as_bytes())),
+            Mode::Whole(hashing) if hashing.len() == end.size => Some(hashing.finish(&mut receiving.known)),
             Mode::Compare { fold, .. } if receiving.size == end.size => fold.finish(),
             Mode::Begun if end.size == 0 => Some(Root::of(&[])),
             _ => None,
         };
-        if root != Some(end.root) {
+        if root != Some(end.root) || !receiving.holds().map_err(failed("reading its attributes", &receiving.wanted.at.path))? {
             return Ok(LaneUp::Again { file });
         }
-        if let Some(receiving) = self.files.remove(&file) {
-            self.seal(file, receiving, end.size, &end.attrs)?;
+        if let Some(mut receiving) = self.files.remove(&file) {
+            self.seal(file, &mut receiving, end.size, &end.attrs)?;
+            receiving.known.proven(end.size, end.attrs.mtime);
         }
         self.reception.arrived(file);
         Ok(LaneUp::Done { file })
@@ -225,13 +259,14 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         if !is_same(target.file(), &end, &mut self.group).map_err(failed("reading what is there", &wanted.at.path))? {
             return Ok(LaneUp::Again { file });
         }
-        self.seal(file, Receiving { wanted, target, size: end.size, mode: Mode::Begun }, end.size, &end.attrs)?;
+        let known = Known::nothing(self.reception.values(), wanted.at.clone());
+        self.seal(file, &mut Receiving { wanted, target, size: end.size, mode: Mode::Begun, known }, end.size, &end.attrs)?;
         self.reception.arrived(file);
         Ok(LaneUp::Done { file })
     }
 
-    fn seal(&self, file: u64, mut receiving: Receiving<V::File>, size: u64, attrs: &Attrs) -> Result<(), ReceiveError> {
-        let Receiving { wanted, target, .. } = &mut receiving;
+    fn seal(&self, file: u64, receiving: &mut Receiving<'r, V::File>, size: u64, attrs: &Attrs) -> Result<(), ReceiveError> {
+        let Receiving { wanted, target, .. } = receiving;
         let owners = self.reception.volume(wanted.at.root)?.abilities().owners;
         let here = target.file().object().map_err(failed("reading its size", &wanted.at.path))?;
         if here.size == size && mirror::same_attributes(attrs, &here.attrs, owners) && target.is_untouched() {
@@ -278,15 +313,23 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
     }
 }
 
-impl<F: VolumeFile> Receiving<F> {
-    fn whole(&mut self) -> Result<(&mut blake3::Hasher, &mut u64), ReceiveError> {
+impl<'r, F: VolumeFile> Receiving<'r, F> {
+    fn whole(&mut self) -> Result<(&mut Hashing, &mut Known<'r>), ReceiveError> {
         if matches!(self.mode, Mode::Begun) {
-            self.mode = Mode::Whole { hasher: Box::default(), at: 0 };
+            self.known.write_all();
+            self.mode = Mode::Whole(Hashing::new(&self.known));
         }
         match &mut self.mode {
-            Mode::Whole { hasher, at } => Ok((hasher, at)),
+            Mode::Whole(hashing) => Ok((hashing, &mut self.known)),
             _ => Err(ReceiveError::Protocol("it sent whole pieces of a compared file")),
         }
+    }
+
+    /// Whether the kept values that were taken for true still are.
+    fn holds(&self) -> std::io::Result<bool> {
+        // A clone was made while they were.
+        let base = matches!(self.wanted.landing, Landing::Journal).then(|| self.target.file());
+        self.known.holds(|| base.map(|base| base.object().map(|object| object.stamp)).transpose())
     }
 
     /// Puts the leaves of the mask in.
@@ -309,6 +352,7 @@ impl<F: VolumeFile> Receiving<F> {
         };
         let Pending::Waiting { leaves, .. } = entry else { return Ok(()) };
         let mut values = std::mem::take(leaves);
+        self.known.write(group);
         let small = self.size <= GROUP_LEN as u64;
         let mut only = None;
         let mut rest = data;
@@ -344,7 +388,7 @@ impl<F: VolumeFile> Receiving<F> {
             None => fold_leaves.into_value(),
         };
         *entry = Pending::Known(value.ok_or(ReceiveError::Protocol("its group is empty"))?);
-        settle(fold, pending);
+        settle(fold, pending, &mut self.known);
         Ok(())
     }
 }
@@ -356,14 +400,18 @@ pub(super) fn is_same(file: &impl VolumeFile, end: &FileEnd, buffer: &mut [u8]) 
     Ok(read == size && Root::of(&buffer[..read]) == end.root && (read < buffer.len() || file.object()?.size == end.size))
 }
 
-fn receiving<F>(files: &mut HashMap<u64, Receiving<F>>, file: u64) -> Result<&mut Receiving<F>, ReceiveError> {
+fn receiving<'f, 'r, F>(
+    files: &'f mut HashMap<u64, Receiving<'r, F>>,
+    file: u64,
+) -> Result<&'f mut Receiving<'r, F>, ReceiveError> {
     files.get_mut(&file).ok_or(ReceiveError::Protocol("it sent data of a file that had not begun"))
 }
 
 /// Folds the groups whose values are known, in order.
-fn settle(fold: &mut GroupFold, pending: &mut VecDeque<Pending>) {
+fn settle(fold: &mut GroupFold, pending: &mut VecDeque<Pending>, known: &mut Known<'_>) {
     while let Some(Pending::Known(value)) = pending.front() {
         fold.push(*value);
+        known.push(value);
         pending.pop_front();
     }
 }

@@ -87,6 +87,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
             Some(inverse) => Some(self.invert(&journal, direction, inverse)?),
             None => None,
         };
+        let collected = self.values().moving(to);
         apply::perform(&journal, direction, self.volumes())?;
         let (retention, ways) = (self.retention(), self.state().ways());
         let early = self.change(|state| {
@@ -99,6 +100,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
             }
             Ok(if newest { state.thin(retention) } else { Vec::new() })
         })?;
+        self.values().moved(collected.filter(|_| direction == Direction::Forward), self.volumes());
         for point in early {
             tracing::info!(point = %point.number, limit = retention.bytes, "recovery point given up early: history would pass `journal_limit`");
         }

@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use standin_common::entry::Time;
 use standin_common::id::{PointNumber, RootIndex};
-use standin_common::message::{JoinSummary, MirrorOpening, Position};
+use standin_common::message::{Comparison, JoinSummary, MirrorOpening, Position};
 use standin_common::path::RelPath;
 use standin_common::scope::Reason;
 
@@ -17,6 +17,7 @@ use super::apply::ApplyError;
 use super::replica::{ReceivingGuard, Replica, ReplicaError};
 use super::resume::{self, Resumed};
 use super::state::Phase;
+use super::values::Values;
 use crate::journal::{Journal, JournalError, Landing, Op, Point, Record};
 use crate::mirror::MOST_WANTED;
 use crate::store::Store;
@@ -159,6 +160,7 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         let to = state.next_point();
         replica.bound_history(journal_limit);
         let resumed = resume::open(replica, opening.mirror, opening.generation, to)?;
+        replica.values().begin(to, first);
         let table = Table {
             joined: resumed.position.clone(),
             summary: resumed.summary,
@@ -211,6 +213,15 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
 
     pub(super) fn volumes(&self) -> &[V] {
         self.replica.volumes()
+    }
+
+    pub(super) fn values(&self) -> &'a Values {
+        self.replica.values()
+    }
+
+    /// Whether kept values may stand for what is in the replica: not where both sides are to be read.
+    pub(super) fn relies_on_values(&self) -> bool {
+        !self.first && (self.opening.base.is_some() || self.opening.comparison == Comparison::Difference)
     }
 
     pub(super) fn new_side(&self) -> SideId {

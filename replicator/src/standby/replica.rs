@@ -11,6 +11,7 @@ use standin_common::id::{Generation, PointNumber};
 use super::apply::ApplyError;
 use super::history;
 use super::state::{IllegalTransition, Phase, Retention, State};
+use super::values::Values;
 use crate::journal::{Journal, JournalError, Point};
 use crate::store::Store;
 use crate::volume::{Place, Volume};
@@ -18,6 +19,7 @@ use crate::volume::{Place, Volume};
 /// The journal that is being received.
 pub(super) const INCOMING: &str = "incoming";
 const STATE: &str = "state";
+const VALUES: &str = "values";
 
 /// Why something could not be done with a replica.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +88,7 @@ impl ReplicaError {
 pub struct Replica<V, S> {
     volumes: Vec<V>,
     store: S,
+    values: Values,
     keep_points: AtomicUsize,
     history_limit: AtomicU64,
     state: Mutex<State>,
@@ -113,9 +116,11 @@ impl<V: Volume, S: Store> Replica<V, S> {
         let begins = kept.is_none();
         let state = kept.unwrap_or_default();
         let settled = matches!(state.phase, Phase::Promoted { .. } | Phase::Bad { .. }).into();
+        let values = Values::new(store.shelf(VALUES));
         let replica = Self {
             volumes,
             store,
+            values,
             keep_points: AtomicUsize::new(keep_points),
             history_limit: AtomicU64::new(u64::MAX),
             state: Mutex::new(state),
@@ -180,6 +185,22 @@ impl<V: Volume, S: Store> Replica<V, S> {
     /// The roots' volumes.
     pub fn volumes(&self) -> &[V] {
         &self.volumes
+    }
+
+    /// Keeps the values of groups of files from this size on, in place of what is sensible.
+    #[must_use]
+    pub fn keeping_values_from(self, least: u64) -> Self {
+        Self { values: self.values.from_size(least), ..self }
+    }
+
+    /// What is kept of the groups of its large files.
+    pub(super) fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// An orderly end: what spares work may be trusted at the next start. Nothing of the replica is used after this.
+    pub fn rest(&self) {
+        self.values.rest();
     }
 
     /// Marks the replica as being received; `None` if it already is. Given back when the guard is dropped.
