@@ -203,7 +203,7 @@ impl World {
             }
             // Where it was promoted just before a crash, it stays.
             let at = clone.open().state().phase.point().unwrap();
-            assert!(promoted.is_ok() && at == goal || at != goal, "{promoted:?}");
+            assert!(promoted.is_ok() || at != goal, "{promoted:?}");
             return clone.assert_at(at);
         }
     }
@@ -216,7 +216,7 @@ fn change(volume: &SimVolume, random: &mut Random, links: bool) -> std::io::Resu
     let path_of = directory.join(name.as_bytes()).unwrap();
     let place = Place::Tree(&path_of);
     let link = path("link");
-    match random.below(14) {
+    match random.below(16) {
         0 => volume.make_directory(&path("d")),
         1 => volume.make_directory(&path_of),
         2 => volume.make_symlink(&place, &random.bytes(3)),
@@ -231,17 +231,18 @@ fn change(volume: &SimVolume, random: &mut Random, links: bool) -> std::io::Resu
         7 if links => volume.remove(&Place::Tree(&link)),
         8 => {
             volume.remove(&place)?;
-            volume.create(&place)?.write_at(&random.bytes(6_000), 0)
+            volume.create(&place)?.write_at(&random.bytes(80_000), 0)
         }
-        9 => volume.open(&place, true)?.set_len(random.below(30_000)),
+        9 => volume.open(&place, true)?.set_len(random.below(160_000)),
         10 => {
             let mtime = volume.object(&place)?.map(|object| object.attrs.mtime).unwrap_or_default();
             volume.set_attrs(&place, &Attrs { mode: random.below(512) as u32, mtime, ..Attrs::default() })
         }
         _ => {
             let file = volume.open(&place, true).or_else(|_| volume.create(&place))?;
-            let len = [10, 5_000, 9_000][random.below(3) as usize];
-            file.write_at(&random.bytes(len), random.below(25_000))
+            // Files of this size are written in place, not replaced.
+            let len = [10, 5_000, 70_000][random.below(3) as usize];
+            file.write_at(&random.bytes(len), random.below(140_000))
         }
     }
 }
@@ -301,7 +302,7 @@ fn every_kept_point_is_one_state_of_the_source_whatever_crashes() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seeds = match number("STANDIN_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("STANDIN_SCHEDULES").unwrap_or(100),
+        None => 0..number("STANDIN_SCHEDULES").unwrap_or(30),
     };
     for seed in seeds {
         if let Err(panic) = std::panic::catch_unwind(|| run(seed)) {
@@ -342,7 +343,7 @@ fn crash_everywhere(seed: u64, passing: u64, last: Reason) -> u64 {
 
 #[test]
 fn a_crash_at_any_operation_of_a_round_leaves_every_point() {
-    for seed in 0..6 {
+    for seed in 0..2 {
         // The last closes a step over several points, so that thinning and merging are in it.
         let operations = crash_everywhere(seed, 8, Reason::Interval);
         assert!(operations > 40, "seed {seed}: {operations} operations");

@@ -166,23 +166,19 @@ impl Machine {
 
     /// Makes some objects durable, and names where `named_in` says so; nothing else, even if it was done before.
     fn sync_some(&mut self, mut objects: BTreeSet<u64>, named_in: impl Fn(&Key) -> bool) {
-        for change in &self.pending {
-            if let Change::Name(key, Some(number)) = change
-                && named_in(key)
-            {
-                objects.insert(*number);
-            }
-        }
+        objects.extend(self.pending.iter().filter_map(|change| match change {
+            Change::Name(key, Some(number)) if named_in(key) => Some(*number),
+            _ => None,
+        }));
         for change in std::mem::take(&mut self.pending) {
             let synced = match &change {
                 Change::Made(number, _) | Change::Attrs(number, _) | Change::Len(number, _) => objects.contains(number),
                 Change::Name(key, _) => named_in(key),
                 Change::Moved(from, to) => named_in(from) || named_in(to),
             };
-            if synced {
-                self.durable.apply(&change);
-            } else {
-                self.pending.push(change);
+            match synced {
+                true => self.durable.apply(&change),
+                false => self.pending.push(change),
             }
         }
         for number in objects {

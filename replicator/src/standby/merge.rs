@@ -267,3 +267,69 @@ fn write<L: LogFile>(net: &Net, inverses: &[Journal<L>], out: &mut Journal<L>) -
     out.append(&Record::End, &[])?;
     Ok(out.sync()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone)]
+    enum Change {
+        Write(u64, u64),
+        Punch(u64, u64),
+        Resize(u64),
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        prop_oneof![
+            (0..50_u64, 1..20_u64).prop_map(|(start, len)| Change::Write(start, start + len)),
+            (0..50_u64, 1..20_u64).prop_map(|(start, len)| Change::Punch(start, start + len)),
+            (0..60_u64).prop_map(Change::Resize),
+        ]
+    }
+
+    fn put(file: &mut Vec<u8>, start: u64, data: &[u8]) {
+        let end = start as usize + data.len();
+        file.resize(file.len().max(end), 0);
+        file[start as usize..end].copy_from_slice(data);
+    }
+
+    proptest! {
+        #[test]
+        fn the_data_is_what_all_changes_make_it(changes in proptest::collection::vec(change(), 1..12), size in 0..60_usize, end in 1..60_u64) {
+            let mut expected = vec![b'o'; size];
+            let mut data = Data::default();
+            let payload = |record: usize| (0..20).map(|at| (record * 20 + at) as u8 | 1).collect::<Vec<u8>>();
+            // Whatever writes beyond the end is followed by a size in every inverse.
+            for (record, change) in changes.iter().chain([&Change::Resize(end)]).enumerate() {
+                match *change {
+                    Change::Write(start, end) => {
+                        put(&mut expected, start, &payload(record)[..(end - start) as usize]);
+                        data.lay(start, end, Some((0, record as u64, 0)));
+                    }
+                    Change::Punch(start, end) => {
+                        put(&mut expected, start, &vec![0; (end - start) as usize]);
+                        data.lay(start, end, None);
+                    }
+                    Change::Resize(len) => {
+                        expected.resize(len as usize, 0);
+                        data.resize(len);
+                    }
+                }
+            }
+            let mut found = vec![b'o'; size];
+            for (op, source) in data.ops() {
+                match (op, source) {
+                    (Op::Write { offset, len, .. }, Some((_, record, skip))) => {
+                        let skip = skip as usize;
+                        put(&mut found, offset, &payload(record as usize)[skip..skip + len as usize]);
+                    }
+                    (Op::Punch { start, end }, None) => put(&mut found, start, &vec![0; (end - start) as usize]),
+                    (Op::Resize { len }, None) => found.resize(len as usize, 0),
+                    other => panic!("{other:?}"),
+                }
+            }
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
