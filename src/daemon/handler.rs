@@ -155,7 +155,7 @@ impl Requests {
                 failed(FailedKind::Usage, format!("this node has no part in {name}: wait on its source or standby"))
             })?;
             let (kind, text) = match goal.outlook(&report) {
-                Outlook::Reached => return Ok(Answer::Reached(report)),
+                Outlook::Reached => return Ok(Answer::Reached(Box::new(report))),
                 Outlook::Stuck(why) => (FailedKind::Refused, why),
                 Outlook::Failed(why) => (FailedKind::Failed, why),
                 Outlook::Senseless(why) => (FailedKind::Usage, why),
