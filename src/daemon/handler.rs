@@ -160,8 +160,7 @@ impl Requests {
                 Outlook::Failed(why) => (FailedKind::Failed, why),
                 Outlook::Senseless(why) => (FailedKind::Usage, why),
                 Outlook::Coming if limit.is_some_and(|limit| began.elapsed() >= limit) => {
-                    let told = explain(&report);
-                    (FailedKind::TimedOut, format!("{name} is not so far yet: {} {}", told.cause, told.action))
+                    (FailedKind::TimedOut, format!("{name} is not so far yet: {}", explain(&report).cause))
                 }
                 Outlook::Coming if client.progress(&report) => {
                     let left = limit.map_or(LOOK, |limit| limit.saturating_sub(began.elapsed()));
