@@ -141,7 +141,7 @@ pub(crate) enum Answer {
     /// The point, if it was waited for.
     Pointed { point: Option<Point> },
     /// What was waited for is reached: how the set stands.
-    Reached(SetReport),
+    Reached(Box<SetReport>),
     /// How it ended.
     Mirrored(MirrorReport),
     /// What was taken over, and what waits for a restart.

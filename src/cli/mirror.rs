@@ -43,7 +43,7 @@ pub(super) struct Start {
     /// How many of them, or which share (`25%`), may be removed without asking.
     #[arg(long)]
     max_orphans: Option<MaxOrphans>,
-    /// The largest rate, such as `50 MB/s` or `400 Mbit/s`.
+    /// The largest rate, such as `50 MB/s` or `400 Mbit/s`, in the place of what the settings say, also of their timetable.
     #[arg(long, value_parser = rate)]
     limit: Option<u64>,
     /// Change nothing, and list what would change.

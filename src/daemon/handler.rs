@@ -155,13 +155,12 @@ impl Requests {
                 failed(FailedKind::Usage, format!("this node has no part in {name}: wait on its source or standby"))
             })?;
             let (kind, text) = match goal.outlook(&report) {
-                Outlook::Reached => return Ok(Answer::Reached(report)),
+                Outlook::Reached => return Ok(Answer::Reached(Box::new(report))),
                 Outlook::Stuck(why) => (FailedKind::Refused, why),
                 Outlook::Failed(why) => (FailedKind::Failed, why),
                 Outlook::Senseless(why) => (FailedKind::Usage, why),
                 Outlook::Coming if limit.is_some_and(|limit| began.elapsed() >= limit) => {
-                    let told = explain(&report);
-                    (FailedKind::TimedOut, format!("{name} is not so far yet: {} {}", told.cause, told.action))
+                    (FailedKind::TimedOut, format!("{name} is not so far yet: {}", explain(&report).cause))
                 }
                 Outlook::Coming if client.progress(&report) => {
                     let left = limit.map_or(LOOK, |limit| limit.saturating_sub(began.elapsed()));
