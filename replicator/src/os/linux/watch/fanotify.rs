@@ -65,9 +65,7 @@ impl Fanotify {
             format!("{} is not the same place as before", path.display())
         } else if self.moved_above {
             "a directory above a root was moved".to_owned()
-        } else if self.group.marks()? != self.marks {
-            "a file system was unmounted".to_owned()
-        } else if self.waiting.mounts_changed()? && Ground::survey(self.ground.paths())? != self.ground {
+        } else if self.waiting.mounts_changed()? && self.is_mounted_otherwise()? {
             "file systems were mounted or unmounted".to_owned()
         } else {
             return Ok(());
@@ -80,6 +78,11 @@ impl Fanotify {
         self.new_names = Default::default();
         each(Noticed::Lost(why));
         Ok(())
+    }
+
+    /// Whether the roots lie in other mounts than before, or in the same ones again: with a file system its mark goes without a word.
+    fn is_mounted_otherwise(&self) -> io::Result<bool> {
+        Ok(self.group.marks()? != self.marks || Ground::survey(self.ground.paths())? != self.ground)
     }
 
     fn tell(&mut self, mounts: &mut Mounts, event: &Event<'_>, each: Each<'_>) -> io::Result<()> {
