@@ -101,6 +101,7 @@ pub(crate) fn run(settings: Settings, config: &Path) -> Result<(), String> {
         let _ = thread.join();
     }
     control.stop();
+    daemon.standbys.values().for_each(StandbySet::rest);
     tracing::info!("ended");
     Ok(())
 }

@@ -310,6 +310,14 @@ impl StandbySet {
         Some(Receiving(self))
     }
 
+    /// An orderly end of the daemon.
+    pub(super) fn rest(&self) {
+        let replica = self.lock().replica.clone();
+        if let Some(replica) = replica {
+            replica.rest();
+        }
+    }
+
     /// Makes the replica a plain, writable tree.
     pub(super) fn promote(&self, point: Option<PointNumber>) -> Result<Point, StandbyError> {
         Ok(self.replica(None)?.promote(point)?)

@@ -249,6 +249,15 @@ impl SimVolume {
         Self::of(disk, machine.live.clone(), machine.next, machine.clock)
     }
 
+    /// Turns over a byte of a file as a bad disk does: nothing of it shows in the stamp.
+    pub fn damage(&self, path: &RelPath, at: usize) {
+        let mut machine = self.lock();
+        let number = machine.live.names.get(&Key::Tree(path.clone())).copied();
+        if let Some(byte) = number.and_then(|number| machine.live.nodes.get_mut(&number)?.data.get_mut(at)) {
+            *byte ^= 0xff;
+        }
+    }
+
     /// Everything in the tree with its data, for comparison.
     pub fn contents(&self) -> Vec<(RelPath, ObjectKind, Attrs, Vec<u8>)> {
         let machine = self.lock();

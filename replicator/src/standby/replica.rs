@@ -194,7 +194,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
     }
 
     /// What is kept of the groups of its large files.
-    pub(super) fn values(&self) -> &Values {
+    pub fn values(&self) -> &Values {
         &self.values
     }
 

@@ -253,7 +253,12 @@ impl Values {
     /// Something speaks against what is kept: none of it is used any more.
     pub(super) fn doubt(&self, at: &Position, what: &'static str) {
         tracing::warn!(root = at.root.0, path = %at.path, "{what}: all kept values of groups are dropped, and files are read again");
-        Self::lose(&mut self.lock());
+        let mut inner = self.lock();
+        let point = inner.pending.as_ref().map(|pending| pending.point);
+        Self::lose(&mut inner);
+        let epoch = inner.epoch;
+        // What is read from now on may be kept again.
+        inner.pending = point.map(|point| Pending { point, epoch, files: Vec::new() });
     }
 
     /// An orderly end: what is kept may be used after the next start, if nothing is used or moved from now on.
