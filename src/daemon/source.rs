@@ -23,6 +23,7 @@ use standin_replicator::report::{AcknowledgeReport, Followed, LimitReport, Mirro
 use standin_replicator::rules::Rules;
 use standin_replicator::source::meter::Meter;
 use standin_replicator::source::pace::Pace;
+use standin_replicator::source::state::{Event, Source};
 
 use self::kept::{Following, Job, Kept, KeptFile, Ordered};
 use super::peer::Context;
@@ -56,6 +57,8 @@ struct Compare {
 }
 
 struct State {
+    /// What it is doing, as it is told.
+    source: Source,
     kept: Kept,
     compare: Option<Compare>,
     /// What is running now, for reports and to be stopped.
@@ -74,6 +77,8 @@ struct State {
     asked: Asked,
     followed: Followed,
     watch: Option<Arc<Watch>>,
+    /// The places that a round is about, and when the oldest of their changes was noticed.
+    under_way: Option<(u64, Option<Instant>)>,
     stopping: bool,
 }
 
@@ -128,7 +133,9 @@ impl SourceSet {
     /// With what was kept; an order that had not ended goes on when [`SourceSet::run`] runs.
     pub(super) fn open(set: Set, rules: Vec<Rules>, context: Arc<Context>, directory: &Path) -> Result<Self, String> {
         let (file, kept) = KeptFile::open(directory)?;
+        let source = Source::new(set.reconnect, kept.job.is_some(), kept.is_paused(), kept.hold.clone());
         let state = State {
+            source,
             kept,
             compare: None,
             running: None,
@@ -143,6 +150,7 @@ impl SourceSet {
             asked: Asked::default(),
             followed: Followed::default(),
             watch: None,
+            under_way: None,
             stopping: false,
         };
         let set = RwLock::new(Arc::new(set));
@@ -156,6 +164,18 @@ impl SourceSet {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells what happened to it; what a person has to act on is kept over a restart.
+    fn on(&self, event: Event) {
+        let hold = {
+            let mut state = self.lock();
+            state.on(event);
+            state.source.hold().cloned()
+        };
+        if let Err(error) = self.keep(|kept| kept.hold = hold) {
+            tracing::error!("{}", error.text);
+        }
     }
 
     /// Changes what is kept, durably, or not at all.
@@ -204,7 +224,7 @@ impl SourceSet {
             emptied_is_meant: order.max_orphans == Some(MaxOrphans::Share(100)) || orphans != OrphanPolicy::Remove,
         };
         let follows = self.set().capture == Capture::Watch;
-        self.try_keep(|kept| match &kept.job {
+        let started = self.try_keep(|kept| match &kept.job {
             None => {
                 kept.job = Some(Job::new(mirror, ordered));
                 kept.following = follows.then(|| Following::of(ordered));
@@ -217,7 +237,11 @@ impl SourceSet {
             Some(_) => {
                 Err(failed(FailedKind::Refused, self.advice("another mirror is running", "mirror start --wait", "mirror stop")))
             }
-        })
+        })?;
+        if started.1 {
+            self.on(Event::Ordered);
+        }
+        Ok(started)
     }
 
     fn advice(&self, what: &str, go_on: &str, end: &str) -> String {
@@ -235,6 +259,7 @@ impl SourceSet {
             ));
         }
         state.compare = Some(Compare { mirror, purpose, comparison });
+        state.on(Event::CompareOrdered);
         self.changed.notify_all();
         Ok(())
     }
@@ -251,6 +276,7 @@ impl SourceSet {
             return Err(failed(FailedKind::Failed, "no mirror of the set is running"));
         }
         self.keep(|kept| kept.set_paused(true))?;
+        self.on(Event::Paused);
         self.stop_running();
         Ok(())
     }
@@ -260,7 +286,9 @@ impl SourceSet {
         if self.lock().kept.is_idle() {
             return Err(failed(FailedKind::Failed, "no mirror of the set is paused"));
         }
-        self.keep(|kept| kept.set_paused(false))
+        self.keep(|kept| kept.set_paused(false))?;
+        self.on(Event::Resumed);
+        Ok(())
     }
 
     /// Ends whatever runs. Nothing to do if nothing does.
@@ -270,6 +298,10 @@ impl SourceSet {
             kept.following = None;
             Ok(kept.job.take())
         })?;
+        if compare.is_some() {
+            self.on(Event::CompareEnded);
+        }
+        self.on(if job.is_some() { Event::Ended } else { Event::Resumed });
         self.stop_running();
         for mirror in compare.map(|compare| compare.mirror).into_iter().chain(job.map(|job| job.mirror)) {
             self.end(mirror, Err(failed(FailedKind::Failed, "the mirror was stopped; the newest recovery point stays")));
@@ -279,6 +311,7 @@ impl SourceSet {
 
     /// Goes on with other settings, of which only what may change live is another.
     pub(super) fn reconfigure(&self, set: Set) {
+        self.on(Event::Reconnect(set.reconnect));
         *self.set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
         self.tick(clock::local_time());
         self.changed.notify_all();
@@ -309,6 +342,7 @@ impl SourceSet {
     fn noticed(&self) {
         let mut state = self.lock();
         state.noticed += 1;
+        state.on(Event::Noticed);
         if state.awaits_notice {
             self.changed.notify_all();
         }
@@ -333,8 +367,8 @@ impl SourceSet {
         let mut state = self.lock();
         match &state.kept.following {
             None => {
-                let text =
-                    self.advice("the set is not followed, so that nothing tells what changed", "mirror start", "mirror stop");
+                let name = &self.set().name;
+                let text = format!("the set {name} does not watch its roots; `standin mirror start {name}` makes a point");
                 return Err(failed(FailedKind::Refused, text));
             }
             Some(following) if following.paused => {
@@ -425,21 +459,13 @@ impl SourceSet {
     pub(super) fn report(&self) -> SetReport {
         let state = self.lock();
         let connection = state.connection.as_ref().filter(|connection| !connection.is_closed());
-        let active = state.running.as_ref().is_some_and(|running| running.active);
-        let doing = match (&state.kept.job, &state.compare) {
-            (_, Some(_)) if active => SetState::Comparing,
-            (Some(job), _) if job.paused => SetState::Paused,
-            (Some(_), _) if active => SetState::Mirroring,
-            (None, None) if state.kept.following.is_some_and(|following| following.paused) => SetState::Paused,
-            (None, None) => SetState::Idle,
-            _ => SetState::Waiting,
-        };
+        let doing = SetState::from(state.source.phase());
         let mirror = state.running.as_ref().map(|running| running.meter.progress(running.wire(connection)));
         let set = self.set();
         SetReport {
             trouble: state.trouble.clone(),
             point: state.kept.point.clone(),
-            lag: state.watch.as_ref().map(|watch| watch.lag()),
+            lag: state.watch.as_ref().map(|watch| watch.lag(state.under_way)),
             followed: state.followed,
             watch: state.watch.as_ref().map(|watch| watch.report()),
             acknowledge: Some(state.acknowledged(&set, connection.is_some())),
@@ -456,6 +482,16 @@ impl SourceSet {
 }
 
 impl State {
+    fn on(&mut self, event: Event) {
+        let before = self.source.phase();
+        match self.source.on(event) {
+            Ok(after) if after != before => tracing::debug!(?before, ?after, "state"),
+            Ok(_) => {}
+            // Two threads may tell of the same; nothing is changed by it.
+            Err(illegal) => tracing::debug!(%illegal, "no change of state"),
+        }
+    }
+
     /// For how long the standby has not been reached.
     fn away(&self) -> Duration {
         self.away_since.map_or(Duration::ZERO, |since| since.elapsed())

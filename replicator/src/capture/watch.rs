@@ -17,6 +17,10 @@ use crate::rules::Rules;
 const LOOK: Duration = Duration::from_millis(500);
 /// The most places that are remembered one by one.
 const MOST_PLACES: usize = 200_000;
+/// The most files whose sizes are added up for a report.
+const MOST_SIZED: usize = 10_000;
+/// How long notices are let come before they are taken: many writes to one file become one notice.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// See the module.
 pub struct Watch {
@@ -25,6 +29,7 @@ pub struct Watch {
     method: Method,
     /// Held while notices are taken from the kernel and put in, so that they go in whole and in order.
     dirty: Mutex<Dirty>,
+    roots: Vec<PathBuf>,
     stopped: AtomicBool,
 }
 
@@ -34,7 +39,7 @@ impl Watch {
         let watcher = os::watch(roots)?;
         let (waker, method) = (watcher.waker(), watcher.method().clone());
         let dirty = Mutex::new(Dirty::new(rules, MOST_PLACES));
-        Ok(Self { watcher: RwLock::new(watcher), waker, method, dirty, stopped: AtomicBool::new(false) })
+        Ok(Self { watcher: RwLock::new(watcher), waker, method, dirty, roots: roots.to_vec(), stopped: AtomicBool::new(false) })
     }
 
     /// How it notices.
@@ -52,6 +57,7 @@ impl Watch {
         while !self.stopped.load(Relaxed) {
             // Not held while notices are taken in, for which others may be waiting, too.
             let waited = self.watcher.read().unwrap_or_else(PoisonError::into_inner).wait(LOOK);
+            std::thread::park_timeout(GATHER);
             let now = waited.and_then(|()| self.take_in(&mut self.dirty()));
             match now {
                 Ok(now) if now != seen => {
@@ -127,10 +133,22 @@ impl Watch {
         }
     }
 
-    /// What waits to be replicated.
-    pub fn lag(&self) -> Lag {
-        let dirty = self.dirty();
-        let oldest_seconds = dirty.age(Instant::now()).map(|age| age.as_secs_f64());
-        Lag { changes: dirty.len() as u64, bytes: 0, oldest_seconds }
+    /// What waits to be replicated, besides so many places that are under way, the oldest change of which was noticed then.
+    pub fn lag(&self, under_way: Option<(u64, Option<Instant>)>) -> Lag {
+        let (waiting, oldest) = {
+            let dirty = self.dirty();
+            (dirty.contents(), dirty.oldest())
+        };
+        let (under_way, since) = under_way.unwrap_or_default();
+        let oldest = oldest.into_iter().chain(since).min();
+        let bytes = waiting.scopes.iter().take(MOST_SIZED).map(|scope| self.size(scope)).sum();
+        let oldest_seconds = oldest.map(|oldest| oldest.elapsed().as_secs_f64());
+        Lag { changes: waiting.scopes.len() as u64 + under_way, bytes, oldest_seconds }
+    }
+
+    /// The size of a file that changed, for people; of a directory, and of what is gone, nothing.
+    fn size(&self, scope: &Scope) -> u64 {
+        let Some(root) = self.roots.get(usize::from(scope.at.root.0)) else { return 0 };
+        os::file_len(root, &scope.at.path).unwrap_or(0)
     }
 }

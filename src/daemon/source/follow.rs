@@ -17,6 +17,7 @@ use standin_replicator::journal::Point;
 use standin_replicator::scopes::Scopes;
 use standin_replicator::source::pass::{PassError, Passed};
 use standin_replicator::source::rhythm::{Moment, Rhythm, Turn};
+use standin_replicator::source::state::{Event, Hold};
 
 use super::kept::Job;
 use super::run::Outcome;
@@ -152,8 +153,7 @@ impl SourceSet {
     /// Before a pass over everything begins, a watch is opened, so that nothing escapes that changes while it reads.
     pub(super) fn watch_for<'s>(&'s self, job: &Job, follow: &mut Follow, scope: &'s Scope<'s, '_>) {
         if self.lock().kept.following.is_none() {
-            self.lock().watch = None;
-            return follow.end();
+            return;
         }
         if follow.watched == Some(job.pass_id()) && follow.is_watched() {
             return;
@@ -168,10 +168,22 @@ impl SourceSet {
             }
         };
         tracing::info!(method = %watch.method(), "watching");
-        self.lock().watch = Some(watch.clone());
+        if self.lock().watch.replace(watch.clone()).is_none() {
+            self.on(Event::WatchBegan);
+        }
         follow.watch_by(watch.clone());
         follow.watched = Some(job.pass_id());
         scope.spawn(move || watch.run(&|| self.noticed()));
+    }
+
+    /// Where nothing is followed, nothing is watched.
+    pub(super) fn unwatch_if_not_followed(&self, follow: &mut Follow) {
+        let mut state = self.lock();
+        if state.kept.following.is_none() && state.watch.take().is_some() {
+            state.on(Event::WatchEnded);
+            drop(state);
+            follow.end();
+        }
     }
 
     /// Nothing is replicated until somebody says so.
@@ -179,7 +191,9 @@ impl SourceSet {
         tracing::error!("{}", error.text);
         // If even this cannot be kept, it is tried again at the next start, which is harmless.
         let _ = self.keep(|kept| kept.following.iter_mut().for_each(|following| following.paused = true));
-        self.lock().trouble = Some(format!("{}; then `standin mirror resume {}`", error.text, self.set().name));
+        let trouble = format!("{}; then `standin mirror resume {}`", error.text, self.set().name);
+        self.on(Event::Held(Hold::Stuck(trouble.clone())));
+        self.lock().trouble = Some(trouble);
         self.changed.notify_all();
         Outcome::Ended
     }
@@ -200,6 +214,9 @@ impl SourceSet {
         match self.rhythm().turn(now, &moment) {
             Turn::Round => self.round(connection, follow, &watch, &moment, asked),
             Turn::Wait(until) => {
+                if moment.oldest.is_none() {
+                    self.lock().on(Event::Drained);
+                }
                 let until = until.into_iter().chain(follow.whole_due).min();
                 self.sleep_unless(noticed, until.map_or(LOOK, |until| until.saturating_duration_since(now)).min(LOOK));
                 Outcome::Ended
@@ -229,7 +246,10 @@ impl SourceSet {
             }
         });
         match ordered {
-            Ok(()) => Outcome::Ended,
+            Ok(()) => {
+                self.on(Event::Ordered);
+                Outcome::Ended
+            }
             Err(error) => Outcome::Again(error.text),
         }
     }
@@ -248,7 +268,10 @@ impl SourceSet {
             return self.order_whole(follow);
         }
         let began = Instant::now();
-        match self.run_round(connection, follow, again, &round, watch, moment) {
+        self.lock().under_way = Some((round.taken.scopes.len() as u64, round.taken.oldest));
+        let ended = self.run_round(connection, follow, again, &round, watch, moment);
+        self.lock().under_way = None;
+        match ended {
             Ok(passed) => self.round_passed(follow, round, watch, passed, began.elapsed()),
             Err(error) => {
                 let end = self.round_failed(connection, &error);

@@ -8,6 +8,7 @@ use standin_common::id::{Generation, MirrorId};
 use standin_common::message::{Comparison, JoinSummary, OrphanLimit, OrphanPolicy};
 use standin_replicator::journal::Point;
 use standin_replicator::source::safety::Remembered;
+use standin_replicator::source::state::Hold;
 
 const FILE: &str = "source.json";
 const FORMAT: u16 = 1;
@@ -108,6 +109,9 @@ pub(super) struct Kept {
     pub(super) job: Option<Job>,
     #[serde(default)]
     pub(super) following: Option<Following>,
+    /// Why nothing is sent until a person says so.
+    #[serde(default)]
+    pub(super) hold: Option<Hold>,
     /// What the roots were at the last mirror, in their order.
     pub(super) roots: Vec<Remembered>,
     /// The newest point that the standby made.
@@ -124,9 +128,15 @@ impl KeptFile {
         disk::create_private_dir(directory).map_err(|error| error.to_string())?;
         let file = Self(directory.join(FILE));
         let kept = match disk::read_optional(&file.0).map_err(|error| error.to_string())? {
-            None => {
-                Kept { format: FORMAT, generation: Generation(1), job: None, following: None, roots: Vec::new(), point: None }
-            }
+            None => Kept {
+                format: FORMAT,
+                generation: Generation(1),
+                job: None,
+                following: None,
+                hold: None,
+                roots: Vec::new(),
+                point: None,
+            },
             Some(text) => serde_json::from_slice::<Kept>(&text)
                 .map_err(|error| error.to_string())
                 .and_then(|kept| if kept.format == FORMAT { Ok(kept) } else { Err(format!("its format is {}", kept.format)) })

@@ -19,6 +19,7 @@ use standin_replicator::source::meter::Meter;
 use standin_replicator::source::pace::Pace;
 use standin_replicator::source::pass::{Pass, PassError, Passed};
 use standin_replicator::source::safety::{self, Remembered, UnsafeRoot};
+use standin_replicator::source::state::Event;
 use standin_replicator::volume::Volume;
 
 use super::follow::Follow;
@@ -38,6 +39,8 @@ enum Next {
     Mirror(Job),
     Compare(Compare),
     Follow,
+    /// Nothing, not even a connection, before a person acts.
+    Held,
     Idle,
     Stop,
 }
@@ -85,6 +88,11 @@ impl SourceSet {
             if let Next::Stop = next {
                 return follow.end();
             }
+            self.unwatch_if_not_followed(&mut follow);
+            if let Next::Held = next {
+                self.sleep(LOOK);
+                continue;
+            }
             if let Next::Mirror(job) = &next {
                 self.watch_for(job, &mut follow, scope);
             }
@@ -124,6 +132,7 @@ impl SourceSet {
         let state = self.lock();
         match (&state.compare, &state.kept.job) {
             _ if state.stopping => Next::Stop,
+            _ if !state.source.dials() => Next::Held,
             (Some(compare), _) => Next::Compare(compare.clone()),
             (None, Some(job)) if !job.paused => Next::Mirror(job.clone()),
             (None, None) if state.kept.following.is_some_and(|following| !following.paused) => Next::Follow,
@@ -154,7 +163,11 @@ impl SourceSet {
         if let Some(connection) = self.connection() {
             return Ok(connection);
         }
+        self.on(Event::LinkLost);
         self.lock().away_since.get_or_insert_with(Instant::now);
+        if !self.lock().source.dials() {
+            return Err("the connection was lost, and `reconnect` is \"manual\"".to_owned());
+        }
         let connection = self.context.dial(&self.set().standby).map_err(|error| error.to_string())?;
         tracing::info!(remote = %connection.path().remote, "connected");
         let asked = peer::ask_of_set(&connection, &self.set().name).map_err(|error| error.to_string())?;
@@ -168,6 +181,7 @@ impl SourceSet {
             SetAnswer::Known { .. } => None,
         };
         (state.connection, state.away_since) = (Some(connection.clone()), None);
+        state.on(Event::Connected);
         Ok(connection)
     }
 
@@ -180,6 +194,7 @@ impl SourceSet {
             running.wire_start = Wire::default();
         }
         state.connection = None;
+        state.on(Event::LinkLost);
     }
 
     /// Opens the roots, after a look at whether they are what they were.
@@ -382,7 +397,12 @@ impl SourceSet {
     pub(super) fn settle(&self, mirror: MirrorId, trouble: Option<String>) {
         let mut state = self.lock();
         state.running = None;
-        state.compare.take_if(|compare| compare.mirror == mirror);
+        if state.compare.take_if(|compare| compare.mirror == mirror).is_some() {
+            state.on(Event::CompareEnded);
+        }
+        if state.kept.job.is_none() {
+            state.on(Event::Ended);
+        }
         state.trouble = trouble;
         self.changed.notify_all();
     }

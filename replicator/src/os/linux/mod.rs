@@ -22,8 +22,21 @@ mod volume;
 mod watch;
 mod xattr;
 
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use standin_common::path::RelPath;
+
 pub use confine::confine;
 pub use handle::{OsDirectory, OsFile};
 pub use mount::{mount_point, mounts_beneath};
 pub use volume::OsVolume;
 pub use watch::watch;
+
+/// The size of the file at `path` beneath a root, in bytes; `None` if there is none. For reports only: links on the way are followed.
+pub fn file_len(root: &Path, path: &RelPath) -> Option<u64> {
+    let at = root.join(OsStr::from_bytes(path.as_bytes()));
+    at.symlink_metadata().ok().filter(Metadata::is_file).map(|found| found.len())
+}
