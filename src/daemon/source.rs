@@ -331,6 +331,8 @@ impl SourceSet {
             (_, Some(_)) if active => SetState::Comparing,
             (Some(job), _) if job.paused => SetState::Paused,
             (Some(_), _) if active => SetState::Mirroring,
+            // It is at its very end, or about to stop.
+            (None, None) if active => SetState::Mirroring,
             (None, None) => SetState::Idle,
             _ => SetState::Waiting,
         };
