@@ -324,8 +324,9 @@ impl SourceSet {
             let point = report.point.map(tracing::field::display);
             tracing::info!(point, consistent = report.consistent, seconds = report.seconds, "mirrored");
             if last {
-                self.settle(job.mirror, None);
+                // In this order, so that whoever sees it idle sees how it ended.
                 self.end(job.mirror, Ok(report));
+                self.settle(job.mirror, None);
                 return Outcome::Ended;
             }
             self.lock().last_mirror = Some(report);
