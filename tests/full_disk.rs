@@ -129,7 +129,7 @@ fn a_point_that_cannot_be_applied_is_kept_and_said() {
         return;
     }
     let (mut pair, mount) = with_small_state("20m");
-    assert_runs_full(&pair, "the state directory", "sets/mail/replica/inverse.unfinished");
+    assert_runs_full(&pair, "the state directory", "sets/mail/replica/2.back");
     assert_promotable(&pair, 2, &pair.source);
     assert_eq!(Pair::status_of(&pair.beta)["state"], "applying");
     // Also after a restart.
