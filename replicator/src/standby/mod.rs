@@ -9,6 +9,7 @@ mod known;
 pub mod lane;
 mod merge;
 mod moving;
+pub mod opening;
 pub mod receive;
 pub mod replica;
 mod resume;

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
-use standin_common::id::PointNumber;
+use standin_common::id::{MirrorId, PointNumber};
 
 use super::apply::{self, ApplyError, Direction, Inverted};
 use super::history::{back, forward};
@@ -56,12 +56,26 @@ impl<V: Volume, S: Store> Replica<V, S> {
 
     /// Whether the incoming journal leads to a point, rather than to one before.
     pub(super) fn is_incoming(&self, point: PointNumber) -> Result<bool, ReplicaError> {
+        Ok(self.incoming()?.is_some_and(|(_, to)| to == point))
+    }
+
+    /// The mirror of which something was received that is no point yet.
+    pub(super) fn received(&self) -> Result<Option<MirrorId>, ReplicaError> {
+        let next = self.state().next_point();
+        Ok(self.incoming()?.filter(|(_, to)| *to == next).map(|(mirror, _)| mirror))
+    }
+
+    /// The mirror that the incoming journal is of, and the point it leads to.
+    fn incoming(&self) -> Result<Option<(MirrorId, PointNumber)>, ReplicaError> {
         if !self.store().exists(INCOMING)? {
-            return Ok(false);
+            return Ok(None);
         }
         let begin = self.journal(INCOMING)?.read(0);
         // A torn first record is that of a journal that had no mark yet.
-        Ok(matches!(begin.ok().flatten().map(|placed| placed.record), Some(Record::Begin { to, .. }) if to == point))
+        Ok(match begin.ok().flatten().map(|placed| placed.record) {
+            Some(Record::Begin { mirror, to, .. }) => Some((mirror, to)),
+            _ => None,
+        })
     }
 
     fn adopt(&self, point: Point) -> Result<(), ReplicaError> {

@@ -17,9 +17,9 @@ use standin_common::scope::Scope;
 
 use super::join::Join;
 use super::lane::Lane;
+use super::opening::{self, Way};
 use super::receive::{ReceiveError, Reception};
 use super::replica::{Replica, ReplicaError};
-use super::state::{Phase, State};
 use super::telling::{Telling, serve_lane};
 use crate::journal::Point;
 use crate::mirror::How;
@@ -155,28 +155,23 @@ fn begin<'a, V: Volume, S: Store>(
     opening: MirrorOpening,
     journal_limit: u64,
 ) -> Result<Reception<'a, V, S>, Refused> {
-    let here = replica.state().generation;
-    if let Phase::Promoted { .. } = replica.state().phase {
-        return Err((Refusal::Promoted, None));
-    }
-    if opening.generation < here {
-        return Err((Refusal::OldGeneration { here }, None));
-    }
-    // Whatever hindered the last point from being applied may have been mended meanwhile.
-    let settled = replica.settle_or_give_up().map_err(ReceiveError::from);
-    if settled.is_ok() && !is_base(&replica.state(), &opening) {
-        return Err((Refusal::OtherBase, None));
-    }
-    settled.and_then(|()| Reception::begin(replica, opening, journal_limit)).map_err(|error| {
+    let refused = |error: ReceiveError| {
         let expected = matches!(error, ReceiveError::Replica(ReplicaError::Busy | ReplicaError::Promoted(_)));
         (refusal(&error), (!expected).then_some(error))
-    })
-}
-
-/// Whether the replica is at a point that the pass builds upon, if it builds upon one.
-fn is_base(state: &State, opening: &MirrorOpening) -> bool {
-    let at = state.phase.point().and_then(|at| state.point(at)).map(|point| point.mirror);
-    opening.base.as_ref().is_none_or(|base| at.is_some_and(|at| base.contains(&at)))
+    };
+    let answer = |received| match opening::way(&replica.state(), received, &opening) {
+        Way::Refuse(why) => Err((why, None)),
+        way => Ok(way),
+    };
+    // Nothing is touched for a source that is refused, but a base counts only where the newest point can be gone to.
+    if let Err(refused @ (Refusal::Promoted | Refusal::Bad(_) | Refusal::OldGeneration { .. }, _)) = answer(None) {
+        return Err(refused);
+    }
+    // Whatever hindered the last point from being applied may have been mended meanwhile.
+    let received = replica.settle_or_give_up().and_then(|()| replica.received()).map_err(|error| refused(error.into()))?;
+    let way = answer(received)?;
+    tracing::debug!(?way, mirror = %opening.mirror, "answered");
+    Reception::begin(replica, opening, journal_limit).map_err(refused)
 }
 
 /// An error as the source is told it.
