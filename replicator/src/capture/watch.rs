@@ -20,7 +20,7 @@ const MOST_PLACES: usize = 200_000;
 /// The most files whose sizes are added up for a report.
 const MOST_SIZED: usize = 10_000;
 /// How long notices are let come before they are taken: many writes to one file become one notice.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(4);
 
 /// See the module.
 pub struct Watch {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use standin_common::scope::Reason;
 
 /// How long nothing must change before a round begins.
-const CALM: Duration = Duration::from_millis(25);
+const CALM: Duration = Duration::from_millis(8);
 /// How long the oldest change waits at most for that.
-const PATIENCE: Duration = Duration::from_millis(60);
+const PATIENCE: Duration = Duration::from_millis(20);
 /// How long a round that somebody waits for holds out for a calm moment: until then, it is made again.
 const ASKED_PATIENCE: Duration = Duration::from_secs(10);
 /// An interval may be overdue by one part in so many before a point that is not consistent is taken for it.
