@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use standin_common::message::{Differing, FileEnd, LaneDown, LaneUp, Position, RootKind};
-use standin_common::tree::{Fold, GROUP_LEN, GroupFold, ShortValue, Value, group_count, group_len, group_value, leaf_values, short};
+use standin_common::tree::{
+    Fold, GROUP_LEN, GroupFold, ShortValue, Value, group_count, group_len, group_value, leaf_values, short,
+};
 
 use super::lane::is_same;
 use super::receive::{ReceiveError, failed};

@@ -117,7 +117,8 @@ impl<V: Volume, S: Store> Replica<V, S> {
         let state = kept.unwrap_or_default();
         let settled = matches!(state.phase, Phase::Promoted { .. } | Phase::Bad { .. }).into();
         let values = Values::new(store.shelf(VALUES));
-        let replica = Self { volumes, store, values, keep_points, state: Mutex::new(state), receiving: Mutex::new(false), settled };
+        let replica =
+            Self { volumes, store, values, keep_points, state: Mutex::new(state), receiving: Mutex::new(false), settled };
         if begins {
             replica.change(|_| Ok(()))?;
         }

@@ -174,7 +174,15 @@ impl Values {
         let mut inner = self.lock();
         let wanted = size >= self.least && inner.pending.is_some() && self.is_usable(&mut inner);
         let epoch = inner.epoch;
-        wanted.then(|| Collector { values: self, name: collected(at), epoch, list: None, batch: Vec::new(), count: 0, kept: false })
+        wanted.then(|| Collector {
+            values: self,
+            name: collected(at),
+            epoch,
+            list: None,
+            batch: Vec::new(),
+            count: 0,
+            kept: false,
+        })
     }
 
     /// The replica is about to be taken to a point; returns what was collected for it, if it was received just now.
@@ -192,7 +200,8 @@ impl Values {
         let Some(pending) = pending.filter(|pending| pending.epoch == inner.epoch) else { return };
         inner.bound += pending.files.len();
         let bound = pending.files.into_iter().try_for_each(|proven| self.bind(proven, volumes));
-        let swept = bound.and_then(|()| if inner.bound > inner.swept + SWEEP_AFTER { self.sweep(volumes).map(Some) } else { Ok(None) });
+        let swept =
+            bound.and_then(|()| if inner.bound > inner.swept + SWEEP_AFTER { self.sweep(volumes).map(Some) } else { Ok(None) });
         match swept {
             Ok(swept) => {
                 inner.trust = if inner.trust == Trust::Off { Trust::Off } else { Trust::Whole };
@@ -267,7 +276,6 @@ impl Values {
             tracing::warn!(%error, "the kept values of groups could not be made durable: they are dropped at the next start");
         }
     }
-
 }
 
 /// The list of one file of the replica.
