@@ -28,6 +28,8 @@ use standin_replicator::standby::survey::{Survey, SurveyJoin};
 use standin_replicator::store::Store;
 use standin_replicator::volume::{Place, Volume, VolumeFile};
 
+mod real;
+
 const GROUP: u64 = GROUP_LEN as u64;
 const LARGE: u64 = 12 * GROUP + 1000;
 const KINDS: [RootKind; 1] = [RootKind::Directory];
@@ -461,82 +463,4 @@ fn the_replica_is_right_whatever_is_kept() {
     }
     eprintln!("the standbys of the first seeds read {with} bytes, without kept values {without}");
     assert!(number.is_some() || with < without * 9 / 10, "{with} of {without} bytes");
-}
-
-/// With a real file system, its clock and its stamps.
-#[test]
-fn on_a_real_file_system_too() {
-    use standin_replicator::os::OsVolume;
-    use standin_replicator::store::DirectoryStore;
-    use std::os::unix::fs::FileExt;
-
-    let base = tempfile::tempdir().unwrap();
-    let at = |name: &str| base.path().join(name);
-    ["source", "target", "side", "state"].map(|name| std::fs::create_dir(at(name)).unwrap());
-    let data = Random::new(11).bytes(LARGE as usize);
-    std::fs::write(at("source/large"), &data).unwrap();
-    let source = [OsVolume::open_source(&at("source")).unwrap()];
-    let open = || {
-        let volume = OsVolume::open_target(&at("target"), &at("side"), RootKind::Directory).unwrap();
-        let store = DirectoryStore::open(&at("state")).unwrap();
-        Replica::open(vec![volume], store, 2).unwrap().keeping_values_from(1)
-    };
-    let replica = open();
-    let rules = [Rules::everything()];
-    let pass = |replica: &Replica<OsVolume, DirectoryStore>, mirror| {
-        let reception = Reception::begin(replica, opening(MirrorId(mirror), Comparison::Difference, None), u64::MAX).unwrap();
-        let mut join = Join::new(&reception, How { comparison: Comparison::Difference, owners: false }, &rules);
-        let (mut wants, mut entries) = (Vec::new(), Vec::new());
-        for met in Entries::new(&source[0], None, &rules[0], now) {
-            entries.extend(if let Met::Entry(entry) = met { Some(entry) } else { None });
-        }
-        take(join.entries(RootIndex(0), entries).unwrap(), &mut wants);
-        take(join.end().unwrap(), &mut wants);
-        let (mut from, mut to) = (Lane::new(&source, Packing { level: None }), standby::Lane::new(&reception));
-        let (mut differing, mut again) = (0, 0);
-        drive(&mut from, wants, |message, payload| {
-            let answer = to.take(message, payload)?;
-            match &answer {
-                Some(LaneUp::Compared { differing: groups, .. }) => differing += groups.len(),
-                Some(LaneUp::Again { .. }) => again += 1,
-                _ => {}
-            }
-            Ok(answer)
-        })
-        .unwrap();
-        reception.commit(Time::default(), true, 0, 0, Reason::Mirror).unwrap();
-        replica.settle().unwrap();
-        (differing, again)
-    };
-    let write = |name: &str, offset| {
-        let file = std::fs::OpenOptions::new().write(true).open(at(name)).unwrap();
-        file.write_all_at(b"changed", offset).unwrap();
-        file
-    };
-    pass(&replica, 1);
-    replica.rest();
-    let replica = open();
-    write("source/large", 5 * GROUP);
-    assert_eq!(pass(&replica, 2), (1, 0));
-    assert_eq!(std::fs::read(at("target/large")).unwrap(), std::fs::read(at("source/large")).unwrap());
-    let lists = std::fs::read_dir(at("state/values")).unwrap().count();
-    assert_eq!(lists, 1, "one list, and no seal while it is used");
-    replica.rest();
-    assert!(at("state/values/sealed").exists());
-    let replica = open();
-    // Written by somebody else, who even sets the time back: the change time tells.
-    let before = std::fs::metadata(at("target/large")).unwrap().modified().unwrap();
-    write("target/large", 9 * GROUP).set_modified(before).unwrap();
-    write("source/large", 5 * GROUP + 100);
-    assert_eq!(pass(&replica, 3), (2, 0));
-    assert_eq!(std::fs::read(at("target/large")).unwrap(), std::fs::read(at("source/large")).unwrap());
-    replica.rest();
-    // A value that is not the file's is noticed where it is used, and only there.
-    let list = std::fs::read_dir(at("state/values")).unwrap().map(|entry| entry.unwrap().path());
-    let list = list.into_iter().find(|path| path.extension().is_some_and(|end| end == "values")).unwrap();
-    let list = std::fs::OpenOptions::new().write(true).open(list).unwrap();
-    list.write_all_at(&[0; 32], 3 * 32).unwrap();
-    write("source/large", 5 * GROUP + 200);
-    assert_eq!(pass(&open(), 4), (1, 1));
-    assert_eq!(std::fs::read(at("target/large")).unwrap(), std::fs::read(at("source/large")).unwrap());
 }
