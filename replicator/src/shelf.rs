@@ -132,7 +132,9 @@ mod tests {
         assert_eq!(shelf.names().unwrap(), ["two"]);
         assert!(shelf.unseal().unwrap() && !shelf.unseal().unwrap());
         let mut found = [0; 2];
-        assert_eq!(shelf.open("two").unwrap().unwrap().read_at(&mut found, 0).unwrap(), 1);
+        let mut opened = shelf.open("two").unwrap().unwrap();
+        opened.append(&[b"2"]).unwrap();
+        assert_eq!((opened.read_at(&mut found, 0).unwrap(), found), (2, *b"12"));
         assert_eq!(shelf.create("two").unwrap().len(), 0);
     }
 }

@@ -147,9 +147,9 @@ impl DirectoryLog {
         Ok(Self { file, path: path.to_owned(), len, new: AtomicBool::new(false) })
     }
 
-    /// One that is there, to be read.
+    /// One that is there.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Self::of(OpenOptions::new().read(true), path)
+        Self::of(OpenOptions::new().read(true).write(true), path)
     }
 
     /// An empty one, in the place of one that is there.

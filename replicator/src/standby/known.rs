@@ -73,11 +73,12 @@ impl<'v> Known<'v> {
 
     /// The values of the leaves of a group whose kept value is not the source's, `here` being its bytes. `None`, and an end of all trust,
     /// if the kept value is not that of these bytes.
-    pub(super) fn leaves(&self, group: u64, kept: &Value, here: &[u8]) -> Option<Vec<Value>> {
+    pub(super) fn leaves(&mut self, group: u64, kept: &Value, here: &[u8]) -> Option<Vec<Value>> {
         let leaves = leaf_values(group, here);
         let is_so = leaves.iter().copied().collect::<Fold>().into_value().as_ref() == Some(kept);
         if !is_so {
             self.values.doubt(&self.at, "what is kept of a file is not what the file holds");
+            self.kept = None;
         }
         is_so.then_some(leaves)
     }
@@ -113,13 +114,15 @@ impl<'v> Known<'v> {
         }
     }
 
-    /// Whether everything that was taken for true still is, the file that is there having this stamp now, if it matters.
-    pub(super) fn holds(&self, now: impl FnOnce() -> io::Result<Option<Stamp>>) -> io::Result<bool> {
+    /// Whether everything that was taken for true still is, the file that is there having this stamp now, if it matters. If not, nothing
+    /// is in the next attempt.
+    pub(super) fn holds(&mut self, now: impl FnOnce() -> io::Result<Option<Stamp>>) -> io::Result<bool> {
         if !self.relied {
             return Ok(true);
         }
         let now = now()?;
-        Ok(self.kept.as_ref().is_some_and(|kept| self.values.holds(kept, now.as_ref())))
+        self.kept = self.kept.take().filter(|kept| self.values.holds(kept, now.as_ref()));
+        Ok(self.kept.is_some())
     }
 
     /// The file is received, with this size and time.

@@ -234,7 +234,8 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
             Mode::Begun if end.size == 0 => Some(Root::of(&[])),
             _ => None,
         };
-        if root != Some(end.root) || !receiving.holds().map_err(failed("reading its attributes", &receiving.wanted.at.path))? {
+        let holds = receiving.holds().map_err(failed("reading its attributes", &receiving.wanted.at.path))?;
+        if root != Some(end.root) || !holds {
             return Ok(LaneUp::Again { file });
         }
         if let Some(mut receiving) = self.files.remove(&file) {
@@ -326,7 +327,7 @@ impl<'r, F: VolumeFile> Receiving<'r, F> {
     }
 
     /// Whether the kept values that were taken for true still are.
-    fn holds(&self) -> std::io::Result<bool> {
+    fn holds(&mut self) -> std::io::Result<bool> {
         // A clone was made while they were.
         let base = matches!(self.wanted.landing, Landing::Journal).then(|| self.target.file());
         self.known.holds(|| base.map(|base| base.object().map(|object| object.stamp)).transpose())
