@@ -1,7 +1,9 @@
 //! A set of which this node is the source: a thread that keeps the connection and does what is ordered, one thing at a time.
 
+mod asked;
 mod follow;
 mod kept;
+mod report;
 mod run;
 
 use std::collections::VecDeque;
@@ -14,24 +16,20 @@ use standin_common::id::MirrorId;
 use standin_common::link::CloseCode;
 use standin_common::link::quic::{Connection, Deadline};
 use standin_common::message::{Comparison, OrphanLimit, OrphanPolicy, Purpose};
-use standin_common::scope::Reason;
-use standin_config::{Capture, LocalTime, MaxOrphans, Orphans, Rate, Role, Set};
-use standin_replicator::acknowledge::{Policy, Reach, Standby};
+use standin_config::{Capture, LocalTime, MaxOrphans, Orphans, Rate, Set};
 use standin_replicator::capture::watch::Watch;
-use standin_replicator::journal::Point;
-use standin_replicator::report::{AcknowledgeReport, Followed, LimitReport, MirrorReport, PeerReport, SetReport, SetState, Wire};
+use standin_replicator::report::{Followed, MirrorReport, Wire};
 use standin_replicator::rules::Rules;
 use standin_replicator::source::meter::Meter;
 use standin_replicator::source::pace::Pace;
 use standin_replicator::source::state::{Event, Source};
 
+use self::asked::Asked;
 use self::kept::{Following, Job, Kept, KeptFile, Ordered};
+use super::clock;
 use super::peer::Context;
-use super::{clock, path_report};
 use crate::control::{Failed, FailedKind, MirrorOrder};
 
-/// How often whoever waits for a point is told how far it is.
-const LOOK: Duration = Duration::from_millis(200);
 /// How long a standby that does not let go of a mirror that ended is waited for.
 const LET_GO: Duration = Duration::from_secs(10);
 /// Ends that are kept for whoever waits for them.
@@ -82,17 +80,6 @@ struct State {
     stopping: bool,
 }
 
-/// Requests for a point.
-#[derive(Debug, Default, Clone)]
-struct Asked {
-    /// When the oldest came that has no answer.
-    since: Option<Instant>,
-    /// How many there were.
-    last: u64,
-    /// How many were answered, by which point.
-    answered: Option<(u64, Point)>,
-}
-
 #[derive(Clone)]
 struct Running {
     mirror: MirrorId,
@@ -114,19 +101,6 @@ fn failed(kind: FailedKind, text: impl Into<String>) -> Failed {
 fn new_mirror_id() -> MirrorId {
     // Room for the passes of this mirror, which count on from here.
     MirrorId(RandomState::new().build_hasher().finish() & !0xff)
-}
-
-impl Asked {
-    /// A point was made of a state not older than these requests.
-    fn answer(&mut self, upto: u64, point: &Point) {
-        if point.reason != Reason::Asked {
-            return;
-        }
-        self.answered = Some((upto, point.clone()));
-        if upto >= self.last {
-            self.since = None;
-        }
-    }
 }
 
 impl SourceSet {
@@ -348,56 +322,6 @@ impl SourceSet {
         }
     }
 
-    /// Makes a recovery point of what is there now. If it is waited for, `go_on` is told how far it is, until it says no.
-    pub(super) fn point(&self, wait: bool, go_on: &mut dyn FnMut(&SetReport) -> bool) -> Result<Option<Point>, Failed> {
-        let request = self.ask_point()?;
-        while wait {
-            if let Some(end) = self.wait_point(request, LOOK) {
-                return end.map(Some);
-            }
-            if !go_on(&self.report()) {
-                return Err(failed(FailedKind::Unreachable, "nobody waits for the point any more; it is made all the same"));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Asks for a recovery point of the state now, or a later one. Returns the number of the request.
-    fn ask_point(&self) -> Result<u64, Failed> {
-        let mut state = self.lock();
-        match &state.kept.following {
-            None => {
-                let name = &self.set().name;
-                let text = format!("the set {name} does not watch its roots; `standin mirror start {name}` makes a point");
-                return Err(failed(FailedKind::Refused, text));
-            }
-            Some(following) if following.paused => {
-                return Err(failed(FailedKind::Refused, self.advice("the set is paused", "mirror resume", "mirror stop")));
-            }
-            Some(_) => {}
-        }
-        state.asked.last += 1;
-        state.asked.since.get_or_insert_with(Instant::now);
-        self.changed.notify_all();
-        Ok(state.asked.last)
-    }
-
-    /// Waits a while for the point that a request asked for.
-    fn wait_point(&self, request: u64, limit: Duration) -> Option<Result<Point, Failed>> {
-        let answered = |state: &State| {
-            let point = state.asked.answered.as_ref().filter(|(upto, _)| *upto >= request).map(|(_, point)| Ok(point.clone()));
-            let ended = state.stopping || !state.kept.following.is_some_and(|following| !following.paused);
-            let why = "the set was paused or stopped, or the daemon ends, before there was such a point";
-            point.or_else(|| ended.then(|| Err(failed(FailedKind::Failed, why))))
-        };
-        let state = self.lock();
-        if let Some(point) = answered(&state) {
-            return Some(point);
-        }
-        let state = self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0;
-        answered(&state)
-    }
-
     /// Closes the connection before long, unless the pass that runs over it ends.
     fn cut_off(&self) {
         let mut state = self.lock();
@@ -454,31 +378,6 @@ impl SourceSet {
     pub(super) fn connection(&self) -> Option<Connection> {
         self.lock().connection.clone().filter(|connection| !connection.is_closed())
     }
-
-    /// How it stands.
-    pub(super) fn report(&self) -> SetReport {
-        let state = self.lock();
-        let connection = state.connection.as_ref().filter(|connection| !connection.is_closed());
-        let doing = SetState::from(state.source.phase());
-        let mirror = state.running.as_ref().map(|running| running.meter.progress(running.wire(connection)));
-        let set = self.set();
-        SetReport {
-            trouble: state.trouble.clone(),
-            point: state.kept.point.clone(),
-            lag: state.watch.as_ref().map(|watch| watch.lag(state.under_way)),
-            followed: state.followed,
-            watch: state.watch.as_ref().map(|watch| watch.report()),
-            acknowledge: Some(state.acknowledged(&set, connection.is_some())),
-            limit: Some(limit_report(&set, state.running.as_ref(), clock::local_time())),
-            paused: state.kept.is_paused(),
-            reconnect: Some(set.reconnect),
-            away_seconds: connection.is_none().then(|| state.away().as_secs_f64()),
-            mirror,
-            last_mirror: state.last_mirror.clone(),
-            peer: PeerReport { node: set.standby.clone(), path: connection.map(path_report) },
-            ..SetReport::new(set.name.clone(), Role::Source, state.kept.generation, doing, set.standby.clone())
-        }
-    }
 }
 
 impl State {
@@ -490,33 +389,6 @@ impl State {
             // Two threads may tell of the same; nothing is changed by it.
             Err(illegal) => tracing::debug!(%illegal, "no change of state"),
         }
-    }
-
-    /// For how long the standby has not been reached.
-    fn away(&self) -> Duration {
-        self.away_since.map_or(Duration::ZERO, |since| since.elapsed())
-    }
-
-    fn acknowledged(&self, set: &Set, connected: bool) -> AcknowledgeReport {
-        let held = |why: &str| Reach::Held(why.to_owned());
-        let reach = match &self.kept.job {
-            _ if self.watch.is_none() => {
-                held("nothing watches the roots, so what changes is only at the source until a mirror ends")
-            }
-            Some(job) if job.paused => held("the set is paused"),
-            _ if connected => Reach::Reached,
-            _ => Reach::Away(self.away()),
-        };
-        let met = Policy::of(set).met(&Standby::<()> { received: None, durable: None, reach });
-        AcknowledgeReport { acknowledge: set.acknowledge, on_disconnect: set.on_disconnect, met }
-    }
-}
-
-/// How fast may be sent now, and until when.
-fn limit_report(set: &Set, running: Option<&Running>, now: LocalTime) -> LimitReport {
-    match running.and_then(|running| running.limit_bytes_per_second) {
-        Some(ordered) => LimitReport { rate: Rate::Limit(ordered), next: None },
-        None => LimitReport { rate: set.timetable().rate_at(now), next: set.timetable().next_change(now) },
     }
 }
 

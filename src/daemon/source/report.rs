@@ -1,0 +1,71 @@
+//! How a source stands, for people and scripts.
+
+use std::time::Duration;
+
+use standin_config::{LocalTime, Rate, Role, Set};
+use standin_replicator::acknowledge::{Policy, Reach, Standby};
+use standin_replicator::report::{AcknowledgeReport, LimitReport, PeerReport, SetReport, SetState};
+
+use super::{Running, SourceSet, State};
+use crate::daemon::{clock, path_report};
+
+impl SourceSet {
+    /// How it stands.
+    pub(in crate::daemon) fn report(&self) -> SetReport {
+        let state = self.lock();
+        let connection = state.connection.as_ref().filter(|connection| !connection.is_closed());
+        let doing = SetState::from(state.source.phase());
+        let mirror = state.running.as_ref().map(|running| running.meter.progress(running.wire(connection)));
+        let set = self.set();
+        SetReport {
+            trouble: state.trouble.clone(),
+            point: state.kept.point.clone(),
+            lag: state.watch.as_ref().map(|watch| watch.lag(state.under_way)),
+            followed: state.followed,
+            watch: state.watch.as_ref().map(|watch| watch.report()),
+            acknowledge: Some(state.acknowledged(&set)),
+            limit: Some(limit_report(&set, state.running.as_ref(), clock::local_time())),
+            paused: state.kept.is_paused(),
+            reconnect: Some(set.reconnect),
+            away_seconds: connection.is_none().then(|| state.away().as_secs_f64()),
+            mirror,
+            last_mirror: state.last_mirror.clone(),
+            peer: PeerReport { node: set.standby.clone(), path: connection.map(path_report) },
+            ..SetReport::new(set.name.clone(), Role::Source, state.kept.generation, doing, set.standby.clone())
+        }
+    }
+}
+
+impl State {
+    /// Whether the standby can be reached, as far as whoever waits for it is concerned.
+    pub(super) fn reach(&self) -> Reach {
+        if self.watch.is_none() {
+            return Reach::Held(
+                "nothing watches the roots, so what changes is only at the source until a mirror ends".to_owned(),
+            );
+        }
+        if self.kept.is_paused() {
+            return Reach::Held("the set is paused".to_owned());
+        }
+        let connected = self.connection.as_ref().is_some_and(|connection| !connection.is_closed());
+        if connected { Reach::Reached } else { Reach::Away(self.away()) }
+    }
+
+    /// For how long the standby has not been reached.
+    fn away(&self) -> Duration {
+        self.away_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn acknowledged(&self, set: &Set) -> AcknowledgeReport {
+        let met = Policy::of(set).met(&Standby::<()> { received: None, durable: None, reach: self.reach() });
+        AcknowledgeReport { acknowledge: set.acknowledge, on_disconnect: set.on_disconnect, met }
+    }
+}
+
+/// How fast may be sent now, and until when.
+fn limit_report(set: &Set, running: Option<&Running>, now: LocalTime) -> LimitReport {
+    match running.and_then(|running| running.limit_bytes_per_second) {
+        Some(ordered) => LimitReport { rate: Rate::Limit(ordered), next: None },
+        None => LimitReport { rate: set.timetable().rate_at(now), next: set.timetable().next_change(now) },
+    }
+}
