@@ -74,7 +74,9 @@ fn roots_that_are_not_what_they_were_are_said() {
         fs::write(base.join("elsewhere/root/g"), b"y").unwrap();
         fs::rename(base.join("elsewhere"), base.join("above")).unwrap();
         let told_now = told(&mut *watcher);
-        assert!(told_now.iter().any(|line| line == "0:g" || line.starts_with("lost")), "moved away and back: {told_now:?}");
+        // Handles may have led elsewhere meanwhile, paths of watches did not.
+        let sign = ["lost: a directory above a root was moved", "0:g"][which];
+        assert!(told_now.iter().any(|line| line == sign), "moved away and back: {told_now:?}");
         fs::remove_file(&link).unwrap();
         symlink(base.join("above/away"), &link).unwrap();
         assert!(is_lost(&mut *watcher), "the link leads elsewhere");
