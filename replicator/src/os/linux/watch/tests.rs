@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, RenameFlags, XattrFlags, lsetxattr, renameat_with};
@@ -23,7 +24,19 @@ use crate::capture::{Dirty, Method, Noticed, Watcher};
 use crate::rules::Rules;
 use crate::sim::Random;
 
-/// Whether this is run as root, which may mark and mount; says that a test does nothing if it is not. In CI that is a failure.
+/// A test that starts other programs is alone: for a moment these have our open files, too, whose closing is then told late.
+static PROGRAMS: RwLock<()> = RwLock::new(());
+
+/// Whether a test can mark file systems; it holds what it gets. Without root it says that it does nothing, which in CI is a failure.
+fn ready() -> Option<RwLockReadGuard<'static, ()>> {
+    is_root().then(|| PROGRAMS.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The same for a test that mounts.
+fn ready_to_mount() -> Option<RwLockWriteGuard<'static, ()>> {
+    is_root().then(|| PROGRAMS.write().unwrap_or_else(PoisonError::into_inner))
+}
+
 fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     assert!(root || std::env::var_os("CI").is_none(), "tests of watchers need root");
@@ -202,9 +215,7 @@ fn random_rounds(base: &Path, which: usize, links: bool, seed: u64) {
 
 #[test]
 fn whatever_changes_at_random_is_told() {
-    if !is_root() {
-        return;
-    }
+    let Some(_held) = ready() else { return };
     for seed in seeds(25) {
         for (which, links) in CASES {
             random_rounds(tempfile::tempdir().unwrap().path(), which, links, seed);
@@ -223,9 +234,7 @@ fn seeds(count: u64) -> std::ops::Range<u64> {
 
 #[test]
 fn whatever_changes_while_notices_are_read_is_told() {
-    if !is_root() {
-        return;
-    }
+    let Some(_held) = ready() else { return };
     let mut lost = 0;
     for seed in seeds(6) {
         for (which, links) in CASES {
@@ -263,9 +272,7 @@ fn whatever_changes_while_notices_are_read_is_told() {
 
 #[test]
 fn each_change_is_told_by_its_place() {
-    if !is_root() {
-        return;
-    }
+    let Some(_held) = ready() else { return };
     let directory = tempfile::tempdir().unwrap();
     let (root, beside) = (directory.path().join("root"), directory.path().join("beside"));
     for which in 0..2 {
@@ -308,9 +315,7 @@ fn each_change_is_told_by_its_place() {
 
 #[test]
 fn ten_thousand_files_and_a_tree_that_goes_are_told() {
-    if !is_root() {
-        return;
-    }
+    let Some(_held) = ready() else { return };
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     fs::create_dir(root.join("many")).unwrap();
@@ -337,9 +342,7 @@ fn ten_thousand_files_and_a_tree_that_goes_are_told() {
 
 #[test]
 fn a_queue_that_runs_over_is_said() {
-    if !is_root() {
-        return;
-    }
+    let Some(_held) = ready() else { return };
     let most: u64 = fs::read_to_string("/proc/sys/fs/fanotify/max_queued_events").unwrap().trim().parse().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let mut watcher = Fanotify::new(&[directory.path().to_owned()], true).unwrap();
@@ -354,9 +357,7 @@ fn a_queue_that_runs_over_is_said() {
 
 #[test]
 fn a_tree_deeper_than_a_path_may_be_long_is_told_from_above() {
-    if !is_root() {
-        return;
-    }
+    let Some(_held) = ready() else { return };
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("root");
     fs::create_dir(&root).unwrap();
@@ -383,9 +384,7 @@ fn a_tree_deeper_than_a_path_may_be_long_is_told_from_above() {
 
 #[test]
 fn a_file_that_was_written_by_a_name_it_lost_is_told_by_its_new_one() {
-    if !is_root() {
-        return;
-    }
+    let Some(_held) = ready() else { return };
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     let mut watcher = watchers(&[root]).swap_remove(0);
@@ -403,9 +402,7 @@ fn a_file_that_was_written_by_a_name_it_lost_is_told_by_its_new_one() {
 
 #[test]
 fn waiting_ends_with_a_change_or_a_call() {
-    if !is_root() {
-        return;
-    }
+    let Some(_held) = ready() else { return };
     let directory = tempfile::tempdir().unwrap();
     for mut watcher in watchers(&[directory.path()]) {
         drained(&mut *watcher);
