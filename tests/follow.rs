@@ -27,7 +27,12 @@ fn following(more: &str, script: &str) -> Pair {
 /// Asks for a point of what is there now, and waits for it.
 #[track_caller]
 fn point(pair: &Pair) -> Value {
-    pair.alpha.json(&["point", "mail", "--wait"])["point"].clone()
+    // While the standby is away, whoever waits is told so.
+    let made = wait_for("the standby is there", PATIENCE, || {
+        let done = pair.alpha.run(&["--json", "point", "mail", "--wait"]);
+        (done.code != Some(4)).then_some(done)
+    });
+    made.expect(0).json()["point"].clone()
 }
 
 fn status(pair: &Pair) -> Value {

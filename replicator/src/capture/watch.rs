@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use standin_common::scope::{Depth, Scope};
+use standin_common::scope::Scope;
 
-use super::{Dirty, Method, Noticed, Taken, Waker, Watcher};
+use super::{Dirty, Method, Taken, Waker, Watcher};
 use crate::os;
 use crate::report::{Lag, WatchReport};
 use crate::rules::Rules;
@@ -88,11 +88,7 @@ impl Watch {
     fn take_in(&self, dirty: &mut Dirty) -> io::Result<u64> {
         let now = Instant::now();
         let mut watcher = self.watcher.write().unwrap_or_else(PoisonError::into_inner);
-        watcher.drain(&mut |noticed| match noticed {
-            Noticed::Changed(scope) => dirty.note(scope, now),
-            Noticed::Directory(at) => dirty.note(Scope { at, depth: Depth::Object }, now),
-            Noticed::Lost(why) => dirty.lose(now, why),
-        })?;
+        watcher.drain(&mut |noticed| dirty.hear(noticed, now))?;
         Ok(dirty.seen())
     }
 
