@@ -8,6 +8,11 @@ use std::process::{Child, Command};
 
 use serde_json::{Value, json};
 
+mod kills;
+#[path = "../../src/demo/material/mod.rs"]
+mod material;
+mod operations;
+#[path = "../support/mod.rs"]
 mod support;
 
 use support::{PATIENCE, Pair, Proxy, assert_same, copy_standby, shell, wait_for, wait_until};
