@@ -75,10 +75,12 @@ impl Dirty {
         }
     }
 
-    /// Notes a change. One that the rules exclude is none.
+    /// Notes a change. One that the rules exclude is none, but that it may change the time of the directory it is in.
     pub fn note(&mut self, scope: Scope, now: Instant) {
         if self.counts(&scope.at, scope.depth == Depth::Subtree) {
             self.note_counting(scope, now);
+        } else if let Some(directory) = parent(&scope.at).filter(|_| !is_reserved(&scope.at.path)) {
+            self.note_directory(directory, now);
         }
     }
 

@@ -66,6 +66,14 @@ impl Links {
         known.into_iter().flat_map(|known| &known.at).filter(move |name| *name != at)
     }
 
+    /// The names elsewhere of all objects that have one at a place, or beneath it.
+    pub fn elsewhere(&self, at: &Position) -> Vec<Position> {
+        let is_beneath = |place: &Position| place.root == at.root && place.path.starts_with(&at.path);
+        let beneath = self.places.range(at..).map(|(place, _)| place).take_while(|place| is_beneath(place));
+        let others = beneath.flat_map(|place| self.others(place)).filter(|name| !is_beneath(name));
+        others.cloned().collect()
+    }
+
     /// Whether exactly as many names of the object at a place are known as it has; if not, some were not met, lie outside all roots, or
     /// are gone. Of what was not met with several names, one is all.
     pub fn complete(&self, at: &Position) -> bool {

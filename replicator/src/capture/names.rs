@@ -24,6 +24,8 @@ pub struct LinkedNames {
 impl LinkedNames {
     /// The scopes, and every further name of what is met in them. Only if one is not known, the roots are walked.
     pub fn expand<V: Volume>(&mut self, volumes: &[V], rules: &[Rules], scopes: Vec<Scope>) -> Result<Vec<Scope>, Disorder> {
+        // An object that was changed through a name that is gone has its others still.
+        let mut others: Vec<Position> = scopes.iter().flat_map(|scope| self.links.elsewhere(&scope.at)).collect();
         // What is still there is met again.
         scopes.iter().for_each(|scope| self.links.gone(&scope.at));
         let within = Scopes::by_root(scopes.iter().cloned())?;
@@ -42,7 +44,7 @@ impl LinkedNames {
             let outside = unknown(&self.links, &self.outside);
             self.outside.extend(outside);
         }
-        let others: Vec<Position> = met.iter().flat_map(|(at, _)| self.links.others(at)).cloned().collect();
+        others.extend(met.iter().flat_map(|(at, _)| self.links.others(at)).cloned());
         if others.is_empty() {
             return Ok(scopes);
         }
@@ -119,8 +121,9 @@ mod tests {
         volume.link(&Place::Tree(&path("a")), &Place::Tree(&path("c"))).unwrap();
         volume.link(&Place::Tree(&path("lone")), &Place::Tree(&path("e"))).unwrap();
         assert_eq!(expanded(&mut names, &volume, &[("c", Object), ("e", Object)]), ["a", "c", "d/b", "e", "lone"]);
-        // One that is gone.
+        // One that is gone, by which the object may have been changed.
         volume.remove(&Place::Tree(&path("d/b"))).unwrap();
+        assert_eq!(expanded(&mut names, &volume, &[("d/b", Object)]), ["a", "c", "d/b"]);
         assert_eq!(expanded(&mut names, &volume, &[("d/b", Object)]), ["d/b"]);
         assert_eq!(expanded(&mut names, &volume, &[("a", Object)]), ["a", "c"]);
     }

@@ -192,7 +192,9 @@ impl<V: Volume> Pass<'_, V> {
     fn lead(&self, mut send: Sender, queue: &Queue<'_>, after: Option<Position>) -> Result<Passed, PassError> {
         self.meter.enter(Stage::Listing);
         self.send_scopes(&mut send)?;
+        let goes_on = after.is_some();
         let first = self.walk(after, Some((&mut send, queue)))?;
+        let sent = self.counted();
         queue.say(Said::WalkEnd);
         send.send(&FromSource::WalkEnd, &[])?;
         self.meter.enter(Stage::Sending);
@@ -209,7 +211,8 @@ impl<V: Volume> Pass<'_, V> {
         let flaws = self.meter.flaws.load(Relaxed);
         let consistent = flaws == 0 && settled && (self.still)();
         let reason = (self.reason)(consistent);
-        let (objects, bytes) = (self.meter.objects.load(Relaxed), self.meter.bytes.load(Relaxed));
+        // What came since is of the next pass; a walk that went on after a cut met only a part.
+        let (objects, bytes) = if goes_on { self.counted() } else { sent };
         self.meter.enter(Stage::Committing);
         queue.say(Said::Commit);
         send.send(&FromSource::Commit { at, consistent, objects, bytes, reason }, &[])?;
@@ -219,6 +222,11 @@ impl<V: Volume> Pass<'_, V> {
         let MirrorOpening { generation, mirror, .. } = self.opening;
         let point = Some(Point { number, generation, mirror, reason, at, consistent, objects, bytes, orphans });
         Ok(Passed { point, first: false, moved, flaws, summary })
+    }
+
+    /// Objects that the last walk met, and bytes of the files among them.
+    fn counted(&self) -> (u64, u64) {
+        (self.meter.objects.load(Relaxed), self.meter.bytes.load(Relaxed))
     }
 
     fn send_scopes(&self, send: &mut Sender) -> Result<(), PassError> {

@@ -1,7 +1,7 @@
 //! When the next round begins, and what its point is made for. Pure: times come in, the next moment to look goes out.
 //!
-//! A round waits a little after the newest change, since changes come in groups, but not long after the oldest; and it rests for as long
-//! as the round before took, so that a source under load gives at most half of a core to it.
+//! A round waits a little after the newest change, since changes come in groups, but not long after the oldest; and it rests for twice as long
+//! as the round before took, so that a source under load gives at most a part of a core to it.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use standin_common::scope::Reason;
 const CALM: Duration = Duration::from_millis(8);
 /// How long the oldest change waits at most for that.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// How many times as long as the last round took it rests, so that a source under load gives it a part of a core and no more.
+const REST: u32 = 2;
 /// How long a round that somebody waits for holds out for a calm moment: until then, it is made again.
 const ASKED_PATIENCE: Duration = Duration::from_secs(10);
 /// An interval may be overdue by one part in so many before a point that is not consistent is taken for it.
@@ -66,7 +68,7 @@ impl Rhythm {
             return self.due_when_quiet(moment).map_or(Turn::Wait(None), |due| begin(now, due));
         };
         let calm = moment.newest.map_or(now, |newest| newest + CALM).min(oldest + PATIENCE);
-        begin(now, calm.max(moment.ended + moment.took))
+        begin(now, calm.max(moment.ended + moment.took * REST))
     }
 
     /// When the newest point becomes one that is kept, although nothing changed since it.
@@ -126,16 +128,16 @@ mod tests {
             RHYTHM.turn(now, &Moment { oldest: ago(oldest), newest: ago(newest), ..at(start) })
         };
         assert_eq!(busy(40, 40), Turn::Round);
-        assert_eq!(busy(10, 5), Turn::Wait(Some(now + Duration::from_millis(20))));
+        assert_eq!(busy(10, 5), Turn::Wait(Some(now + Duration::from_millis(3))));
         assert_eq!(busy(70, 1), Turn::Round);
     }
 
     #[test]
-    fn it_rests_as_long_as_the_last_round_took() {
+    fn it_rests_longer_than_the_last_round_took() {
         let start = Instant::now();
         let changed = Moment { oldest: Some(start), newest: Some(start), took: seconds(3), ..at(start) };
-        assert_eq!(RHYTHM.turn(start + seconds(1), &changed), Turn::Wait(Some(start + seconds(3))));
-        assert_eq!(RHYTHM.turn(start + seconds(3), &changed), Turn::Round);
+        assert_eq!(RHYTHM.turn(start + seconds(1), &changed), Turn::Wait(Some(start + seconds(6))));
+        assert_eq!(RHYTHM.turn(start + seconds(6), &changed), Turn::Round);
     }
 
     #[test]

@@ -339,9 +339,9 @@ impl SourceSet {
                 self.set().name
             )
         });
-        // What changed without a notice is looked at once more.
-        if passed.moved {
-            watch.put_back(round.taken);
+        // What changed without a notice is looked at once more; of what there is a notice, it says where.
+        if passed.moved && watch.catch_up().is_ok_and(|seen| seen == round.seen) {
+            watch.put_back(Taken { oldest: Some(Instant::now()), ..round.taken });
         }
         let mut state = self.lock();
         state.asked.answer(round.asked, &point);

@@ -31,6 +31,8 @@ use crate::daemon::{clock, peer};
 /// Pauses between attempts to reach the standby.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// So many places of a round are worth one more lane.
+const PLACES_FOR_A_LANE: usize = 32;
 /// How often an idle source looks at its connection.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -259,9 +261,12 @@ impl SourceSet {
         volumes: &[OsVolume],
         what: What<'_>,
     ) -> Result<Passed, PassError> {
-        let (pace, meter, lanes) = (&running.pace, &running.meter, usize::from(self.set().lanes));
+        let (pace, meter) = (&running.pace, &running.meter);
         let stopping = || self.cut_off();
         let What { opening, scopes, still, reason, hashes } = what;
+        // A round of a few places is over before further lanes are open.
+        let places: Option<usize> = scopes.as_ref().map(|scopes| scopes.values().map(Scopes::len).sum());
+        let lanes = usize::from(self.set().lanes).min(places.map_or(usize::MAX, |places| 1 + places / PLACES_FOR_A_LANE));
         let rules = &self.rules;
         let pass = Pass { volumes, rules, opening, lanes, pace, meter, scopes, still, reason, hashes, stopping: &stopping };
         let passed = pass.run(connection);
