@@ -7,9 +7,10 @@
 mod disk;
 mod random;
 mod store;
+mod tree;
 mod volume;
 
-pub use disk::{Disk, Fault};
+pub use disk::{Disk, Fault, Lie};
 pub use random::Random;
 pub use store::{SimLog, SimStore};
-pub use volume::{SimDirectory, SimFile, SimVolume};
+pub use volume::{SimDirectory, SimFile, SimObject, SimVolume};

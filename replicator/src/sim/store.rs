@@ -4,18 +4,45 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::disk::Disk;
+use super::disk::{Disk, Lie};
+use super::random::Random;
 use crate::store::{LogFile, Store};
 
+/// A file; a copy shares its data until one of them changes.
 #[derive(Debug, Default, Clone)]
 struct Contents {
-    data: Vec<u8>,
-    durable: Vec<u8>,
+    data: Arc<Vec<u8>>,
+    /// How much of it is durable.
+    synced: usize,
+    /// What was durable before a truncation that is not.
+    before: Option<Arc<Vec<u8>>>,
+}
+
+impl Contents {
+    fn durable(data: Vec<u8>) -> Self {
+        Self { synced: data.len(), data: Arc::new(data), before: None }
+    }
+
+    /// What a crash leaves: of what was appended without a sync, a piece of any length, its last byte maybe wrong. A truncation
+    /// that was not synced may not have happened, nor what came after it.
+    fn after_crash(&self, random: &mut Random) -> Self {
+        if let Some(before) = self.before.as_ref().filter(|_| random.one_in(2)) {
+            return Self::durable(before.to_vec());
+        }
+        let unsynced = self.data.len() - self.synced;
+        let kept = random.below(unsynced as u64 + 1) as usize;
+        let mut found = self.data[..self.synced + kept].to_vec();
+        if kept > 0 && random.one_in(2) {
+            let last = found.len() - 1;
+            found[last] ^= 0x55;
+        }
+        Self::durable(found)
+    }
 }
 
 type Shared = Arc<Mutex<Contents>>;
 
-/// A state directory in memory. Replacing, renaming and removing are durable at once, as [`Store`] promises; appending is not.
+/// A state directory in memory. Replacing, renaming and removing are durable at once, as [`Store`] promises; appending and truncating are not.
 #[derive(Debug, Clone)]
 pub struct SimStore {
     disk: Disk,
@@ -32,35 +59,25 @@ impl SimStore {
         Self { disk, files: Arc::default() }
     }
 
-    /// What is found after a crash: of what was appended without a sync, a piece of any length, its last byte maybe wrong.
+    /// What is found after a crash.
     pub fn after_crash(&self) -> Self {
-        let restored = Self::new(self.disk.clone());
-        for (name, file) in lock(&self.files).iter() {
-            let contents = lock(file).clone();
-            let mut found = contents.durable.clone();
-            if let Some(unsynced) = contents.data.get(found.len()..).filter(|unsynced| !unsynced.is_empty()) {
-                let kept = self.disk.random(|random| random.below(unsynced.len() as u64 + 1)) as usize;
-                found.extend_from_slice(&unsynced[..kept]);
-                if kept > 0 && self.disk.random(|random| random.one_in(2)) {
-                    let last = found.len() - 1;
-                    found[last] ^= 0x55;
-                }
-            }
-            let contents = Contents { data: found.clone(), durable: found };
-            lock(&restored.files).insert(name.clone(), Arc::new(Mutex::new(contents)));
-        }
-        restored
+        self.copy(self.disk.clone(), |contents| self.disk.random(|random| contents.after_crash(random)))
     }
-}
 
-impl SimStore {
     /// A copy that shares nothing, on a disk of its own.
     pub fn snapshot(&self, disk: Disk) -> Self {
-        let copy = Self::new(disk);
-        for (name, file) in lock(&self.files).iter() {
-            lock(&copy.files).insert(name.clone(), Arc::new(Mutex::new(lock(file).clone())));
-        }
-        copy
+        self.copy(disk, Contents::clone)
+    }
+
+    fn copy(&self, disk: Disk, copy: impl Fn(&Contents) -> Contents) -> Self {
+        let files = lock(&self.files);
+        let copies = files.iter().map(|(name, file)| (name.clone(), Arc::new(Mutex::new(copy(&lock(file))))));
+        Self { disk, files: Arc::new(Mutex::new(copies.collect())) }
+    }
+
+    /// Every file with what is in it, for comparison.
+    pub fn contents(&self) -> BTreeMap<String, Arc<Vec<u8>>> {
+        lock(&self.files).iter().map(|(name, file)| (name.clone(), lock(file).data.clone())).collect()
     }
 }
 
@@ -69,12 +86,12 @@ impl Store for SimStore {
 
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         self.disk.operation(false)?;
-        Ok(lock(&self.files).get(name).map(|file| lock(file).data.clone()))
+        Ok(lock(&self.files).get(name).map(|file| lock(file).data.to_vec()))
     }
 
     fn replace(&self, name: &str, contents: &[u8]) -> io::Result<()> {
         self.disk.operation(true)?;
-        let contents = Contents { data: contents.to_vec(), durable: contents.to_vec() };
+        let contents = Contents::durable(contents.to_vec());
         lock(&self.files).insert(name.to_owned(), Arc::new(Mutex::new(contents)));
         Ok(())
     }
@@ -124,7 +141,7 @@ impl LogFile for SimLog {
         for piece in pieces {
             // The operation at which the machine crashes may have happened, in part.
             let kept = if failed.is_ok() { piece.len() } else { piece.len() / 2 };
-            contents.data.extend_from_slice(&piece[..kept]);
+            Arc::make_mut(&mut contents.data).extend_from_slice(&piece[..kept]);
         }
         failed
     }
@@ -145,15 +162,24 @@ impl LogFile for SimLog {
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         self.disk.operation(false)?;
         let mut contents = lock(&self.file);
-        contents.data.truncate(len as usize);
-        contents.durable.truncate(len as usize);
+        let len = len as usize;
+        if len < contents.synced {
+            let synced = contents.synced;
+            let before = contents.data[..synced].to_vec();
+            contents.before.get_or_insert_with(|| Arc::new(before));
+            contents.synced = len;
+        }
+        Arc::make_mut(&mut contents.data).truncate(len);
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
         self.disk.operation(false)?;
-        let mut contents = lock(&self.file);
-        contents.durable = contents.data.clone();
+        if !self.disk.lies(Lie::LogSync) {
+            let mut contents = lock(&self.file);
+            contents.synced = contents.data.len();
+            contents.before = None;
+        }
         Ok(())
     }
 }
