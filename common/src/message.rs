@@ -268,8 +268,10 @@ pub struct Want {
 /// What the standby found in a pass.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinSummary {
-    /// Objects on the standby.
+    /// Objects on the standby; in a round, those that it met there.
     pub standby_objects: u64,
+    /// Bytes of the files among them.
+    pub standby_bytes: u64,
     /// Objects that the source does not have.
     pub orphans: u64,
     /// Files asked for.
@@ -329,6 +331,10 @@ pub enum FromStandby {
         point: PointNumber,
         /// Orphans that were left, because the policy says so, the limit was exceeded, or the source's listing was not complete.
         orphans_left: u64,
+        /// Objects in it.
+        objects: u64,
+        /// Bytes of its files.
+        bytes: u64,
     },
     /// The standby ends the pass.
     Stopped(Refusal),

@@ -8,6 +8,7 @@ pub mod os;
 pub mod pack;
 pub mod report;
 pub mod rules;
+pub mod scopes;
 pub mod sim;
 pub mod source;
 pub mod standby;

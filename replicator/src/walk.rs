@@ -9,6 +9,7 @@ use std::io;
 use standin_common::path::{PathError, RelPath};
 
 use crate::rules::Rules;
+use crate::scopes::{Beneath, Scopes};
 use crate::volume::{Directory, Names, Object, ObjectKind, Place, Volume};
 
 /// One object met on the walk.
@@ -48,6 +49,8 @@ pub struct Walk<'a, V: Volume> {
     root_is_next: bool,
     /// Whether a glance at each object is enough.
     glances: bool,
+    /// Where only a part is met.
+    scopes: Option<&'a Scopes>,
     after: Option<RelPath>,
     /// Met together with the directories that lead to it.
     met: VecDeque<Step>,
@@ -56,7 +59,7 @@ pub struct Walk<'a, V: Volume> {
 impl<'a, V: Volume> Walk<'a, V> {
     /// Everything beneath the root that the rules include, or what comes of it after a path.
     pub fn new(volume: &'a V, after: Option<RelPath>, rules: &'a Rules) -> Self {
-        Self { volume, rules, levels: Vec::new(), root_is_next: true, glances: false, after, met: VecDeque::new() }
+        Self { volume, rules, levels: Vec::new(), root_is_next: true, glances: false, scopes: None, after, met: VecDeque::new() }
     }
 
     /// The same of everything, with no more than [`Directory::glance`] tells.
@@ -64,9 +67,19 @@ impl<'a, V: Volume> Walk<'a, V> {
         Self { glances: true, ..Self::new(volume, None, rules) }
     }
 
+    /// The same, but only of these places and the directories that lead there, unless there are none.
+    #[must_use]
+    pub fn within(self, scopes: Option<&'a Scopes>) -> Self {
+        Self { scopes, ..self }
+    }
+
     fn descend(&mut self, path: &RelPath, way: Option<Step>) -> io::Result<()> {
+        let beneath = self.scopes.map_or(Ok(Beneath::All), |scopes| scopes.beneath(path)).map_err(io::Error::other)?;
+        if beneath == Beneath::Nothing {
+            return Ok(());
+        }
         let directory = self.volume.open_directory(path)?;
-        let names = directory.names()?;
+        let names = if let Beneath::Names(names) = beneath { names } else { directory.names()? };
         let next = self.after.as_ref().map_or(0, |after| first_name_after(&names, path, after));
         self.levels.push(Level { path: path.clone(), directory, names, next, way });
         Ok(())
@@ -79,7 +92,7 @@ impl<'a, V: Volume> Walk<'a, V> {
         if !self.rules.judge(&path).included {
             if is_directory && self.rules.may_include_beneath(&path) {
                 let way = (!before).then(|| Step { path: path.clone(), object });
-                return self.descend(&path, way).err().map(|source| Err(WalkError { path, source }));
+                return self.descend(&path, way).err().and_then(|source| unless_gone(path, source));
             }
             return None;
         }
@@ -87,7 +100,7 @@ impl<'a, V: Volume> Walk<'a, V> {
             self.met.extend(self.levels.iter_mut().filter_map(|level| level.way.take()));
         }
         if is_directory && let Err(source) = self.descend(&path, None) {
-            return Some(Err(WalkError { path, source }));
+            return unless_gone(path, source);
         }
         if before {
             return None;
@@ -112,6 +125,12 @@ impl<'a, V: Volume> Walk<'a, V> {
             },
         }
     }
+}
+
+/// A directory that vanished before it was opened is as one that vanished before it was met.
+fn unless_gone(path: RelPath, source: io::Error) -> Option<Result<Step, WalkError>> {
+    let gone = source.kind() == io::ErrorKind::NotFound && !path.is_root();
+    (!gone).then_some(Err(WalkError { path, source }))
 }
 
 enum Looked {

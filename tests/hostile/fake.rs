@@ -154,7 +154,7 @@ impl Session {
                 _ => continue,
             }
         }
-        self.say(&FromStandby::Committed { point: standin_common::id::PointNumber(2), orphans_left: 0 });
+        self.say(&FromStandby::Committed { point: standin_common::id::PointNumber(2), orphans_left: 0, objects: 0, bytes: 0 });
         self.send.finish().unwrap();
     }
 

@@ -32,7 +32,12 @@ fn breaches() -> Vec<(&'static str, &'static str, Act)> {
         (
             "committed before it was asked",
             "not asked to commit",
-            says(FromStandby::Committed { point: PointNumber(u64::MAX), orphans_left: u64::MAX }),
+            says(FromStandby::Committed {
+                point: PointNumber(u64::MAX),
+                orphans_left: u64::MAX,
+                objects: u64::MAX,
+                bytes: u64::MAX,
+            }),
         ),
         ("garbage", "cannot be read", Box::new(|session| drop(session.send.send(&Raw(vec![0xff; 1_000_000]), &[])))),
         ("garbage on a lane", "cannot be read", Box::new(|session| drop(session.lane.0.send(&Raw(vec![0xff; 1000]), &[])))),
@@ -264,7 +269,7 @@ fn a_breach_is_said_to_who_does_not_let_go() {
         let (mirror, (mut send, receive)) = standby.mirror();
         let ready = standin_common::message::MirrorAnswer::Ready { after: None, first: false, owners: true, objects: 0 };
         send.send(&ready, &[]).unwrap();
-        send.send(&FromStandby::Committed { point: PointNumber(2), orphans_left: 0 }, &[]).unwrap();
+        send.send(&FromStandby::Committed { point: PointNumber(2), orphans_left: 0, objects: 0, bytes: 0 }, &[]).unwrap();
         held = Some((mirror, send, receive));
     });
     drop(held);

@@ -12,6 +12,7 @@ use standin_common::entry::{Entry, Kind, Time};
 use standin_common::path::RelPath;
 
 use crate::rules::Rules;
+use crate::scopes::Scopes;
 use crate::volume::{Object, ObjectKind, Stamp, Volume};
 use crate::walk::{Walk, WalkError};
 
@@ -46,9 +47,14 @@ impl Evidence {
         Self { digest: [0; 32], disturbed: true }
     }
 
+    /// Whether both walks met the same.
+    pub fn is_of(&self, later: &Self) -> bool {
+        self.digest == later.digest
+    }
+
     /// Whether both walks prove that nothing changed between them.
     pub fn proves(&self, later: &Self) -> bool {
-        !self.disturbed && self.digest == later.digest
+        !self.disturbed && self.is_of(later)
     }
 }
 
@@ -81,6 +87,12 @@ impl<'a, V: Volume> Entries<'a, V> {
     /// All entries without what a glance does not tell: for their evidence.
     pub fn glancing(volume: &'a V, rules: &'a Rules, now: fn() -> SystemTime) -> Self {
         Self { walk: Walk::glancing(volume, rules), ..Self::new(volume, None, rules, now) }
+    }
+
+    /// Only those of these places and the directories that lead there, unless there are none.
+    #[must_use]
+    pub fn within(self, scopes: Option<&'a Scopes>) -> Self {
+        Self { walk: self.walk.within(scopes), ..self }
     }
 
     /// What this walk proves, once it is over.

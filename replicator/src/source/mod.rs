@@ -8,6 +8,7 @@ pub mod pace;
 pub mod pass;
 mod queue;
 mod ranges;
+pub mod rhythm;
 pub mod safety;
 mod sink;
 mod whole;

@@ -3,7 +3,7 @@
 //! The calling thread walks and sends entries; one thread takes what the standby says; each lane has a thread that reads files and sends,
 //! and one that takes answers. They end together: whoever fails tells the queue, drops its stream, and the standby drops the others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,7 +16,7 @@ use standin_common::link::talk::{Open, Receiver, Sender};
 use standin_common::message::{
     Difference, FromSource, FromStandby, JoinSummary, MirrorAnswer, MirrorOpening, Opening, Position, Purpose, Refusal, Want,
 };
-use standin_common::scope::Reason;
+use standin_common::scope::{Reason, Scope};
 
 use super::entries::{Entries, Evidence, Met};
 use super::hashes::HashLists;
@@ -28,6 +28,7 @@ use super::sink::{LinkSink, take_answers};
 use crate::journal::Point;
 use crate::report::{FoundReport, Stage};
 use crate::rules::Rules;
+use crate::scopes::Scopes;
 use crate::volume::Volume;
 
 /// Entries sent in one message, and bytes of names and attributes: whichever comes first.
@@ -108,6 +109,8 @@ pub struct Passed {
     pub point: Option<Point>,
     /// Whether it was the first mirror of the set.
     pub first: bool,
+    /// Whether the second look found something else than the first.
+    pub moved: bool,
     /// What the standby found.
     pub summary: JoinSummary,
 }
@@ -126,6 +129,12 @@ pub struct Pass<'a, V> {
     pub pace: &'a Pace,
     /// Where it counts.
     pub meter: &'a Meter,
+    /// In a round, the only places that are looked at; empty roots are not.
+    pub scopes: Option<BTreeMap<RootIndex, Scopes>>,
+    /// Says, after everything was read, whether nothing was noticed since the pass began.
+    pub still: &'a (dyn Fn() -> bool + Sync),
+    /// Says what the point is made for, given whether it is consistent.
+    pub reason: &'a (dyn Fn(bool) -> Reason + Sync),
     /// Where the hashes of proven files are listed, if they are.
     pub hashes: Option<&'a HashLists>,
     /// Is told when it fails: it has to see to it that a standby that goes on all the same is cut off before long.
@@ -166,22 +175,18 @@ impl<V: Volume> Pass<'_, V> {
             ended
         });
         // A stream that fails is the consequence, what was noted first is the cause.
-        let (summary, point) = ended.map_err(|error| queue.failure().unwrap_or(error))?;
+        let passed = ended.map_err(|error| queue.failure().unwrap_or(error))?;
         if let Some(refused @ PassError::Refused(_)) = queue.failure() {
             // The point is durable, but the standby cannot take its replica there.
             return Err(refused);
         }
-        Ok(Passed { point, first, summary })
+        Ok(Passed { first, ..passed })
     }
 
     /// The walk, and what follows when everything was sent.
-    fn lead(
-        &self,
-        mut send: Sender,
-        queue: &Queue<'_>,
-        after: Option<Position>,
-    ) -> Result<(JoinSummary, Option<Point>), PassError> {
+    fn lead(&self, mut send: Sender, queue: &Queue<'_>, after: Option<Position>) -> Result<Passed, PassError> {
         self.meter.enter(Stage::Listing);
+        self.send_scopes(&mut send)?;
         let first = self.walk(after, Some((&mut send, queue)))?;
         queue.say(Said::WalkEnd);
         send.send(&FromSource::WalkEnd, &[])?;
@@ -189,23 +194,43 @@ impl<V: Volume> Pass<'_, V> {
         let summary = queue.wait_joined(&|| self.pace.is_stopped())?;
         if self.opening.purpose != Purpose::Mirror {
             send.finish()?;
-            return Ok((summary, None));
+            return Ok(Passed { point: None, first: false, moved: false, summary });
         }
         self.meter.enter(Stage::Proving);
         let at = now();
         let second = self.walk(None, None)?;
-        let consistent =
-            self.meter.flaws.load(Relaxed) == 0 && first.iter().zip(&second).all(|(first, second)| first.proves(second));
-        let reason = Reason::Mirror;
+        let moved = !first.iter().zip(&second).all(|(first, second)| first.is_of(second));
+        let settled = first.iter().zip(&second).all(|(first, second)| first.proves(second));
+        let consistent = self.meter.flaws.load(Relaxed) == 0 && settled && (self.still)();
+        let reason = (self.reason)(consistent);
         let (objects, bytes) = (self.meter.objects.load(Relaxed), self.meter.bytes.load(Relaxed));
         self.meter.enter(Stage::Committing);
         queue.say(Said::Commit);
         send.send(&FromSource::Commit { at, consistent, objects, bytes, reason }, &[])?;
         let committed = queue.wait_committed(&|| self.pace.is_stopped())?;
         send.finish()?;
-        let Committed { point: number, orphans_left: orphans } = committed;
+        let Committed { point: number, orphans_left: orphans, objects, bytes } = committed;
         let MirrorOpening { generation, mirror, .. } = self.opening;
-        Ok((summary, Some(Point { number, generation, mirror, reason, at, consistent, objects, bytes, orphans })))
+        let point = Some(Point { number, generation, mirror, reason, at, consistent, objects, bytes, orphans });
+        Ok(Passed { point, first: false, moved, summary })
+    }
+
+    fn send_scopes(&self, send: &mut Sender) -> Result<(), PassError> {
+        let mut batch = Vec::new();
+        for (root, scopes) in self.scopes.iter().flatten() {
+            for (path, depth) in scopes.iter() {
+                batch.push(Scope { at: Position { root: *root, path: path.clone() }, depth });
+                if batch.len() >= BATCH {
+                    send.send(&FromSource::Scopes(std::mem::take(&mut batch)), &[])?;
+                }
+            }
+        }
+        if batch.is_empty() { Ok(()) } else { Ok(send.send(&FromSource::Scopes(batch), &[])?) }
+    }
+
+    /// The places of a root that are looked at; `None` where everything is, an error where nothing is.
+    fn scopes_of(&self, root: RootIndex) -> Result<Option<&Scopes>, NothingThere> {
+        self.scopes.as_ref().map(|scopes| scopes.get(&root).ok_or(NothingThere)).transpose()
     }
 
     /// Walks all roots, and sends what it meets if there is somebody to send to.
@@ -219,10 +244,12 @@ impl<V: Volume> Pass<'_, V> {
                 evidence.push(Evidence::missing());
                 continue;
             }
-            let mut entries = match send {
+            let Ok(scopes) = self.scopes_of(root) else { continue };
+            let entries = match send {
                 Some(_) => Entries::new(volume, passed, rules, SystemTime::now),
                 None => Entries::glancing(volume, rules, SystemTime::now),
             };
+            let mut entries = entries.within(scopes);
             match &mut send {
                 Some((send, queue)) => self.send_entries(&mut entries, root, send, queue)?,
                 None => {
@@ -299,7 +326,9 @@ impl<V: Volume> Pass<'_, V> {
                 }
             }
             FromStandby::Joined(summary) => queue.joined(summary),
-            FromStandby::Committed { point, orphans_left } => queue.committed(Committed { point, orphans_left }),
+            FromStandby::Committed { point, orphans_left, objects, bytes } => {
+                queue.committed(Committed { point, orphans_left, objects, bytes });
+            }
             FromStandby::Stopped(refusal) => queue.fail(PassError::Refused(refusal)),
         }
     }
@@ -380,6 +409,9 @@ impl<V: Volume> Pass<'_, V> {
         }
     }
 }
+
+/// A round does not look at a root.
+struct NothingThere;
 
 fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -38,6 +38,8 @@ pub(super) enum Work {
 pub(super) struct Committed {
     pub point: PointNumber,
     pub orphans_left: u64,
+    pub objects: u64,
+    pub bytes: u64,
 }
 
 /// How far the source is, which tells what the standby may say.

@@ -3,7 +3,7 @@
 //! Whatever only the replica has is an orphan; what only the source has, or has otherwise, is made, given attributes, or asked for.
 //! Memory is one directory for each level, and one note for each object with several names.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter::Peekable;
 
 use standin_common::entry::{Attrs, Entry, Kind};
@@ -16,6 +16,7 @@ use super::resume::Before;
 use crate::journal::{Landing, Op};
 use crate::mirror::{self, Action, How};
 use crate::rules::Rules;
+use crate::scopes::Scopes;
 use crate::store::Store;
 use crate::volume::{Directory, Object, ObjectKind, Place, Volume, is_reserved};
 use crate::walk::{Step, Walk};
@@ -35,6 +36,8 @@ pub struct Join<'r, 'a, V: Volume, S: Store> {
     reception: &'r Reception<'a, V, S>,
     how: How,
     rules: &'r [Rules],
+    /// Of each root, in a round.
+    scopes: Option<&'r BTreeMap<RootIndex, Scopes>>,
     root: Option<RootIndex>,
     /// The last entry of this root.
     last: Option<RelPath>,
@@ -45,6 +48,8 @@ pub struct Join<'r, 'a, V: Volume, S: Store> {
     /// First names of objects with several: the inode that they keep on the standby, if they do.
     links: HashMap<RelPath, Option<u64>>,
     claimed: HashMap<u64, RelPath>,
+    /// Objects with several names whose bytes were counted.
+    counted: HashSet<u64>,
     out: Vec<FromStandby>,
 }
 
@@ -55,6 +60,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
             reception,
             how,
             rules,
+            scopes: None,
             root: None,
             last: None,
             replica: None,
@@ -62,8 +68,15 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
             leaving: Vec::new(),
             links: HashMap::new(),
             claimed: HashMap::new(),
+            counted: HashSet::new(),
             out: Vec::new(),
         }
+    }
+
+    /// Only of these places of each root, unless there are none.
+    #[must_use]
+    pub fn within(self, scopes: Option<&'r BTreeMap<RootIndex, Scopes>>) -> Self {
+        Self { scopes, ..self }
     }
 
     /// Takes the next entries of the source; returns what to tell it.
@@ -97,17 +110,20 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         self.last = None;
         self.links.clear();
         self.claimed.clear();
+        self.counted.clear();
         if let Some(after) = &after {
             self.claim_until(volume, after)?;
         }
-        self.replica = Some(Walk::new(volume, after, self.rules_of(root)?).peekable());
+        let scopes = self.scopes_of(root)?;
+        self.replica = Some(Walk::new(volume, after, self.rules_of(root)?).within(scopes).peekable());
         Ok(())
     }
 
     /// Objects with several names in the part that was joined before a cut may have been kept there; names after it that lead to them, too,
     /// must not keep them once more.
     fn claim_until(&mut self, volume: &V, after: &RelPath) -> Result<(), ReceiveError> {
-        for step in Walk::new(volume, None, self.rules_of(self.current_root())?) {
+        let root = self.current_root();
+        for step in Walk::new(volume, None, self.rules_of(root)?).within(self.scopes_of(root)?) {
             let Step { path, object } = step.map_err(|error| failed("reading the replica", &error.path)(error.source))?;
             if path > *after {
                 break;
@@ -121,6 +137,11 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
 
     fn rules_of(&self, root: RootIndex) -> Result<&'r Rules, ReceiveError> {
         self.rules.get(usize::from(root.0)).ok_or(ReceiveError::Protocol("it named a root that the set does not have"))
+    }
+
+    fn scopes_of(&self, root: RootIndex) -> Result<Option<&'r Scopes>, ReceiveError> {
+        let outside = ReceiveError::Protocol("it sent entries of a root in which nothing was to be looked at");
+        self.scopes.map(|scopes| scopes.get(&root).ok_or(outside)).transpose()
     }
 
     fn finish_root(&mut self) -> Result<(), ReceiveError> {
@@ -145,11 +166,20 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         match next {
             None => Ok(None),
             Some(Ok(step)) => {
-                self.reception.count(|summary| summary.standby_objects += 1);
+                self.count(&step.object);
                 Ok(Some(step))
             }
             Some(Err(error)) => Err(failed("reading the replica", &error.path)(error.source)),
         }
+    }
+
+    /// Counts what the replica's walk met; an object with several names once in the bytes, as the source does.
+    fn count(&mut self, object: &Object) {
+        let counts = object.kind == ObjectKind::File && (object.names == 1 || self.counted.insert(object.stamp.inode));
+        self.reception.count(|summary| {
+            summary.standby_objects += 1;
+            summary.standby_bytes += if counts { object.size } else { 0 };
+        });
     }
 
     fn current_root(&self) -> RootIndex {
@@ -247,7 +277,11 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         }
         // Several names on the standby may lead to one object where the source has several: only the first keeps it.
         let shared = here.as_ref().filter(|here| entry.linked || here.names > 1 && here.kind != ObjectKind::Directory);
-        let taken = shared.is_some_and(|here| self.claimed.insert(here.stamp.inode, entry.path.clone()).is_some());
+        let taken = shared.is_some_and(|here| {
+            // A round does not meet the other names that the object may still have on the source.
+            let lone = self.scopes.is_some() && !entry.linked;
+            lone || self.claimed.insert(here.stamp.inode, entry.path.clone()).is_some()
+        });
         if entry.linked {
             self.links.insert(entry.path.clone(), here.as_ref().filter(|_| !taken).map(|here| here.stamp.inode));
         }

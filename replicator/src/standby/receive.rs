@@ -355,6 +355,11 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         Ok(position)
     }
 
+    /// In a round, the point that it builds upon.
+    fn base(&self) -> Option<Point> {
+        self.opening.base.as_ref().and_then(|_| self.replica.state().points.pop())
+    }
+
     fn sync_volumes(&self) -> Result<(), ReceiveError> {
         for volume in self.volumes() {
             volume.sync().map_err(failed("making the received data durable", &RelPath::root()))?;
@@ -371,12 +376,18 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
             }
             (table.summary, table.orphans_stay)
         };
-        let too_many = self.opening.orphan_limit.exceeded(summary.orphans, summary.standby_objects);
+        let before = self.base();
+        let of = before.as_ref().map_or(summary.standby_objects, |before| before.objects);
+        let too_many = self.opening.orphan_limit.exceeded(summary.orphans, of);
         let removed = self.opening.orphans == standin_common::message::OrphanPolicy::Remove;
         if removed && too_many && !stay {
             self.keep_orphans()?;
         }
         let orphans = if removed && !too_many && !stay { 0 } else { summary.orphans };
+        // A round met a part of both sides: the rest is as it was.
+        let rest = |of: Option<u64>, part: u64| of.map_or(0, |of| of.saturating_sub(part));
+        let objects = rest(before.as_ref().map(|before| before.objects), summary.standby_objects).saturating_add(objects);
+        let bytes = rest(before.as_ref().map(|before| before.bytes), summary.standby_bytes).saturating_add(bytes);
         let MirrorOpening { generation, mirror, .. } = self.opening;
         let point = Point { number: self.to, generation, mirror, reason, at, consistent, objects, bytes, orphans };
         self.sync_volumes()?;

@@ -3,27 +3,30 @@
 //! The calling thread joins entries and commits; each lane has a thread; one marks what is durable. Whichever fails first tells the
 //! source why ([`FromStandby::Stopped`]); the source then drops all streams of the pass, which ends the other threads.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use standin_common::id::RootIndex;
 use standin_common::link::LinkError;
 use standin_common::link::talk::{Receiver, Talk};
 use standin_common::message::{Comparison, FromSource, FromStandby, MirrorAnswer, MirrorOpening, Refusal};
+use standin_common::scope::Scope;
 
 use super::join::Join;
 use super::lane::Lane;
 use super::receive::{ReceiveError, Reception};
 use super::replica::{Replica, ReplicaError};
-use super::state::Phase;
+use super::state::{Phase, State};
 use super::telling::{Telling, serve_lane};
 use crate::journal::Point;
 use crate::mirror::How;
 use crate::rules::Rules;
+use crate::scopes::Scopes;
 use crate::store::Store;
-use crate::volume::Volume;
+use crate::volume::{Volume, is_reserved};
 
 /// How often what was received is made durable. What came since is lost in a crash, and sent again.
 const MARK_EVERY: Duration = Duration::from_millis(250);
@@ -31,6 +34,9 @@ const MARK_EVERY: Duration = Duration::from_millis(250);
 const MARK_SHARE: u32 = 5;
 /// The most lanes of a pass.
 const MOST_LANES: usize = 16;
+
+/// The most scopes of a round; a source that has more looks at whole directories.
+pub const MOST_SCOPES: usize = 1 << 20;
 
 /// Why a session ended without a point.
 #[derive(Debug, thiserror::Error)]
@@ -158,10 +164,19 @@ fn begin<'a, V: Volume, S: Store>(
     }
     // Whatever hindered the last point from being applied may have been mended meanwhile.
     let settled = replica.settle_or_give_up().map_err(ReceiveError::from);
+    if settled.is_ok() && !is_base(&replica.state(), &opening) {
+        return Err((Refusal::OtherBase, None));
+    }
     settled.and_then(|()| Reception::begin(replica, opening, journal_limit)).map_err(|error| {
         let expected = matches!(error, ReceiveError::Replica(ReplicaError::Busy | ReplicaError::Promoted(_)));
         (refusal(&error), (!expected).then_some(error))
     })
+}
+
+/// Whether the replica is at a point that the pass builds upon, if it builds upon one.
+fn is_base(state: &State, opening: &MirrorOpening) -> bool {
+    let at = state.phase.point().and_then(|at| state.point(at)).map(|point| point.mirror);
+    opening.base.as_ref().is_none_or(|base| at.is_some_and(|at| base.contains(&at)))
 }
 
 /// An error as the source is told it.
@@ -173,6 +188,10 @@ pub(super) fn refusal(error: &ReceiveError) -> Refusal {
         ReceiveError::Protocol(what) => Refusal::Protocol((*what).to_owned()),
         other => Refusal::Failed(other.explained()),
     }
+}
+
+fn received(receive: &mut Receiver) -> Result<Option<FromSource>, LinkError> {
+    Ok(receive.receive::<FromSource>()?.map(|(message, _)| message))
 }
 
 struct Session<'s, 'a, V: Volume, S: Store> {
@@ -221,21 +240,47 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
             Comparison::Difference if self.reception.first() => Comparison::Checksum,
             comparison => comparison,
         };
-        let mut join = Join::new(self.reception, How { comparison, owners }, self.rules);
-        while let Some((message, _)) = receive.receive::<FromSource>()? {
+        let (scopes, mut next) = self.scopes(&mut receive)?;
+        let mut join = Join::new(self.reception, How { comparison, owners }, self.rules).within(scopes.as_ref());
+        while let Some(message) = next {
             match message {
                 FromSource::Entries { root, entries } => self.tell(&join.entries(root, entries)?)?,
                 FromSource::Unreadable(_) => self.reception.keep_orphans()?,
                 FromSource::WalkEnd => self.tell(&join.end()?)?,
-                FromSource::Scopes(_) => return Err(ReceiveError::Protocol("it sent scopes in a pass over everything").into()),
+                FromSource::Scopes(_) => return Err(ReceiveError::Protocol("it sent scopes where none belong").into()),
                 FromSource::Commit { at, consistent, objects, bytes, reason } => {
                     let point = self.reception.commit(at, consistent, objects, bytes, reason)?;
-                    self.telling.tell(&FromStandby::Committed { point: point.number, orphans_left: point.orphans })?;
+                    let Point { number, orphans: orphans_left, objects, bytes, .. } = point;
+                    self.telling.tell(&FromStandby::Committed { point: number, orphans_left, objects, bytes })?;
                     return Ok(Some(point));
                 }
             }
+            next = received(&mut receive)?;
         }
         Ok(None)
+    }
+
+    /// In a round, the scopes of each root; and the first message that is none.
+    fn scopes(&self, receive: &mut Receiver) -> Result<(Option<BTreeMap<RootIndex, Scopes>>, Option<FromSource>), SessionError> {
+        if self.reception.opening().base.is_none() {
+            return Ok((None, received(receive)?));
+        }
+        let mut all: Vec<Scope> = Vec::new();
+        loop {
+            match received(receive)? {
+                Some(FromSource::Scopes(scopes)) => all.extend(scopes),
+                next => {
+                    if all.iter().any(|scope| is_reserved(&scope.at.path)) {
+                        return Err(ReceiveError::Protocol("it named a scope of a reserved name").into());
+                    }
+                    let scopes = Scopes::by_root(all).map_err(|_| ReceiveError::Protocol("its scopes are out of order"))?;
+                    return Ok((Some(scopes), next));
+                }
+            }
+            if all.len() > MOST_SCOPES {
+                return Err(ReceiveError::Protocol("it sent more scopes than anybody needs").into());
+            }
+        }
     }
 
     /// Makes durable what came, from time to time.
