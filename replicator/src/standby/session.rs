@@ -148,9 +148,12 @@ pub fn receive<V: Volume, S: Store>(
     session.telling.into_failure().map_or(Ok(None), Err)
 }
 
-type Refused = (Refusal, Option<ReceiveError>);
+/// What the source is told, and the error if it is one.
+pub type Refused = (Refusal, Option<ReceiveError>);
 
-fn begin<'a, V: Volume, S: Store>(
+/// Decides whether a pass may begin, and begins or resumes its reception; nothing is written for one that is refused by its generation, by a
+/// replica that was promoted, or by its base.
+pub fn begin<'a, V: Volume, S: Store>(
     replica: &'a Replica<V, S>,
     opening: MirrorOpening,
     journal_limit: u64,

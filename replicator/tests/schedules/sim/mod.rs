@@ -1,0 +1,17 @@
+//! A simulated source and standby, and schedules of what happens to them. Included by the tests and by the example `sim`.
+//!
+//! [`schedule`] is what happens, as data; [`world`] does it with the real cores of both sides over a simulated disk ([`standin_replicator::sim`])
+//! and line ([`pass`]); [`check`] is what holds after every step; [`run`] does that many times, and [`shrink`] makes what fails small.
+
+mod check;
+mod contents;
+mod pass;
+mod run;
+mod schedule;
+mod shrink;
+mod source;
+mod world;
+
+pub use run::{run, search};
+pub use schedule::Schedule;
+pub use world::Vice;

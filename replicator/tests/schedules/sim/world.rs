@@ -1,0 +1,498 @@
+//! A source, a standby, and what a schedule does to them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use standin_common::entry::Time;
+use standin_common::id::{Generation, MirrorId, PointNumber};
+use standin_common::message::{Comparison, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, Refusal, RootKind};
+use standin_common::path::RelPath;
+use standin_common::scope::Reason;
+use standin_replicator::mirror::How;
+use standin_replicator::sim::{Disk, Fault, Lie, Random, SimStore, SimVolume};
+use standin_replicator::standby::receive::{ReceiveError, Reception};
+use standin_replicator::standby::replica::{Replica, ReplicaError};
+use standin_replicator::standby::session;
+use standin_replicator::standby::state::Phase;
+use standin_replicator::volume::{Place, Volume, VolumeFile};
+
+use super::contents::Contents;
+use super::pass::{Around, End, Looked, Pass};
+use super::schedule::{Act, Schedule, Step, Trouble};
+use super::source::{Known, Noticed, ROOTS, Source, add, scopes};
+
+/// Points kept before the newest.
+pub const KEEP: usize = 3;
+
+/// What the simulated parts do wrong, to see whether the schedules find it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vice {
+    /// The disk says that logs are synced.
+    LogSync,
+    /// The disk says that volumes are synced.
+    VolumeSync,
+    /// Every point is graded consistent.
+    BlindGrade,
+    /// A round forgets what changes while it runs.
+    Forgetful,
+    /// A round does not ask the kernel again before it grades its point.
+    Deaf,
+    /// After an acknowledgement that was lost, only the older point is taken for the one that the replica is at.
+    LostBase,
+}
+
+/// What a point has to show.
+#[derive(Debug, Clone)]
+pub enum Shown {
+    /// One state of the source.
+    State(Arc<Vec<Contents>>),
+    /// Files that are right one by one, whatever they are: what was found first has to stay.
+    OneByOne(Option<Arc<Vec<Contents>>>),
+}
+
+/// A mirror that was cut off and may go on.
+#[derive(Debug, Clone, Copy)]
+struct Unfinished {
+    mirror: MirrorId,
+    /// The source's version when it began.
+    began: u64,
+}
+
+pub type SimReplica = Replica<SimVolume, SimStore>;
+
+/// See the module.
+pub struct World {
+    pub source: Source,
+    pub disk: Disk,
+    pub volumes: Vec<SimVolume>,
+    pub store: SimStore,
+    /// The running daemon's.
+    pub replica: Option<SimReplica>,
+    /// Whether the standby has objects of its own that the rules exclude: nothing may happen to them.
+    pub strangers: bool,
+    pub points: BTreeMap<PointNumber, Shown>,
+    pub acknowledged: Option<PointNumber>,
+    pub promoted: Option<PointNumber>,
+    /// Whether the disk failed since the replica was last at its newest point, which the standby may have given up then.
+    pub hurt: bool,
+    journal_limit: u64,
+    generation: u64,
+    mirrors: u64,
+    unfinished: Option<Unfinished>,
+    vice: Option<Vice>,
+}
+
+/// What the world does while a pass runs.
+struct Meanwhile<'w> {
+    source: &'w mut Source,
+    /// Version and state at the moment that the point shows.
+    moment: Option<(u64, Arc<Vec<Contents>>)>,
+    noticed: bool,
+    is_round: bool,
+    vice: Option<Vice>,
+}
+
+impl Around for Meanwhile<'_> {
+    fn change(&mut self, random: &mut Random) {
+        self.source.change(random);
+        if random.one_in(3) {
+            self.noticed |= self.source.read_notices();
+        }
+    }
+
+    fn moment(&mut self) {
+        self.moment = Some((self.source.version, self.source.state()));
+    }
+
+    fn still(&mut self) -> bool {
+        if self.vice != Some(Vice::Deaf) {
+            self.noticed |= self.source.read_notices();
+        }
+        // A pass over everything is proven by its two looks alone.
+        !self.is_round || !self.noticed
+    }
+
+    fn grades_blindly(&self) -> bool {
+        self.vice == Some(Vice::BlindGrade)
+    }
+}
+
+/// How a pass ended, for the source.
+enum Outcome {
+    /// The source knows of the point.
+    Done,
+    /// It was cut off, or what the standby said was lost.
+    Unknown,
+    Refused(Refusal),
+    Failed(ReceiveError),
+}
+
+/// One pass as it is ordered.
+struct Order {
+    mirror: MirrorId,
+    /// What was noticed until it began, and is dirty again if it fails. A round looks at nothing else.
+    taken: Noticed,
+    /// The source's version when the mirror began.
+    began: u64,
+    resumed: bool,
+    /// In a round, what it builds upon.
+    base: Option<Vec<MirrorId>>,
+}
+
+/// Makes objects that the rules exclude.
+fn add_strangers(volume: &SimVolume) {
+    volume.make_directory(&RelPath::new("strangers").unwrap()).unwrap();
+    for (path, data) in [("1", &b"one"[..]), ("strangers/2", b"two")] {
+        volume.create(&Place::Tree(&RelPath::new(path).unwrap())).unwrap().write_at(data, 0).unwrap();
+    }
+    volume.sync().unwrap();
+}
+
+impl World {
+    pub fn new(seed: u64, vice: Option<Vice>) -> Self {
+        let mut random = Random::new(seed ^ 0x0123_4567_89ab_cdef);
+        let disk = Disk::new(seed);
+        let strangers = random.one_in(3);
+        let volumes: Vec<_> = (0..ROOTS).map(|_| SimVolume::new(disk.clone())).collect();
+        if strangers {
+            volumes.iter().for_each(add_strangers);
+        }
+        disk.tell(match vice {
+            Some(Vice::LogSync) => Some(Lie::LogSync),
+            Some(Vice::VolumeSync) => Some(Lie::VolumeSync),
+            _ => None,
+        });
+        Self {
+            source: Source::new(strangers),
+            store: SimStore::new(disk.clone()),
+            disk,
+            volumes,
+            replica: None,
+            strangers,
+            points: BTreeMap::new(),
+            acknowledged: None,
+            promoted: None,
+            hurt: false,
+            // Room for what a pass changes, yet so little that the largest files are cloned.
+            journal_limit: if random.one_in(2) { 1_300_000 } else { u64::MAX },
+            generation: 1,
+            mirrors: 0,
+            unfinished: None,
+            vice,
+        }
+    }
+
+    /// Does one step, and looks whether everything holds that always holds.
+    pub fn step(&mut self, step: &Step) -> Result<(), String> {
+        let mut random = Random::new(step.seed);
+        self.disk.reseed(step.seed ^ 0xd15c);
+        if let Some((trouble, at)) = step.trouble {
+            self.plan(
+                &[(Trouble::Crash, Fault::Crash), (Trouble::Full, Fault::Full), (Trouble::Error, Fault::Error)],
+                trouble,
+                at,
+            );
+        }
+        match step.act {
+            Act::Change => (0..step.amount).for_each(|_| self.source.change(&mut random)),
+            Act::Mirror => self.pass(step, &mut random, false)?,
+            Act::Round => self.pass(step, &mut random, true)?,
+            Act::Restart => {
+                self.replica = None;
+                self.start()?;
+            }
+            Act::Outage => self.lose_power(),
+            Act::Forget => self.source.forget(),
+            Act::Promote => self.promote(step.amount)?,
+            Act::Usurp => self.usurp(&mut random),
+            Act::Stale => self.try_stale()?,
+        }
+        self.recover();
+        self.check(&mut random, false)
+    }
+
+    /// When everything is done: the standby has all again, and every point is looked at.
+    pub fn finish(&mut self, seed: u64) -> Result<(), String> {
+        let mut random = Random::new(seed);
+        let step = Step { act: Act::Mirror, amount: 0, trouble: None, seed };
+        let before = self.acknowledged;
+        for _ in 0..4 {
+            if self.promoted.is_none() && self.acknowledged <= before {
+                let is_round = random.one_in(2);
+                self.pass(&step, &mut random, is_round)?;
+            }
+        }
+        if self.promoted.is_none() && self.acknowledged <= before {
+            return Err("nothing hinders the mirror any more, and it does not come to an end".to_owned());
+        }
+        if self.promoted.is_none() {
+            let now = self.source.state();
+            let newest = self.acknowledged.and_then(|newest| self.points.get(&newest));
+            if !newest.is_some_and(|shown| matches!(shown, Shown::State(state) if Arc::ptr_eq(state, &now))) {
+                return Err("after a mirror without changes, the newest point is not what the source is".to_owned());
+            }
+        }
+        self.check(&mut random, true)
+    }
+
+    fn plan(&self, faults: &[(Trouble, Fault)], trouble: Trouble, at: u64) {
+        if let Some((_, fault)) = faults.iter().find(|(of, _)| *of == trouble) {
+            self.disk.plan(Some((at, *fault)));
+        }
+    }
+
+    /// The end of a step: the disk works again, and a machine that lost power is switched on.
+    fn recover(&mut self) {
+        let (crashed, failed) = (self.disk.crashed(), self.disk.failed());
+        self.hurt |= failed && !crashed;
+        self.disk.plan(None);
+        if crashed {
+            self.lose_power();
+        }
+    }
+
+    fn lose_power(&mut self) {
+        self.replica = None;
+        self.disk.plan(None);
+        self.volumes = self.volumes.iter().map(SimVolume::after_crash).collect();
+        self.store = self.store.after_crash();
+    }
+
+    /// Whatever happens to a disk that fails may fail.
+    fn unless_failed<T>(&self, result: Result<T, ReplicaError>, what: &str) -> Result<Option<T>, String> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(_) if self.disk.failed() => Ok(None),
+            Err(error) => Err(format!("{what}: {error}")),
+        }
+    }
+
+    /// Starts the standby's daemon, if it does not run.
+    fn start(&mut self) -> Result<bool, String> {
+        if self.replica.is_none() {
+            let loaded = Replica::load(self.volumes.clone(), self.store.clone(), KEEP);
+            self.replica = self.unless_failed(loaded, "the replica cannot be opened")?;
+            if let Some(replica) = &self.replica {
+                self.unless_failed(replica.settle_if_due(), "the replica cannot be settled")?;
+            }
+        }
+        Ok(self.replica.is_some())
+    }
+
+    fn usurp(&mut self, random: &mut Random) {
+        self.generation += 1;
+        self.unfinished = None;
+        self.source.forget();
+        (0..random.below(10)).for_each(|_| self.source.change(random));
+    }
+
+    fn opening(&self, generation: u64, mirror: MirrorId, comparison: Comparison, base: Option<Vec<MirrorId>>) -> MirrorOpening {
+        MirrorOpening {
+            set: "mail".parse().unwrap(),
+            generation: Generation(generation),
+            mirror,
+            definition: [0; 32],
+            roots: vec![RootKind::Directory; ROOTS],
+            purpose: Purpose::Mirror,
+            comparison,
+            orphans: OrphanPolicy::Remove,
+            orphan_limit: OrphanLimit::Percent(100),
+            base,
+        }
+    }
+
+    fn new_mirror(&mut self) -> MirrorId {
+        self.mirrors += 1;
+        MirrorId(self.mirrors)
+    }
+
+    /// A node of an older generation comes back, and must change nothing.
+    fn try_stale(&mut self) -> Result<(), String> {
+        if !self.start()? {
+            return Ok(());
+        }
+        let Some(replica) = &self.replica else { return Ok(()) };
+        let here = replica.state().generation;
+        if here.0 < 2 && self.promoted.is_none() {
+            return Ok(());
+        }
+        let all = || (self.store.contents(), self.volumes.iter().map(SimVolume::objects).collect::<Vec<_>>());
+        let before = all();
+        let opening = self.opening(here.0.saturating_sub(1), MirrorId(u64::MAX), Comparison::Full, None);
+        match session::begin(replica, opening, u64::MAX) {
+            Err((Refusal::OldGeneration { .. } | Refusal::Promoted, None)) if all() == before => Ok(()),
+            Err((refusal, _)) => Err(format!("a source of an older generation was answered {refusal:?}")),
+            Ok(_) => Err("a source of an older generation was let in".to_owned()),
+        }
+    }
+
+    fn promote(&mut self, back: u64) -> Result<(), String> {
+        if !self.start()? {
+            return Ok(());
+        }
+        let Some(replica) = &self.replica else { return Ok(()) };
+        let points = replica.state().points;
+        let Some(goal) = points.iter().rev().nth((back as usize).min(points.len().saturating_sub(1))).map(|point| point.number)
+        else {
+            return Ok(());
+        };
+        let promoted = match replica.promote(Some(goal)) {
+            Err(ReplicaError::Promoted(_)) if self.promoted.is_some() => Ok(None),
+            other => self.unless_failed(other, "the replica cannot be promoted"),
+        }?;
+        // It may have become so just before the machine lost power.
+        if self.promoted.is_none() && (promoted.is_some() || matches!(replica.state().phase, Phase::Promoted { .. })) {
+            self.promoted = Some(goal);
+        }
+        Ok(())
+    }
+
+    /// What the source orders next.
+    fn order(&mut self, is_round: bool, random: &mut Random) -> Order {
+        // The kernel may have told more than was read.
+        if !random.one_in(4) {
+            self.source.read_notices();
+        }
+        let began = self.source.version;
+        let base = self.source.known.as_ref().map(|known| known.base.clone()).filter(|base| is_round && !base.is_empty());
+        if let Some(Unfinished { mirror, began }) = self.unfinished.filter(|_| base.is_none()) {
+            return Order { mirror, taken: Noticed::new(), began, resumed: true, base };
+        }
+        let mirror = self.new_mirror();
+        if base.is_none() {
+            // What changed before is seen, and what changes from now on is noticed.
+            self.source.read_notices();
+            self.source.known.get_or_insert_with(Known::default);
+            self.unfinished = Some(Unfinished { mirror, began });
+        }
+        let taken = self.source.known.as_mut().map(|known| std::mem::take(&mut known.dirty)).unwrap_or_default();
+        Order { mirror, taken, began, resumed: false, base }
+    }
+
+    fn pass(&mut self, step: &Step, random: &mut Random, is_round: bool) -> Result<(), String> {
+        let order = self.order(is_round, random);
+        let comparisons = [Comparison::Difference, Comparison::Difference, Comparison::Checksum, Comparison::Full];
+        let comparison = comparisons[random.below(4) as usize];
+        let outcome = if self.start()? {
+            let Some(replica) = self.replica.take() else { return Ok(()) };
+            let outcome = self.run_pass(&replica, &order, comparison, step, random);
+            self.replica = Some(replica).filter(|_| !matches!(step.trouble, Some((Trouble::Kill, _))));
+            outcome?
+        } else {
+            Outcome::Unknown
+        };
+        self.after_pass(&order, &outcome);
+        if let Some((Trouble::Lose, _)) = step.trouble {
+            self.source.forget();
+        }
+        match outcome {
+            Outcome::Failed(ReceiveError::JournalFull { .. }) => self.journal_limit = u64::MAX,
+            Outcome::Failed(error) if !self.disk.failed() => return Err(format!("a pass failed: {error}")),
+            Outcome::Refused(Refusal::OtherBase) if self.hurt => self.source.forget(),
+            Outcome::Refused(Refusal::Promoted) if self.promoted.is_some() => {}
+            Outcome::Refused(refusal) if !self.disk.failed() => return Err(format!("a pass was refused: {refusal:?}")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What the source remembers of a pass.
+    fn after_pass(&mut self, order: &Order, outcome: &Outcome) {
+        let done = matches!(outcome, Outcome::Done);
+        if done && order.base.is_none() {
+            self.unfinished = None;
+        }
+        let Some(known) = &mut self.source.known else { return };
+        if !done {
+            add(&mut known.dirty, order.taken.clone());
+            if !known.base.is_empty() && self.vice != Some(Vice::LostBase) {
+                known.base.push(order.mirror);
+            }
+            return;
+        }
+        known.base = vec![order.mirror];
+        if self.vice == Some(Vice::Forgetful) {
+            known.dirty.clear();
+        }
+    }
+
+    fn run_pass(
+        &mut self,
+        replica: &SimReplica,
+        order: &Order,
+        comparison: Comparison,
+        step: &Step,
+        random: &mut Random,
+    ) -> Result<Outcome, String> {
+        let opening = self.opening(self.generation, order.mirror, comparison, order.base.clone());
+        let reception = match session::begin(replica, opening, self.journal_limit) {
+            Ok(reception) => reception,
+            Err((_, Some(error))) => return Ok(Outcome::Failed(error)),
+            Err((refusal, None)) => return Ok(Outcome::Refused(refusal)),
+        };
+        let (volumes, rules) = (self.source.volumes.clone(), self.source.rules.clone());
+        let is_round = order.base.is_some();
+        let scopes = is_round.then(|| scopes(&order.taken));
+        let looked = Looked { volumes: &volumes, rules: &rules, scopes: scopes.as_ref() };
+        let mut meanwhile = Meanwhile { source: &mut self.source, moment: None, noticed: false, is_round, vice: self.vice };
+        let comparison =
+            if reception.first() && comparison == Comparison::Difference { Comparison::Checksum } else { comparison };
+        let how = How { comparison, owners: true };
+        let pass = Pass::new(looked, (&reception, how), (&mut meanwhile, step.amount), random);
+        let cut = step.trouble.filter(|(trouble, _)| matches!(trouble, Trouble::Cut | Trouble::Kill | Trouble::Lose));
+        let end = match pass.run(cut.map(|(_, at)| at)) {
+            Ok(end) => end,
+            Err(error) => return Ok(Outcome::Failed(error)),
+        };
+        let (noticed, moment) = (meanwhile.noticed, meanwhile.moment);
+        let End::Commit { consistent, objects } = end else { return Ok(Outcome::Unknown) };
+        let Some((version, state)) = moment else { return Err("a commit without a moment".to_owned()) };
+        let unchanged = version == order.began;
+        if unchanged && self.source.version == version && !noticed && !order.resumed && !consistent {
+            return Err("nothing changed, and the point is not graded consistent".to_owned());
+        }
+        let exact = consistent || unchanged && !is_round;
+        let shown = if exact { Shown::State(state) } else { Shown::OneByOne(None) };
+        self.points.insert(replica.state().next_point(), shown);
+        self.commit(replica, &reception, (consistent, objects), step, random)
+    }
+
+    fn commit(
+        &mut self,
+        replica: &SimReplica,
+        reception: &Reception<'_, SimVolume, SimStore>,
+        (consistent, objects): (bool, u64),
+        step: &Step,
+        random: &mut Random,
+    ) -> Result<Outcome, String> {
+        if let Some((trouble, at)) = step.trouble {
+            let late = [(Trouble::LateCrash, Fault::Crash), (Trouble::LateFull, Fault::Full), (Trouble::LateError, Fault::Error)];
+            self.plan(&late, trouble, at);
+        }
+        let point = match reception.commit(Time::default(), consistent, objects, 0, Reason::Mirror) {
+            Ok(point) => point,
+            Err(error) => return Ok(Outcome::Failed(error)),
+        };
+        self.acknowledged = Some(point.number);
+        // What the standby says may be lost, whether it can go to the point or not.
+        let lost = random.one_in(6);
+        match replica.settle() {
+            Ok(()) => self.hurt = false,
+            Err(error) if lost => return Ok(Outcome::Failed(error.into())),
+            Err(error) => {
+                let unless = self.unless_failed::<()>(Err(error), "the replica cannot be taken to its point")?;
+                return Ok(unless.map_or(Outcome::Done, |()| Outcome::Unknown));
+            }
+        }
+        Ok(if lost { Outcome::Unknown } else { Outcome::Done })
+    }
+}
+
+/// Runs a schedule from its start; an error says what does not hold.
+pub fn run(schedule: &Schedule, vice: Option<Vice>) -> Result<(), String> {
+    let mut world = World::new(schedule.world, vice);
+    for (index, step) in schedule.steps.iter().enumerate() {
+        world.step(step).map_err(|what| format!("in step {}: {what}", index + 1))?;
+    }
+    world.finish(schedule.world ^ 0xf1).map_err(|what| format!("at the end: {what}"))
+}
