@@ -121,7 +121,13 @@ impl<V: Volume, S: Store> Replica<V, S> {
     }
 
     fn is_settled(&self) -> bool {
-        self.settled.load(Ordering::Acquire) && !self.state().phase.is_moving()
+        let state = self.state();
+        let at_newest = match state.phase {
+            Phase::Moving { .. } => false,
+            Phase::Settled { at } => state.after(at).is_none(),
+            _ => true,
+        };
+        self.settled.load(Ordering::Acquire) && at_newest
     }
 
     /// Finishes what a crash or an error interrupted, if that was not done yet.
@@ -199,8 +205,9 @@ impl<V: Volume, S: Store> Replica<V, S> {
         Ok(Journal::new(self.store.open_log(name)?))
     }
 
-    /// Takes in a journal that has its commit record, and goes on to its point; does nothing if there is none.
+    /// Takes in a journal that has its commit record, and goes on to its point, which is then the newest.
     ///
+    /// A replica that is at an older one goes on to the newest, too: a journal that is received leads from the newest point to the next.
     /// This runs after every commit and at every start, and is the only way in which a replica moves forward.
     pub fn settle(&self) -> Result<(), ReplicaError> {
         self.settled.store(false, Ordering::Release);
@@ -213,6 +220,11 @@ impl<V: Volume, S: Store> Replica<V, S> {
         }
         if let Phase::Moving { from, to } = self.state().phase {
             self.move_over(from, to)?;
+        }
+        while let Phase::Settled { at } = self.state().phase
+            && let Some(next) = self.state().after(at)
+        {
+            self.move_on(at, next)?;
         }
         self.tidy()?;
         self.settled.store(true, Ordering::Release);
@@ -245,6 +257,12 @@ impl<V: Volume, S: Store> Replica<V, S> {
             state.points.push(point);
             Ok(())
         })
+    }
+
+    /// Goes to a neighbouring point.
+    fn move_on(&self, at: PointNumber, next: PointNumber) -> Result<(), ReplicaError> {
+        self.change(|state| state.enter(Phase::Moving { from: Some(at), to: next }))?;
+        self.move_over(Some(at), next)
     }
 
     /// Applies the journal between two neighbouring points.
@@ -391,15 +409,16 @@ impl<V: Volume, S: Store> Replica<V, S> {
         if matches!(state.phase, Phase::Promoted { .. }) {
             return Ok(kept);
         }
-        let before = match state.phase {
-            Phase::Moving { from, to } => from.filter(|from| *from < to),
-            _ => None,
-        };
-        match self.settle() {
-            // An older point is wanted, so that it does not matter whether the newest can be gone to.
-            Err(_) if before.is_some_and(|before| goal <= before) => self.turn_back()?,
-            Err(error) => return Err(ReplicaError::stuck(error, before)),
-            Ok(()) => {}
+        if let Err(error) = self.settle() {
+            let before = match self.state().phase {
+                Phase::Moving { from, to } => from.filter(|from| *from < to),
+                _ => None,
+            };
+            // If an older point is wanted, it does not matter whether the newest can be gone to.
+            if before.is_none_or(|before| goal > before) {
+                return Err(ReplicaError::stuck(error, before));
+            }
+            self.turn_back()?;
         }
         // Before anything is moved, since what was received may be what fills the disk.
         self.discard_incoming()?;
@@ -407,8 +426,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
         while let Some(at) = self.state().phase.point()
             && let Some(step) = self.state().step_towards(at, goal)
         {
-            self.change(|state| state.enter(Phase::Moving { from: Some(at), to: step }))?;
-            self.move_over(Some(at), step)?;
+            self.move_on(at, step)?;
         }
         self.change(|state| {
             state.generation = state.generation.next();
