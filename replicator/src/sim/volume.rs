@@ -55,15 +55,20 @@ impl Machine {
         }
     }
 
-    /// The directory that a place is in must be there; its time changes with its names.
+    /// The directory that a place is in, which must be there.
+    fn parent(&self, key: &Key) -> io::Result<Option<u64>> {
+        let Key::Tree(path) = key else { return Ok(None) };
+        let Some(parent) = path.parent() else { return Ok(None) };
+        let number = self.number(&Key::Tree(parent))?;
+        match self.node(number)?.kind {
+            ObjectKind::Directory => Ok(Some(number)),
+            _ => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    /// The time of a directory changes with its names.
     fn touch_parent(&mut self, key: &Key) -> io::Result<()> {
-        if let Key::Tree(path) = key
-            && let Some(parent) = path.parent()
-        {
-            let number = self.number(&Key::Tree(parent))?;
-            if self.node(number)?.kind != ObjectKind::Directory {
-                return Err(io::ErrorKind::NotADirectory.into());
-            }
+        if let Some(number) = self.parent(key)? {
             self.touch(number);
         }
         Ok(())
@@ -177,6 +182,7 @@ impl SimVolume {
         if from.is_root() || to.starts_with(from) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
+        machine.parent(&new)?;
         machine.touch_parent(&old)?;
         machine.touch_parent(&new)?;
         for path in machine.beneath(from) {
@@ -360,6 +366,7 @@ impl Volume for SimVolume {
         if machine.node(number)?.kind == ObjectKind::Directory || taken.is_some_and(|node| node.kind == ObjectKind::Directory) {
             return Err(io::ErrorKind::IsADirectory.into());
         }
+        machine.parent(&to)?;
         machine.touch_parent(&from)?;
         machine.touch_parent(&to)?;
         machine.change(Change::Moved(from, to));

@@ -13,5 +13,7 @@ mod source;
 mod world;
 
 pub use run::{run, search};
+#[allow(unused_imports)]
 pub use schedule::Schedule;
+#[allow(unused_imports)]
 pub use world::Vice;

@@ -55,8 +55,10 @@ pub enum End {
         consistent: bool,
         objects: u64,
     },
-    /// The line was cut, after the source had asked for the commit or before.
-    Cut { asked: bool },
+    /// The line was cut.
+    Cut,
+    /// A round met an object of several names, of which it may not look at all: everything has to be looked at.
+    Linked,
 }
 
 /// What the world does while a pass runs.
@@ -133,6 +135,7 @@ pub struct Pass<'p, 'a, A> {
     first: Vec<Evidence>,
     second: Vec<Evidence>,
     flaws: u64,
+    linked: bool,
     objects: u64,
     wants: VecDeque<Want>,
     wanted: u64,
@@ -177,6 +180,7 @@ impl<'p, 'a, A: Around> Pass<'p, 'a, A> {
             first: Vec::new(),
             second: Vec::new(),
             flaws: 0,
+            linked: false,
             objects: 0,
             wants: VecDeque::new(),
             wanted: 0,
@@ -195,11 +199,14 @@ impl<'p, 'a, A: Around> Pass<'p, 'a, A> {
             if matches!(event, Event::Down | Event::Up | Event::LaneDown(_) | Event::LaneUp(_)) {
                 messages += 1;
                 if cut.is_some_and(|cut| messages >= cut) {
-                    return Ok(End::Cut { asked: self.stage == Stage::Asked });
+                    return Ok(End::Cut);
                 }
             }
             if let Some(end) = self.happen(event)? {
                 return Ok(end);
+            }
+            if self.linked {
+                return Ok(End::Linked);
             }
         }
     }
@@ -290,6 +297,7 @@ impl<'p, 'a, A: Around> Pass<'p, 'a, A> {
             match walk.next() {
                 Some(Met::Entry(entry)) if self.stage == Stage::First => {
                     self.objects += 1;
+                    self.linked |= entry.linked && scopes.is_some();
                     self.batch.push(entry);
                     if self.batch.len() as u64 >= self.longest_batch {
                         self.send_batch(root);

@@ -123,6 +123,8 @@ enum Outcome {
     Done,
     /// It was cut off, or what the standby said was lost.
     Unknown,
+    /// A round met an object of several names.
+    Linked,
     Refused(Refusal),
     Failed(ReceiveError),
 }
@@ -215,24 +217,24 @@ impl World {
     pub fn finish(&mut self, seed: u64) -> Result<(), String> {
         let mut random = Random::new(seed);
         let step = Step { act: Act::Mirror, amount: 0, trouble: None, seed };
-        let before = self.acknowledged;
-        for _ in 0..4 {
-            if self.promoted.is_none() && self.acknowledged <= before {
+        for _ in 0..8 {
+            if self.promoted.is_none() && !self.has_all() {
                 let is_round = random.one_in(2);
                 self.pass(&step, &mut random, is_round)?;
+                self.check(&mut random, false)?;
             }
         }
-        if self.promoted.is_none() && self.acknowledged <= before {
-            return Err("nothing hinders the mirror any more, and it does not come to an end".to_owned());
-        }
-        if self.promoted.is_none() {
-            let now = self.source.state();
-            let newest = self.acknowledged.and_then(|newest| self.points.get(&newest));
-            if !newest.is_some_and(|shown| matches!(shown, Shown::State(state) if Arc::ptr_eq(state, &now))) {
-                return Err("after a mirror without changes, the newest point is not what the source is".to_owned());
-            }
+        if self.promoted.is_none() && !self.has_all() {
+            return Err("nothing changes and nothing hinders any more, and the newest point is not what the source is".to_owned());
         }
         self.check(&mut random, true)
+    }
+
+    /// Whether the newest point is what the source is.
+    fn has_all(&mut self) -> bool {
+        let now = self.source.state();
+        let newest = self.acknowledged.and_then(|newest| self.points.get(&newest));
+        newest.is_some_and(|shown| matches!(shown, Shown::State(state) if Arc::ptr_eq(state, &now)))
     }
 
     fn plan(&self, faults: &[(Trouble, Fault)], trouble: Trouble, at: u64) {
@@ -408,6 +410,9 @@ impl World {
             if !known.base.is_empty() && self.vice != Some(Vice::LostBase) {
                 known.base.push(order.mirror);
             }
+            if matches!(outcome, Outcome::Linked) {
+                known.base.clear();
+            }
             return;
         }
         known.base = vec![order.mirror];
@@ -445,7 +450,11 @@ impl World {
             Err(error) => return Ok(Outcome::Failed(error)),
         };
         let (noticed, moment) = (meanwhile.noticed, meanwhile.moment);
-        let End::Commit { consistent, objects } = end else { return Ok(Outcome::Unknown) };
+        let (consistent, objects) = match end {
+            End::Commit { consistent, objects } => (consistent, objects),
+            End::Cut => return Ok(Outcome::Unknown),
+            End::Linked => return Ok(Outcome::Linked),
+        };
         let Some((version, state)) = moment else { return Err("a commit without a moment".to_owned()) };
         let unchanged = version == order.began;
         if unchanged && self.source.version == version && !noticed && !order.resumed && !consistent {
