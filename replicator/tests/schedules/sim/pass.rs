@@ -57,8 +57,6 @@ pub enum End {
     },
     /// The line was cut.
     Cut,
-    /// A round met an object of several names, of which it may not look at all: everything has to be looked at.
-    Linked,
 }
 
 /// What the world does while a pass runs.
@@ -135,7 +133,6 @@ pub struct Pass<'p, 'a, A> {
     first: Vec<Evidence>,
     second: Vec<Evidence>,
     flaws: u64,
-    linked: bool,
     objects: u64,
     wants: VecDeque<Want>,
     wanted: u64,
@@ -180,7 +177,6 @@ impl<'p, 'a, A: Around> Pass<'p, 'a, A> {
             first: Vec::new(),
             second: Vec::new(),
             flaws: 0,
-            linked: false,
             objects: 0,
             wants: VecDeque::new(),
             wanted: 0,
@@ -204,9 +200,6 @@ impl<'p, 'a, A: Around> Pass<'p, 'a, A> {
             }
             if let Some(end) = self.happen(event)? {
                 return Ok(end);
-            }
-            if self.linked {
-                return Ok(End::Linked);
             }
         }
     }
@@ -297,7 +290,6 @@ impl<'p, 'a, A: Around> Pass<'p, 'a, A> {
             match walk.next() {
                 Some(Met::Entry(entry)) if self.stage == Stage::First => {
                     self.objects += 1;
-                    self.linked |= entry.linked && scopes.is_some();
                     self.batch.push(entry);
                     if self.batch.len() as u64 >= self.longest_batch {
                         self.send_batch(root);

@@ -1,6 +1,6 @@
 //! The simulated source: a machine whose applications change files, and what its kernel tells of that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use standin_common::scope::{Depth, Scope};
 use standin_config::{Effect, Rule};
 use standin_replicator::rules::Rules;
 use standin_replicator::scopes::Scopes;
-use standin_replicator::sim::{Disk, Random, SimVolume};
+use standin_replicator::sim::{Disk, Random, SimObject, SimVolume};
 use standin_replicator::volume::{ObjectKind, Place, Volume, VolumeFile};
 
 use super::contents::{Contents, contents, replicated};
@@ -23,13 +23,28 @@ pub const ROOTS: usize = 2;
 /// Places that changed, with how much of them.
 pub type Noticed = BTreeMap<Position, Depth>;
 
-/// What the source remembers of what the standby has. Lost when its daemon ends.
-#[derive(Debug, Default, Clone)]
-pub struct Known {
-    /// The mirrors one of which made the point that the replica is at.
-    pub base: Vec<MirrorId>,
-    /// What changed since that point, as far as it was read.
+/// One round: what it looks at, and as which mirror; made again as it was if it is cut off.
+#[derive(Debug, Clone)]
+pub struct Round {
+    pub mirror: MirrorId,
+    pub taken: Noticed,
+    /// [`Follow::seen`] when it was taken.
+    pub seen: u64,
+}
+
+/// What the source's daemon knows of what the standby lacks, as long as it runs.
+#[derive(Debug, Default)]
+pub struct Follow {
+    /// Whether changes are noticed.
+    pub watched: bool,
+    /// What was noticed and no round took.
     pub dirty: Noticed,
+    /// How many places were ever noticed.
+    pub seen: u64,
+    /// The mirrors one of which made the point that the replica is at; none if that is not known.
+    pub base: Vec<MirrorId>,
+    /// The round that was cut off.
+    pub cut: Option<Round>,
 }
 
 /// See the module.
@@ -39,7 +54,7 @@ pub struct Source {
     pub rules: Vec<Rules>,
     /// Changes so far.
     pub version: u64,
-    pub known: Option<Known>,
+    pub follow: Follow,
     /// What the kernel has told and nobody has read.
     unread: Noticed,
     state: Option<Arc<Vec<Contents>>>,
@@ -62,7 +77,7 @@ impl Source {
             volumes: (0..ROOTS).map(|_| SimVolume::new(healthy.clone())).collect(),
             rules: vec![rules; ROOTS],
             version: 0,
-            known: None,
+            follow: Follow::default(),
             unread: Noticed::new(),
             state: None,
         }
@@ -77,9 +92,12 @@ impl Source {
     /// One change. Whatever does not fit what is there fails, as it would for any application.
     pub fn change(&mut self, random: &mut Random) {
         let root = random.below(ROOTS as u64) as usize;
+        let before = self.volumes[root].objects();
         let mut change = Change { volume: &self.volumes[root], random, noticed: Vec::new() };
         let _ = change.make();
-        for (path, depth) in change.noticed {
+        let mut noticed = change.noticed;
+        further_names(&before, &mut noticed);
+        for (path, depth) in noticed {
             let reach = self.unread.entry(Position { root: RootIndex(root as u16), path }).or_insert(depth);
             *reach = depth.max(*reach);
         }
@@ -87,20 +105,51 @@ impl Source {
         self.state = None;
     }
 
-    /// Reads what the kernel has told; returns whether it was anything.
-    pub fn read_notices(&mut self) -> bool {
+    /// Reads what the kernel has told.
+    pub fn read_notices(&mut self) {
         let read = std::mem::take(&mut self.unread);
-        let something = !read.is_empty();
-        if let Some(known) = &mut self.known {
-            add(&mut known.dirty, read);
+        if self.follow.watched {
+            self.follow.seen += read.len() as u64;
+            add(&mut self.follow.dirty, read);
         }
-        something
     }
 
     /// The daemon ends: it does not know any more what changed, nor notices what does until it looks at everything.
     pub fn forget(&mut self) {
-        self.known = None;
+        self.follow = Follow::default();
     }
+
+    /// The places, and all names of the objects that are there now and have several.
+    pub fn with_all_names(&self, mut places: Noticed) -> Noticed {
+        for (root, volume) in self.volumes.iter().enumerate() {
+            let root = RootIndex(root as u16);
+            let objects = volume.objects();
+            let met = |path: &RelPath| is_within(&places, &Position { root, path: path.clone() });
+            let numbers: BTreeSet<u64> = objects.iter().filter(|object| met(&object.path)).map(|object| object.number).collect();
+            let others =
+                objects.into_iter().filter(|object| object.kind != ObjectKind::Directory && numbers.contains(&object.number));
+            add(&mut places, others.map(|object| (Position { root, path: object.path }, Depth::Object)).collect());
+        }
+        places
+    }
+}
+
+/// Whether a place is looked at.
+fn is_within(places: &Noticed, at: &Position) -> bool {
+    let around = |(place, depth): (&Position, &Depth)| {
+        *depth == Depth::Subtree && place.root == at.root && at.path.starts_with(&place.path) || place == at
+    };
+    places.iter().any(around)
+}
+
+/// The further names that what was changed through one had before.
+///
+/// The kernel tells of one name only; that the others are known is what the schedules take for granted.
+fn further_names(before: &[SimObject], noticed: &mut Vec<(RelPath, Depth)>) {
+    let number = |path: &RelPath| before.iter().find(|object| object.path == *path).map(|object| object.number);
+    let numbers: BTreeSet<u64> = noticed.iter().filter_map(|(path, _)| number(path)).collect();
+    let others = before.iter().filter(|object| object.kind != ObjectKind::Directory && numbers.contains(&object.number));
+    noticed.extend(others.map(|object| (object.path.clone(), Depth::Object)));
 }
 
 /// Adds places to others.
@@ -205,6 +254,7 @@ impl Change<'_> {
         } else if !self.is_directory(path)? {
             // No file system has directories of two names.
             self.volume.link(&Place::Tree(path), &Place::Tree(&link))?;
+            self.notice(path, Depth::Object);
         }
         self.notice(&link, Depth::Object);
         Ok(())

@@ -19,7 +19,7 @@ use standin_replicator::volume::{Place, Volume, VolumeFile};
 use super::contents::Contents;
 use super::pass::{Around, End, Looked, Pass};
 use super::schedule::{Act, Schedule, Step, Trouble};
-use super::source::{Known, Noticed, ROOTS, Source, add, scopes};
+use super::source::{ROOTS, Round, Source, add, scopes};
 
 /// Points kept before the newest.
 pub const KEEP: usize = 3;
@@ -87,8 +87,8 @@ struct Meanwhile<'w> {
     source: &'w mut Source,
     /// Version and state at the moment that the point shows.
     moment: Option<(u64, Arc<Vec<Contents>>)>,
-    noticed: bool,
-    is_round: bool,
+    /// In a round, what was noticed when it was taken.
+    seen: Option<u64>,
     vice: Option<Vice>,
 }
 
@@ -96,7 +96,7 @@ impl Around for Meanwhile<'_> {
     fn change(&mut self, random: &mut Random) {
         self.source.change(random);
         if random.one_in(3) {
-            self.noticed |= self.source.read_notices();
+            self.source.read_notices();
         }
     }
 
@@ -106,10 +106,10 @@ impl Around for Meanwhile<'_> {
 
     fn still(&mut self) -> bool {
         if self.vice != Some(Vice::Deaf) {
-            self.noticed |= self.source.read_notices();
+            self.source.read_notices();
         }
         // A pass over everything is proven by its two looks alone.
-        !self.is_round || !self.noticed
+        self.seen.is_none_or(|seen| seen == self.source.follow.seen)
     }
 
     fn grades_blindly(&self) -> bool {
@@ -123,8 +123,6 @@ enum Outcome {
     Done,
     /// It was cut off, or what the standby said was lost.
     Unknown,
-    /// A round met an object of several names.
-    Linked,
     Refused(Refusal),
     Failed(ReceiveError),
 }
@@ -132,8 +130,8 @@ enum Outcome {
 /// One pass as it is ordered.
 struct Order {
     mirror: MirrorId,
-    /// What was noticed until it began, and is dirty again if it fails. A round looks at nothing else.
-    taken: Noticed,
+    /// What it looks at, if that is not everything.
+    round: Option<Round>,
     /// The source's version when the mirror began.
     began: u64,
     resumed: bool,
@@ -350,29 +348,34 @@ impl World {
     }
 
     /// What the source orders next.
-    fn order(&mut self, is_round: bool, random: &mut Random) -> Order {
-        // The kernel may have told more than was read.
-        if !random.one_in(4) {
-            self.source.read_notices();
-        }
+    fn order(&mut self, is_round: bool) -> Order {
         let began = self.source.version;
-        let base = self.source.known.as_ref().map(|known| known.base.clone()).filter(|base| is_round && !base.is_empty());
-        if let Some(Unfinished { mirror, began }) = self.unfinished.filter(|_| base.is_none()) {
-            return Order { mirror, taken: Noticed::new(), began, resumed: true, base };
+        if let Some(Unfinished { mirror, began }) = self.unfinished {
+            return Order { mirror, round: None, began, resumed: true, base: None };
         }
-        let mirror = self.new_mirror();
-        if base.is_none() {
-            // What changed before is seen, and what changes from now on is noticed.
+        if is_round && !self.source.follow.base.is_empty() {
             self.source.read_notices();
-            self.source.known.get_or_insert_with(Known::default);
-            self.unfinished = Some(Unfinished { mirror, began });
+            let mut base = self.source.follow.base.clone();
+            let cut = self.source.follow.cut.take();
+            let resumed = cut.is_some();
+            let round = cut.unwrap_or_else(|| {
+                let taken = std::mem::take(&mut self.source.follow.dirty);
+                Round { mirror: self.new_mirror(), taken, seen: self.source.follow.seen }
+            });
+            // If only the answer to its end was lost, the replica is there already.
+            base.extend(Some(round.mirror).filter(|_| resumed && self.vice != Some(Vice::LostBase)));
+            return Order { mirror: round.mirror, round: Some(round), began, resumed, base: Some(base) };
         }
-        let taken = self.source.known.as_mut().map(|known| std::mem::take(&mut known.dirty)).unwrap_or_default();
-        Order { mirror, taken, began, resumed: false, base }
+        // What changes from now on is noticed; what was noticed before may be looked at twice.
+        self.source.read_notices();
+        self.source.follow.watched = true;
+        let mirror = self.new_mirror();
+        self.unfinished = Some(Unfinished { mirror, began });
+        Order { mirror, round: None, began, resumed: false, base: None }
     }
 
     fn pass(&mut self, step: &Step, random: &mut Random, is_round: bool) -> Result<(), String> {
-        let order = self.order(is_round, random);
+        let order = self.order(is_round);
         let comparisons = [Comparison::Difference, Comparison::Difference, Comparison::Checksum, Comparison::Full];
         let comparison = comparisons[random.below(4) as usize];
         let outcome = if self.start()? {
@@ -401,23 +404,26 @@ impl World {
     /// What the source remembers of a pass.
     fn after_pass(&mut self, order: &Order, outcome: &Outcome) {
         let done = matches!(outcome, Outcome::Done);
-        if done && order.base.is_none() {
+        if done && order.round.is_none() {
             self.unfinished = None;
         }
-        let Some(known) = &mut self.source.known else { return };
-        if !done {
-            add(&mut known.dirty, order.taken.clone());
-            if !known.base.is_empty() && self.vice != Some(Vice::LostBase) {
-                known.base.push(order.mirror);
-            }
-            if matches!(outcome, Outcome::Linked) {
-                known.base.clear();
-            }
+        let follow = &mut self.source.follow;
+        if !follow.watched {
             return;
         }
-        known.base = vec![order.mirror];
-        if self.vice == Some(Vice::Forgetful) {
-            known.dirty.clear();
+        if done {
+            follow.base = vec![order.mirror];
+            follow.cut = None;
+            if self.vice == Some(Vice::Forgetful) {
+                follow.dirty.clear();
+            }
+        } else if let Some(round) = order.round.clone() {
+            if matches!(outcome, Outcome::Refused(Refusal::OtherBase)) {
+                add(&mut follow.dirty, round.taken);
+                follow.base.clear();
+            } else {
+                follow.cut = Some(round);
+            }
         }
     }
 
@@ -436,10 +442,11 @@ impl World {
             Err((refusal, None)) => return Ok(Outcome::Refused(refusal)),
         };
         let (volumes, rules) = (self.source.volumes.clone(), self.source.rules.clone());
-        let is_round = order.base.is_some();
-        let scopes = is_round.then(|| scopes(&order.taken));
+        let is_round = order.round.is_some();
+        let scopes = order.round.as_ref().map(|round| scopes(&self.source.with_all_names(round.taken.clone())));
         let looked = Looked { volumes: &volumes, rules: &rules, scopes: scopes.as_ref() };
-        let mut meanwhile = Meanwhile { source: &mut self.source, moment: None, noticed: false, is_round, vice: self.vice };
+        let seen = order.round.as_ref().map(|round| round.seen);
+        let mut meanwhile = Meanwhile { source: &mut self.source, moment: None, seen, vice: self.vice };
         let comparison =
             if reception.first() && comparison == Comparison::Difference { Comparison::Checksum } else { comparison };
         let how = How { comparison, owners: true };
@@ -449,15 +456,14 @@ impl World {
             Ok(end) => end,
             Err(error) => return Ok(Outcome::Failed(error)),
         };
-        let (noticed, moment) = (meanwhile.noticed, meanwhile.moment);
+        let moment = meanwhile.moment;
         let (consistent, objects) = match end {
             End::Commit { consistent, objects } => (consistent, objects),
             End::Cut => return Ok(Outcome::Unknown),
-            End::Linked => return Ok(Outcome::Linked),
         };
         let Some((version, state)) = moment else { return Err("a commit without a moment".to_owned()) };
         let unchanged = version == order.began;
-        if unchanged && self.source.version == version && !noticed && !order.resumed && !consistent {
+        if unchanged && self.source.version == version && !order.resumed && !consistent {
             return Err("nothing changed, and the point is not graded consistent".to_owned());
         }
         let exact = consistent || unchanged && !is_round;
