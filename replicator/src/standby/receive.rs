@@ -281,6 +281,9 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
             return Err(ReceiveError::Ended);
         }
         let opened = begun.is_some();
+        if let Some((file, _)) = &begun {
+            lock(&self.resumed).begun.remove(file);
+        }
         let (file, overlay) = begun.unwrap_or_else(|| (self.next_file.fetch_add(1, Ordering::Relaxed), BTreeMap::new()));
         let before = table.joined.clone();
         table.order.insert((at.clone(), file));
@@ -367,6 +370,12 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         Ok(())
     }
 
+    /// A file that was begun before a cut may be another one now, or none, or found to be the same: what came of it then does not count.
+    fn drop_abandoned(&self) -> Result<(), ReceiveError> {
+        let abandoned = std::mem::take(&mut lock(&self.resumed).begun);
+        abandoned.into_iter().try_for_each(|file| self.note(&Record::Drop { file }, &[]).map(drop))
+    }
+
     /// Makes what was received a recovery point, which is durable when this returns. [`Replica::settle`] takes the replica to it.
     pub fn commit(&self, at: Time, consistent: bool, objects: u64, bytes: u64, reason: Reason) -> Result<Point, ReceiveError> {
         let (summary, stay) = {
@@ -376,6 +385,7 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
             }
             (table.summary, table.orphans_stay)
         };
+        self.drop_abandoned()?;
         let before = self.base();
         let of = before.as_ref().map_or(summary.standby_objects, |before| before.objects);
         let too_many = self.opening.orphan_limit.exceeded(summary.orphans, of);

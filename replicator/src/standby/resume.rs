@@ -38,6 +38,8 @@ pub(super) struct Resumed<L = ()> {
     pub next_file: u64,
     pub next_side: u64,
     pub files: BTreeMap<Position, Before>,
+    /// Files that were begun and not ended.
+    pub begun: BTreeSet<u64>,
     /// Directories that are taken out already, whatever has come into their place since.
     pub removed: BTreeSet<Position>,
 }
@@ -52,6 +54,7 @@ impl<L> Resumed<L> {
             next_file: self.next_file,
             next_side: self.next_side,
             files: self.files,
+            begun: self.begun,
             removed: self.removed,
         }
     }
@@ -65,6 +68,7 @@ impl<L> Resumed<L> {
             next_file: ORPHANS + 1,
             next_side: 1,
             files: BTreeMap::new(),
+            begun: BTreeSet::new(),
             removed: BTreeSet::new(),
         }
     }
@@ -110,6 +114,7 @@ pub(super) fn open<V: Volume, S: Store>(
         next_file: resumed.next_file,
         next_side: resumed.next_side,
         files: resumed.files,
+        begun: resumed.begun,
         removed: resumed.removed,
     })
 }
@@ -174,6 +179,7 @@ fn scan<L: LogFile>(journal: &Journal<L>, resumed: &mut Resumed) -> Result<BTree
             _ => {}
         }
     }
+    resumed.begun = open.keys().copied().collect();
     resumed.files.extend(open.into_values());
     let position = resumed.position.clone();
     let to_come = |at: &Position| position.as_ref().is_none_or(|position| at > position);
