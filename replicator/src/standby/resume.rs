@@ -93,7 +93,10 @@ pub(super) fn open<V: Volume, S: Store>(
         return Ok(Resumed::new(journal.into_log()));
     }
     let mark = last_mark(&journal)?;
-    let (covers, position, summary) = mark.unwrap_or_else(|| (first_end(&journal), None, JoinSummary::default()));
+    let (covers, position, summary) = match mark {
+        Some(mark) => mark,
+        None => (first_end(&journal)?, None, JoinSummary::default()),
+    };
     journal.truncate(covers)?;
     let mut resumed = Resumed { position, summary, ..Resumed::new(()) };
     let sides = scan(&journal, &mut resumed)?;
@@ -130,8 +133,8 @@ fn last_mark<L: LogFile>(journal: &Journal<L>) -> Result<Option<Mark>, ReplicaEr
     Ok(None)
 }
 
-fn first_end<L: LogFile>(journal: &Journal<L>) -> u64 {
-    journal.forward().next().and_then(Result::ok).map_or(0, |placed| placed.end)
+fn first_end<L: LogFile>(journal: &Journal<L>) -> Result<u64, ReplicaError> {
+    Ok(journal.read(0)?.map_or(0, |placed| placed.end))
 }
 
 /// Reads what the journal tells of files and side objects; returns the side objects that it names.
