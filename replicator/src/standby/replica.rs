@@ -162,12 +162,8 @@ impl<V: Volume, S: Store> Replica<V, S> {
 
     /// Marks the replica as being received; `None` if it already is. Given back when the guard is dropped.
     pub(super) fn start_receiving(&self) -> Option<ReceivingGuard<'_>> {
-        let mut receiving = lock(&self.receiving);
-        if *receiving {
-            return None;
-        }
-        *receiving = true;
-        Some(ReceivingGuard(&self.receiving))
+        let was = std::mem::replace(&mut *lock(&self.receiving), true);
+        (!was).then(|| ReceivingGuard(&self.receiving))
     }
 
     /// Changes the state and makes the change durable.
@@ -208,7 +204,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
     /// Takes in a journal that has its commit record, and goes on to its point, which is then the newest.
     ///
     /// A replica that is at an older one goes on to the newest, too: a journal that is received leads from the newest point to the next.
-    /// This runs after every commit and at every start, and is the only way in which a replica moves forward.
+    /// This runs after every commit and at every start.
     pub fn settle(&self) -> Result<(), ReplicaError> {
         self.settled.store(false, Ordering::Release);
         if let Some(point) = self.committed()? {
@@ -238,7 +234,12 @@ impl<V: Volume, S: Store> Replica<V, S> {
         }
         let mut journal = self.journal(INCOMING)?;
         journal.cut_torn_tail()?;
-        commit_of(&journal)
+        let point = commit_of(&journal)?;
+        if point.is_some() {
+            // Whoever wrote it may have been killed, or told that it failed, before it was durable.
+            journal.sync()?;
+        }
+        Ok(point)
     }
 
     /// The point of a journal that was renamed but whose point is not in the state yet.
@@ -490,11 +491,8 @@ fn journal_of(name: &str) -> Option<PointNumber> {
 }
 
 fn commit_of<L: crate::store::LogFile>(journal: &Journal<L>) -> Result<Option<Point>, ReplicaError> {
-    match journal.read_before(journal.len())? {
-        Some(placed) => match placed.record {
-            Record::Commit(point) => Ok(Some(point)),
-            _ => Ok(None),
-        },
-        None => Ok(None),
-    }
+    Ok(journal.read_before(journal.len())?.and_then(|placed| match placed.record {
+        Record::Commit(point) => Some(point),
+        _ => None,
+    }))
 }
