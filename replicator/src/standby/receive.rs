@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use standin_common::entry::Time;
 use standin_common::id::{PointNumber, RootIndex};
@@ -374,6 +375,18 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
     fn drop_abandoned(&self) -> Result<(), ReceiveError> {
         let abandoned = std::mem::take(&mut lock(&self.resumed).begun);
         abandoned.into_iter().try_for_each(|file| self.note(&Record::Drop { file }, &[]).map(drop))
+    }
+
+    /// Whether every file that was asked for has come, or was given up.
+    pub fn has_all_files(&self) -> bool {
+        lock(&self.table).wanted.is_empty()
+    }
+
+    /// Waits for that, but no longer than this: the last word on a file is not answered, and the commit, on another stream, may overtake it.
+    pub(super) fn wait_for_files(&self, limit: Duration) {
+        let waiting = |table: &mut Table| !table.wanted.is_empty() && !table.ended;
+        // What has not come by then, the commit complains of.
+        drop(self.arrived.wait_timeout_while(lock(&self.table), limit, waiting));
     }
 
     /// Makes what was received a recovery point, which is durable when this returns. [`Replica::settle`] takes the replica to it.

@@ -32,6 +32,8 @@ use crate::volume::{Volume, is_reserved};
 const MARK_EVERY: Duration = Duration::from_millis(250);
 /// Marks may take at most one part in so many of the time.
 const MARK_SHARE: u32 = 5;
+/// How long a commit may have overtaken what was sent before it on other streams.
+const OVERTAKEN: Duration = Duration::from_secs(10);
 /// The most lanes of a pass.
 const MOST_LANES: usize = 16;
 
@@ -252,6 +254,7 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
                 FromSource::WalkEnd => self.tell(&join.end()?)?,
                 FromSource::Scopes(_) => return Err(ReceiveError::Protocol("it sent scopes where none belong").into()),
                 FromSource::Commit { at, consistent, objects, bytes, reason } => {
+                    self.reception.wait_for_files(OVERTAKEN);
                     let point = self.reception.commit(at, consistent, objects, bytes, reason)?;
                     let Point { number, orphans: orphans_left, objects, bytes, .. } = point;
                     self.telling.tell(&FromStandby::Committed { point: number, orphans_left, objects, bytes })?;

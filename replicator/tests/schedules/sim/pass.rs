@@ -209,7 +209,9 @@ impl<'p, 'a, A: Around> Pass<'p, 'a, A> {
         let mut events = Vec::with_capacity(16);
         let mut add = |there: bool, event, habit| events.extend(there.then_some((event, habit)));
         add(matches!(self.stage, Stage::First | Stage::Second), Event::Walk, walk);
-        add(!self.down.is_empty(), Event::Down, down);
+        // The standby waits with a commit for what it overtook on its way.
+        let early = matches!(self.down.front(), Some(FromSource::Commit { .. })) && !self.reception.has_all_files();
+        add(!self.down.is_empty() && !early, Event::Down, down);
         add(!self.up.is_empty(), Event::Up, up);
         for (index, lane) in self.lanes.iter().enumerate() {
             add(!lane.down.messages.is_empty(), Event::LaneDown(index), lane_down);

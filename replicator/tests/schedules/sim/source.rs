@@ -97,6 +97,7 @@ impl Source {
         let _ = change.make();
         let mut noticed = change.noticed;
         further_names(&before, &mut noticed);
+        ways(&self.rules[root], &mut noticed);
         for (path, depth) in noticed {
             let reach = self.unread.entry(Position { root: RootIndex(root as u16), path }).or_insert(depth);
             *reach = depth.max(*reach);
@@ -150,6 +151,15 @@ fn further_names(before: &[SimObject], noticed: &mut Vec<(RelPath, Depth)>) {
     let numbers: BTreeSet<u64> = noticed.iter().filter_map(|(path, _)| number(path)).collect();
     let others = before.iter().filter(|object| object.kind != ObjectKind::Directory && numbers.contains(&object.number));
     noticed.extend(others.map(|object| (object.path.clone(), Depth::Object)));
+}
+
+/// A directory that is excluded is replicated as the way to what is included in it, with its attributes: these change with the names in
+/// it, and a round meets it only together with what it leads to.
+fn ways(rules: &Rules, noticed: &mut Vec<(RelPath, Depth)>) {
+    let is_way = |path: &RelPath| !rules.judge(path).included && rules.may_include_beneath(path);
+    let around = noticed.iter().flat_map(|(path, _)| path.parent().into_iter().chain([path.clone()]));
+    let ways: Vec<_> = around.filter(is_way).map(|path| (path, Depth::Subtree)).collect();
+    noticed.extend(ways);
 }
 
 /// Adds places to others.

@@ -386,35 +386,6 @@ impl World {
         } else {
             Outcome::Unknown
         };
-        if std::env::var("SIMTRACE").is_ok() {
-            eprintln!(
-                "order mirror {:?} round {:?} resumed {} base {:?} cmp {comparison:?} outcome {} state {:?}",
-                order.mirror,
-                order.round.as_ref().map(|r| &r.taken),
-                order.resumed,
-                order.base,
-                match &outcome {
-                    Outcome::Done => "done".to_owned(),
-                    Outcome::Unknown => "unknown".to_owned(),
-                    Outcome::Refused(r) => format!("{r:?}"),
-                    Outcome::Failed(e) => format!("{e}"),
-                },
-                self.replica.as_ref().map(|r| {
-                    let s = r.state();
-                    (s.phase, s.points.iter().map(|p| (p.number.0, p.mirror.0, p.consistent)).collect::<Vec<_>>())
-                })
-            );
-            for (i, v) in self.volumes.iter().enumerate() {
-                for o in v.objects() {
-                    eprintln!("   standby {i} {:?} #{} {:?} {:?} {}", o.path, o.number, o.kind, o.attrs.mtime.secs, o.data.len());
-                }
-            }
-            for (i, v) in self.source.volumes.iter().enumerate() {
-                for o in v.objects() {
-                    eprintln!("   source  {i} {:?} #{} {:?} {:?} {}", o.path, o.number, o.kind, o.attrs.mtime.secs, o.data.len());
-                }
-            }
-        }
         self.after_pass(&order, &outcome);
         if let Some((Trouble::Lose, _)) = step.trouble {
             self.source.forget();
