@@ -177,6 +177,8 @@ fn scan<L: LogFile>(journal: &Journal<L>, resumed: &mut Resumed) -> Result<BTree
             }
             Record::Drop { file: ORPHANS } => resumed.orphans_stay = true,
             Record::Drop { file } => {
+                // One that vanished before it was begun is here, too, and its number must not come again.
+                resumed.next_file = resumed.next_file.max(file + 1);
                 open.remove(&file);
             }
             _ => {}
