@@ -5,6 +5,7 @@
 
 mod check;
 mod contents;
+mod meanwhile;
 mod pass;
 mod run;
 mod schedule;
@@ -12,8 +13,8 @@ mod shrink;
 mod source;
 mod world;
 
+#[allow(unused_imports)]
+pub use meanwhile::Vice;
 pub use run::{run, search};
 #[allow(unused_imports)]
 pub use schedule::Schedule;
-#[allow(unused_imports)]
-pub use world::Vice;

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
 
+use super::meanwhile::Vice;
 use super::schedule::Schedule;
 use super::shrink::shrink;
-use super::world::{self, Vice};
+use super::world;
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };

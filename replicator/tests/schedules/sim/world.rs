@@ -17,29 +17,13 @@ use standin_replicator::standby::state::Phase;
 use standin_replicator::volume::{Place, Volume, VolumeFile};
 
 use super::contents::Contents;
-use super::pass::{Around, End, Looked, Pass};
+use super::meanwhile::{Meanwhile, Vice};
+use super::pass::{End, Looked, Pass};
 use super::schedule::{Act, Schedule, Step, Trouble};
 use super::source::{ROOTS, Round, Source, add, scopes};
 
 /// Points kept before the newest.
 pub const KEEP: usize = 3;
-
-/// What the simulated parts do wrong, to see whether the schedules find it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Vice {
-    /// The disk says that logs are synced.
-    LogSync,
-    /// The disk says that volumes are synced.
-    VolumeSync,
-    /// Every point is graded consistent.
-    BlindGrade,
-    /// A round forgets what changes while it runs.
-    Forgetful,
-    /// A round does not ask the kernel again before it grades its point.
-    Deaf,
-    /// After an acknowledgement that was lost, only the older point is taken for the one that the replica is at.
-    LostBase,
-}
 
 /// What a point has to show.
 #[derive(Debug, Clone)]
@@ -80,41 +64,6 @@ pub struct World {
     mirrors: u64,
     unfinished: Option<Unfinished>,
     vice: Option<Vice>,
-}
-
-/// What the world does while a pass runs.
-struct Meanwhile<'w> {
-    source: &'w mut Source,
-    /// Version and state at the moment that the point shows.
-    moment: Option<(u64, Arc<Vec<Contents>>)>,
-    /// In a round, what was noticed when it was taken.
-    seen: Option<u64>,
-    vice: Option<Vice>,
-}
-
-impl Around for Meanwhile<'_> {
-    fn change(&mut self, random: &mut Random) {
-        self.source.change(random);
-        if random.one_in(3) {
-            self.source.read_notices();
-        }
-    }
-
-    fn moment(&mut self) {
-        self.moment = Some((self.source.version, self.source.state()));
-    }
-
-    fn still(&mut self) -> bool {
-        if self.vice != Some(Vice::Deaf) {
-            self.source.read_notices();
-        }
-        // A pass over everything is proven by its two looks alone.
-        self.seen.is_none_or(|seen| seen == self.source.follow.seen)
-    }
-
-    fn grades_blindly(&self) -> bool {
-        self.vice == Some(Vice::BlindGrade)
-    }
 }
 
 /// How a pass ended, for the source.
