@@ -8,6 +8,9 @@ use super::disk::{Disk, Lie};
 use super::random::Random;
 use crate::store::{LogFile, Store};
 
+/// The unit in which a disk writes.
+const SECTOR: usize = 512;
+
 /// A file; a copy shares its data until one of them changes.
 #[derive(Debug, Default, Clone)]
 struct Contents {
@@ -23,15 +26,19 @@ impl Contents {
         Self { synced: data.len(), data: Arc::new(data), before: None }
     }
 
-    /// What a crash leaves: of what was appended without a sync, a piece of any length, its last byte maybe wrong. A truncation
+    /// What a crash leaves: of what was appended without a sync, a piece of any length with gaps, its last byte maybe wrong. A truncation
     /// that was not synced may not have happened, nor what came after it.
     fn after_crash(&self, random: &mut Random) -> Self {
         if let Some(before) = self.before.as_ref().filter(|_| random.one_in(2)) {
             return Self::durable(before.to_vec());
         }
         let unsynced = self.data.len() - self.synced;
-        let kept = random.below(unsynced as u64 + 1) as usize;
+        let kept = if random.one_in(3) { unsynced } else { random.below(unsynced as u64 + 1) as usize };
         let mut found = self.data[..self.synced + kept].to_vec();
+        // Its length may be durable before its data: sectors that were not written read as zeros.
+        for sector in found[self.synced..].chunks_mut(SECTOR).filter(|_| random.one_in(8)) {
+            sector.fill(0);
+        }
         if kept > 0 && random.one_in(2) {
             let last = found.len() - 1;
             found[last] ^= 0x55;
