@@ -1,5 +1,4 @@
 //! Runs schedules of the simulator on all cores: `sim --seeds N [--seed FROM]`, or one that was printed: `sim --schedule '...'`.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../tests/schedules/sim/mod.rs"]
 #[allow(unreachable_pub, dead_code)]

@@ -2,6 +2,7 @@
 //!
 //! [`schedule`] is what happens, as data; [`world`] does it with the real cores of both sides over a simulated disk ([`standin_replicator::sim`])
 //! and line ([`pass`]); [`check`] is what holds after every step; [`run`] does that many times, and [`shrink`] makes what fails small.
+#![allow(clippy::unwrap_used)]
 
 mod check;
 mod contents;
