@@ -8,10 +8,11 @@ mod disk;
 mod random;
 mod shelf;
 mod store;
+mod tree;
 mod volume;
 
-pub use disk::{Disk, Fault};
+pub use disk::{Disk, Fault, Lie};
 pub use random::Random;
 pub use shelf::SimShelf;
 pub use store::{SimLog, SimStore};
-pub use volume::{SimDirectory, SimFile, SimVolume};
+pub use volume::{SimDirectory, SimFile, SimObject, SimVolume};

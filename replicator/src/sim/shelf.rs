@@ -44,13 +44,13 @@ impl SimShelf {
             }
             for file in state.files.values() {
                 let mut contents = lock(file);
-                let unsynced = contents.data.len().saturating_sub(contents.durable.len()) as u64;
+                let unsynced = (contents.data.len() - contents.synced) as u64;
                 // Mostly all of it was written, which is what makes it tempting.
                 if self.disk.random(|random| random.one_in(4)) {
-                    let kept = contents.durable.len() + self.disk.random(|random| random.below(unsynced + 1)) as usize;
-                    contents.data.truncate(kept);
+                    let kept = contents.synced + self.disk.random(|random| random.below(unsynced + 1)) as usize;
+                    Arc::make_mut(&mut contents.data).truncate(kept);
                 }
-                contents.durable = contents.data.clone();
+                contents.sync();
             }
         }
         found
@@ -116,8 +116,7 @@ impl Shelf for SimShelf {
     fn seal(&self) -> io::Result<()> {
         let mut state = self.start(true)?;
         for file in state.files.values() {
-            let mut contents = lock(file);
-            contents.durable = contents.data.clone();
+            lock(file).sync();
         }
         state.ghosts.clear();
         state.sealed = true;

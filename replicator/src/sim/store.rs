@@ -4,95 +4,124 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::disk::Disk;
+use super::disk::{Disk, Lie};
+use super::random::Random;
 use super::shelf::SimShelf;
 use crate::shelf::Shelf;
 use crate::store::{LogFile, Store};
 
+/// The unit in which a disk writes.
+const SECTOR: usize = 512;
+
+/// A file; a copy shares its data until one of them changes.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Contents {
-    pub data: Vec<u8>,
-    pub durable: Vec<u8>,
+    pub data: Arc<Vec<u8>>,
+    /// How much of it is durable.
+    pub synced: usize,
     /// Whether a crash may forget that there is such a file.
     new: bool,
-    /// What a crash may find instead, since the file was cut and that is not durable.
-    uncut: Option<Vec<u8>>,
+    /// What was durable before a truncation that is not.
+    before: Option<Arc<Vec<u8>>>,
+}
+
+impl Contents {
+    fn durable(data: Vec<u8>) -> Self {
+        Self { synced: data.len(), data: Arc::new(data), new: false, before: None }
+    }
+
+    /// Everything is durable from now on.
+    pub(super) fn sync(&mut self) {
+        *self = Self { synced: self.data.len(), data: self.data.clone(), new: false, before: None };
+    }
+
+    /// What a crash leaves: of what was appended without a sync, a piece of any length with gaps, its last byte maybe wrong. A truncation
+    /// that was not synced may not have happened, nor what came after it.
+    fn after_crash(&self, random: &mut Random) -> Self {
+        if let Some(before) = self.before.as_ref().filter(|_| random.one_in(2)) {
+            return Self::durable(before.to_vec());
+        }
+        let unsynced = self.data.len() - self.synced;
+        let kept = if random.one_in(3) { unsynced } else { random.below(unsynced as u64 + 1) as usize };
+        let mut found = self.data[..self.synced + kept].to_vec();
+        // Its length may be durable before its data: sectors that were not written read as zeros.
+        for sector in found[self.synced..].chunks_mut(SECTOR).filter(|_| random.one_in(8)) {
+            sector.fill(0);
+        }
+        if kept > 0 && random.one_in(2) {
+            let last = found.len() - 1;
+            found[last] ^= 0x55;
+        }
+        Self::durable(found)
+    }
 }
 
 pub(super) type Shared = Arc<Mutex<Contents>>;
 
-type Files = Arc<Mutex<BTreeMap<String, Shared>>>;
+type Files = BTreeMap<String, Shared>;
+type Shelves = BTreeMap<String, SimShelf>;
 
-/// A state directory in memory. Replacing, renaming and removing are durable at once, as [`Store`] promises; appending and forgetting
-/// are not.
+/// A state directory in memory. Replacing, renaming and removing are durable at once, as [`Store`] promises; appending, truncating and
+/// forgetting are not.
 #[derive(Debug, Clone)]
 pub struct SimStore {
     disk: Disk,
-    files: Files,
-    forgotten: Files,
-    shelves: Arc<Mutex<BTreeMap<String, SimShelf>>>,
+    files: Arc<Mutex<Files>>,
+    forgotten: Arc<Mutex<Files>>,
+    shelves: Arc<Mutex<Shelves>>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl SimStore {
-    /// An empty one on a disk.
-    pub fn new(disk: Disk) -> Self {
-        Self { disk, files: Arc::default(), forgotten: Arc::default(), shelves: Arc::default() }
-    }
-
-    /// What is found after a crash: of what was appended without a sync, a piece of any length, its last byte maybe wrong.
-    pub fn after_crash(&self) -> Self {
-        let restored = Self::new(self.disk.clone());
-        let (files, forgotten) = (lock(&self.files), lock(&self.forgotten));
-        for (name, file) in forgotten.iter().filter(|(name, _)| !files.contains_key(*name)).chain(files.iter()) {
-            let contents = lock(file).clone();
-            let gone = contents.new || !files.contains_key(name);
-            if gone && self.disk.random(|random| random.one_in(2)) {
-                continue;
-            }
-            let mut found = contents.durable.clone();
-            if let Some(uncut) = contents.uncut.filter(|_| self.disk.random(|random| random.one_in(2))) {
-                found = uncut;
-            } else if let Some(unsynced) = contents.data.get(found.len()..).filter(|unsynced| !unsynced.is_empty()) {
-                let kept = self.disk.random(|random| random.below(unsynced.len() as u64 + 1)) as usize;
-                found.extend_from_slice(&unsynced[..kept]);
-                if kept > 0 && self.disk.random(|random| random.one_in(2)) {
-                    let last = found.len() - 1;
-                    found[last] ^= 0x55;
-                }
-            }
-            let contents = Contents { data: found.clone(), durable: found, ..Contents::default() };
-            lock(&restored.files).insert(name.clone(), Arc::new(Mutex::new(contents)));
-        }
-        for (name, shelf) in lock(&self.shelves).iter() {
-            lock(&restored.shelves).insert(name.clone(), shelf.after_crash());
-        }
-        restored
-    }
+fn shared(contents: Contents) -> Shared {
+    Arc::new(Mutex::new(contents))
 }
 
 impl SimStore {
+    /// An empty one on a disk.
+    pub fn new(disk: Disk) -> Self {
+        Self::of(disk, Files::new(), Shelves::new())
+    }
+
+    fn of(disk: Disk, files: Files, shelves: Shelves) -> Self {
+        let (files, shelves) = (Arc::new(Mutex::new(files)), Arc::new(Mutex::new(shelves)));
+        Self { disk, files, forgotten: Arc::default(), shelves }
+    }
+
+    /// What is found after a crash.
+    pub fn after_crash(&self) -> Self {
+        let (files, forgotten) = (lock(&self.files), lock(&self.forgotten));
+        let all = forgotten.iter().filter(|(name, _)| !files.contains_key(*name)).chain(files.iter());
+        let found = all.filter_map(|(name, file)| {
+            let contents = lock(file);
+            let gone = contents.new || !files.contains_key(name);
+            let found = !gone || self.disk.random(|random| random.one_in(2));
+            found.then(|| (name.clone(), shared(self.disk.random(|random| contents.after_crash(random)))))
+        });
+        let shelves = lock(&self.shelves).iter().map(|(name, shelf)| (name.clone(), shelf.after_crash())).collect();
+        Self::of(self.disk.clone(), found.collect(), shelves)
+    }
+
+    /// A copy that shares nothing, on a disk of its own.
+    pub fn snapshot(&self, disk: Disk) -> Self {
+        let files = lock(&self.files).iter().map(|(name, file)| (name.clone(), shared(lock(file).clone()))).collect();
+        let shelves = lock(&self.shelves).iter().map(|(name, shelf)| (name.clone(), shelf.snapshot(disk.clone()))).collect();
+        Self::of(disk, files, shelves)
+    }
+
+    /// Every file with what is in it, for comparison.
+    pub fn contents(&self) -> BTreeMap<String, Arc<Vec<u8>>> {
+        lock(&self.files).iter().map(|(name, file)| (name.clone(), lock(file).data.clone())).collect()
+    }
+
     /// Bytes in all files whose names end like this, and how many those are.
     pub fn size_of(&self, ending: &str) -> (usize, usize) {
         let files = lock(&self.files);
         let sizes: Vec<_> =
             files.iter().filter(|(name, _)| name.ends_with(ending)).map(|(_, file)| lock(file).data.len()).collect();
         (sizes.iter().sum(), sizes.len())
-    }
-
-    /// A copy that shares nothing, on a disk of its own.
-    pub fn snapshot(&self, disk: Disk) -> Self {
-        let copy = Self::new(disk.clone());
-        for (name, shelf) in lock(&self.shelves).iter() {
-            lock(&copy.shelves).insert(name.clone(), shelf.snapshot(disk.clone()));
-        }
-        for (name, file) in lock(&self.files).iter() {
-            lock(&copy.files).insert(name.clone(), Arc::new(Mutex::new(lock(file).clone())));
-        }
-        copy
     }
 }
 
@@ -101,19 +130,18 @@ impl Store for SimStore {
 
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         self.disk.operation(false)?;
-        Ok(lock(&self.files).get(name).map(|file| lock(file).data.clone()))
+        Ok(lock(&self.files).get(name).map(|file| lock(file).data.to_vec()))
     }
 
     fn replace(&self, name: &str, contents: &[u8]) -> io::Result<()> {
         self.disk.operation(true)?;
-        let contents = Contents { data: contents.to_vec(), durable: contents.to_vec(), ..Contents::default() };
-        lock(&self.files).insert(name.to_owned(), Arc::new(Mutex::new(contents)));
+        lock(&self.files).insert(name.to_owned(), shared(Contents::durable(contents.to_vec())));
         Ok(())
     }
 
     fn open_log(&self, name: &str) -> io::Result<SimLog> {
         self.disk.operation(true)?;
-        let new = || Arc::new(Mutex::new(Contents { new: true, ..Contents::default() }));
+        let new = || shared(Contents { new: true, ..Contents::default() });
         let file = lock(&self.files).entry(name.to_owned()).or_insert_with(new).clone();
         Ok(SimLog { disk: self.disk.clone(), file })
     }
@@ -171,7 +199,7 @@ impl LogFile for SimLog {
         for piece in pieces {
             // The operation at which the machine crashes may have happened, in part.
             let kept = if failed.is_ok() { piece.len() } else { piece.len() / 2 };
-            contents.data.extend_from_slice(&piece[..kept]);
+            Arc::make_mut(&mut contents.data).extend_from_slice(&piece[..kept]);
         }
         failed
     }
@@ -192,20 +220,22 @@ impl LogFile for SimLog {
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         self.disk.operation(false)?;
         let mut contents = lock(&self.file);
-        if contents.durable.len() as u64 > len && contents.uncut.is_none() {
-            contents.uncut = Some(contents.durable.clone());
+        let len = len as usize;
+        if len < contents.synced {
+            let synced = contents.synced;
+            let before = contents.data[..synced].to_vec();
+            contents.before.get_or_insert_with(|| Arc::new(before));
+            contents.synced = len;
         }
-        contents.data.truncate(len as usize);
-        contents.durable.truncate(len as usize);
+        Arc::make_mut(&mut contents.data).truncate(len);
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
         self.disk.operation(false)?;
-        let mut contents = lock(&self.file);
-        contents.durable = contents.data.clone();
-        contents.new = false;
-        contents.uncut = None;
+        if !self.disk.lies(Lie::LogSync) {
+            lock(&self.file).sync();
+        }
         Ok(())
     }
 }

@@ -1,15 +1,15 @@
 //! The simulated volume.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
-use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use standin_common::entry::{Attrs, Time};
 use standin_common::message::RootKind;
 use standin_common::path::RelPath;
 
-use super::disk::Disk;
+use super::disk::{Disk, Lie};
+use super::tree::{Change, Key, Node, Tree};
 use crate::volume::{
     Abilities, Directory, Names, Object, ObjectKind, Place, SideId, Stamp, Stretch, Touched, Volume, VolumeFile,
 };
@@ -17,76 +17,6 @@ use crate::volume::{
 /// The unit in which written data is kept or lost.
 const BLOCK: usize = 512;
 const ROOT: u64 = 1;
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
-    Tree(RelPath),
-    Side(SideId),
-}
-
-impl From<&Place<'_>> for Key {
-    fn from(place: &Place<'_>) -> Self {
-        match place {
-            Place::Tree(path) => Self::Tree((*path).clone()),
-            Place::Side(side) => Self::Side(*side),
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-struct Node {
-    kind: ObjectKind,
-    attrs: Attrs,
-    data: Vec<u8>,
-    changed: i64,
-}
-
-/// A change of names or attributes, durable in order.
-#[derive(Debug, Clone)]
-enum Change {
-    Made(u64, Node),
-    Name(Key, Option<u64>),
-    Moved(Key, Key),
-    Attrs(u64, Attrs),
-    Len(u64, usize),
-}
-
-#[derive(Debug, Clone, Default)]
-struct Tree {
-    nodes: BTreeMap<u64, Node>,
-    names: BTreeMap<Key, u64>,
-}
-
-impl Tree {
-    fn apply(&mut self, change: &Change) {
-        match change {
-            Change::Made(number, node) => {
-                self.nodes.insert(*number, node.clone());
-            }
-            Change::Name(key, Some(number)) => {
-                self.names.insert(key.clone(), *number);
-            }
-            Change::Name(key, None) => {
-                self.names.remove(key);
-            }
-            Change::Moved(from, to) => {
-                if let Some(number) = self.names.remove(from) {
-                    self.names.insert(to.clone(), number);
-                }
-            }
-            Change::Attrs(number, attrs) => {
-                if let Some(node) = self.nodes.get_mut(number) {
-                    node.attrs = attrs.clone();
-                }
-            }
-            Change::Len(number, len) => {
-                if let Some(node) = self.nodes.get_mut(number) {
-                    node.data.resize(*len, 0);
-                }
-            }
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Machine {
@@ -114,7 +44,7 @@ impl Machine {
     fn now(&mut self, number: u64) -> Time {
         self.clock += 1;
         let clock = self.clock;
-        if let Some(node) = self.live.nodes.get_mut(&number) {
+        if let Some(node) = self.live.node_mut(number) {
             node.changed = clock;
         }
         Time { secs: clock, nanos: 0 }
@@ -128,15 +58,20 @@ impl Machine {
         }
     }
 
-    /// The directory that a place is in must be there; its time changes with its names.
+    /// The directory that a place is in, which must be there.
+    fn parent(&self, key: &Key) -> io::Result<Option<u64>> {
+        let Key::Tree(path) = key else { return Ok(None) };
+        let Some(parent) = path.parent() else { return Ok(None) };
+        let number = self.number(&Key::Tree(parent))?;
+        match self.node(number)?.kind {
+            ObjectKind::Directory => Ok(Some(number)),
+            _ => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    /// The time of a directory changes with its names.
     fn touch_parent(&mut self, key: &Key) -> io::Result<()> {
-        if let Key::Tree(path) = key
-            && let Some(parent) = path.parent()
-        {
-            let number = self.number(&Key::Tree(parent))?;
-            if self.node(number)?.kind != ObjectKind::Directory {
-                return Err(io::ErrorKind::NotADirectory.into());
-            }
+        if let Some(number) = self.parent(key)? {
             self.touch(number);
         }
         Ok(())
@@ -149,7 +84,7 @@ impl Machine {
         self.touch_parent(&key)?;
         self.next += 1;
         let number = self.next;
-        self.change(Change::Made(number, Node { kind, attrs: Attrs::default(), data: Vec::new(), changed: 0 }));
+        self.change(Change::Made(number, Node { kind, attrs: Attrs::default(), data: Arc::default(), changed: 0 }));
         self.touch(number);
         self.change(Change::Name(key, Some(number)));
         Ok(number)
@@ -182,15 +117,20 @@ impl Machine {
             }
         }
         for number in objects {
-            if let (Some(durable), Some(live)) = (self.durable.nodes.get_mut(&number), self.live.nodes.get(&number)) {
+            if let (Some(durable), Some(live)) = (self.durable.node_mut(number), self.live.nodes.get(&number)) {
                 durable.data.clone_from(&live.data);
             }
         }
     }
 
-    fn has_children(&self, path: &RelPath) -> bool {
-        let from = (Bound::Excluded(Key::Tree(path.clone())), Bound::Unbounded);
-        matches!(self.live.names.range(from).next(), Some((Key::Tree(next), _)) if next.starts_with(path))
+    /// A directory and everything beneath it.
+    fn beneath(&self, path: &RelPath) -> Vec<RelPath> {
+        let names = self.live.names.range(Key::Tree(path.clone())..);
+        let paths = names.map_while(|(key, _)| match key {
+            Key::Tree(next) if next.starts_with(path) => Some(next.clone()),
+            _ => None,
+        });
+        paths.collect()
     }
 }
 
@@ -205,7 +145,7 @@ impl SimVolume {
     /// An empty root on a disk.
     pub fn new(disk: Disk) -> Self {
         let mut tree = Tree::default();
-        let root = Node { kind: ObjectKind::Directory, attrs: Attrs::default(), data: Vec::new(), changed: 0 };
+        let root = Node { kind: ObjectKind::Directory, attrs: Attrs::default(), data: Arc::default(), changed: 0 };
         tree.apply(&Change::Made(ROOT, root));
         tree.apply(&Change::Name(Key::Tree(RelPath::root()), Some(ROOT)));
         Self::of(disk, tree, ROOT, 1_000)
@@ -231,15 +171,7 @@ impl SimVolume {
         let mut tree = machine.durable.clone();
         let kept = self.disk.random(|random| random.below(machine.pending.len() as u64 + 1)) as usize;
         machine.pending[..kept].iter().for_each(|change| tree.apply(change));
-        for (number, node) in &mut tree.nodes {
-            let Some(live) = machine.live.nodes.get(number) else { continue };
-            for (block, written) in node.data.chunks_mut(BLOCK).zip(live.data.chunks(BLOCK)) {
-                if self.disk.random(|random| random.one_in(2)) {
-                    let len = block.len().min(written.len());
-                    block[..len].copy_from_slice(&written[..len]);
-                }
-            }
-        }
+        tree.keep_some(&machine.live, BLOCK, || self.disk.random(|random| random.one_in(2)));
         Self::of(self.disk.clone(), tree, machine.next, machine.clock)
     }
 
@@ -253,20 +185,66 @@ impl SimVolume {
     pub fn damage(&self, path: &RelPath, at: usize) {
         let mut machine = self.lock();
         let number = machine.live.names.get(&Key::Tree(path.clone())).copied();
-        if let Some(byte) = number.and_then(|number| machine.live.nodes.get_mut(&number)?.data.get_mut(at)) {
+        let node = number.and_then(|number| machine.live.node_mut(number));
+        if let Some(byte) = node.and_then(|node| Arc::make_mut(&mut node.data).get_mut(at)) {
             *byte ^= 0xff;
         }
     }
 
-    /// Everything in the tree with its data, for comparison.
-    pub fn contents(&self) -> Vec<(RelPath, ObjectKind, Attrs, Vec<u8>)> {
+    /// Everything in the tree, for comparison.
+    pub fn objects(&self) -> Vec<SimObject> {
         let machine = self.lock();
         let named = machine.live.names.iter().filter_map(|(key, number)| match key {
-            Key::Tree(path) => Some((path.clone(), machine.live.nodes.get(number)?)),
+            Key::Tree(path) => Some((path.clone(), *number, machine.live.nodes.get(number)?.clone())),
             Key::Side(_) => None,
         });
-        named.map(|(path, node)| (path, node.kind.clone(), node.attrs.clone(), node.data.clone())).collect()
+        named.map(|(path, number, Node { kind, attrs, data, .. })| SimObject { path, number, kind, attrs, data }).collect()
     }
+
+    /// Everything in the tree with its data, without what tells names of one object from others.
+    pub fn contents(&self) -> Vec<(RelPath, ObjectKind, Attrs, Vec<u8>)> {
+        self.objects().into_iter().map(|object| (object.path, object.kind, object.attrs, object.data.to_vec())).collect()
+    }
+
+    /// Moves a directory with all beneath it to a free place that is not beneath it.
+    pub fn rename_directory(&self, from: &RelPath, to: &RelPath) -> io::Result<()> {
+        let mut machine = self.start(false)?;
+        let (old, new) = (Key::Tree(from.clone()), Key::Tree(to.clone()));
+        if machine.node(machine.number(&old)?)?.kind != ObjectKind::Directory {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        if machine.live.names.contains_key(&new) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if from.is_root() || to.starts_with(from) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        machine.parent(&new)?;
+        machine.touch_parent(&old)?;
+        machine.touch_parent(&new)?;
+        for path in machine.beneath(from) {
+            let mut moved = to.as_bytes().to_vec();
+            moved.extend_from_slice(&path.as_bytes()[from.as_bytes().len()..]);
+            let moved = RelPath::new(moved).map_err(io::Error::other)?;
+            machine.change(Change::Moved(Key::Tree(path), Key::Tree(moved)));
+        }
+        Ok(())
+    }
+}
+
+/// A name in a [`SimVolume`], with what it leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SimObject {
+    /// Where.
+    pub path: RelPath,
+    /// The object's number: two names of the same one lead to one object.
+    pub number: u64,
+    /// What it is.
+    pub kind: ObjectKind,
+    /// Its attributes.
+    pub attrs: Attrs,
+    /// Its data, if it is a file.
+    pub data: Arc<Vec<u8>>,
 }
 
 /// A directory of a [`SimVolume`].
@@ -280,10 +258,8 @@ impl Directory for SimDirectory {
     fn names(&self) -> io::Result<Names> {
         let machine = self.volume.start(false)?;
         let mut names = Names::new();
-        for key in machine.live.names.keys() {
-            if let Key::Tree(path) = key
-                && path.parent().as_ref() == Some(&self.path)
-            {
+        for path in machine.beneath(&self.path) {
+            if path.depth() == self.path.depth() + 1 {
                 names.push(path.name()).map_err(io::Error::other)?;
             }
         }
@@ -321,8 +297,8 @@ impl VolumeFile for SimFile {
             machine.change(Change::Len(self.number, end));
         }
         machine.touch(self.number);
-        if let Some(node) = machine.live.nodes.get_mut(&self.number) {
-            node.data[offset as usize..end].copy_from_slice(data);
+        if let Some(node) = machine.live.node_mut(self.number) {
+            Arc::make_mut(&mut node.data)[offset as usize..end].copy_from_slice(data);
         }
         Ok(())
     }
@@ -428,6 +404,7 @@ impl Volume for SimVolume {
         if machine.node(number)?.kind == ObjectKind::Directory || taken.is_some_and(|node| node.kind == ObjectKind::Directory) {
             return Err(io::ErrorKind::IsADirectory.into());
         }
+        machine.parent(&to)?;
         machine.touch_parent(&from)?;
         machine.touch_parent(&to)?;
         machine.change(Change::Moved(from, to));
@@ -451,7 +428,7 @@ impl Volume for SimVolume {
         let key = Key::Tree(path.clone());
         let number = machine.number(&key)?;
         match machine.node(number)?.kind {
-            ObjectKind::Directory if machine.has_children(path) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
+            ObjectKind::Directory if machine.beneath(path).len() > 1 => Err(io::ErrorKind::DirectoryNotEmpty.into()),
             ObjectKind::Directory => {
                 machine.touch_parent(&key)?;
                 machine.change(Change::Name(key, None));
@@ -488,8 +465,10 @@ impl Volume for SimVolume {
 
     fn sync(&self) -> io::Result<()> {
         let mut machine = self.start(false)?;
-        machine.durable = machine.live.clone();
-        machine.pending.clear();
+        if !self.disk.lies(Lie::VolumeSync) {
+            machine.durable = machine.live.clone();
+            machine.pending.clear();
+        }
         Ok(())
     }
 

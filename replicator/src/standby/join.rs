@@ -4,6 +4,7 @@
 //! Memory is one directory for each level, and one note for each object with several names.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::ErrorKind;
 use std::iter::Peekable;
 
 use standin_common::entry::{Attrs, Entry, Kind};
@@ -410,7 +411,11 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
                 self.replace(&entry.path, here.as_ref(), Op::MakeDirectory)?;
             } else {
                 let volume = self.reception.volume(self.current_root())?;
-                volume.make_directory(&entry.path).map_err(failed("making the directory", &entry.path))?;
+                match volume.make_directory(&entry.path) {
+                    // Excluded, and nothing in it yet: the walk did not meet it. What it becomes is the same.
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists && volume.open_directory(&entry.path).is_ok() => {}
+                    made => made.map_err(failed("making the directory", &entry.path))?,
+                }
             }
             self.touch();
         }

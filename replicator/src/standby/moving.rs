@@ -12,7 +12,7 @@ use super::apply::{self, ApplyError, Direction, Inverted};
 use super::history::{back, forward};
 use super::replica::{INCOMING, Replica, ReplicaError};
 use super::state::{Phase, Step};
-use crate::journal::{Journal, Point, Record};
+use crate::journal::{Journal, JournalError, Placed, Point, Record};
 use crate::store::{LogFile, Store};
 use crate::volume::Volume;
 
@@ -31,7 +31,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
     /// Takes in a journal that has its commit record, and goes on to its point; does nothing if there is none.
     pub(super) fn finish(&self) -> Result<(), ReplicaError> {
         let clean = self.settled.swap(false, Ordering::AcqRel);
-        if let Some(point) = self.committed()? {
+        if let Some(point) = self.committed(clean)? {
             self.adopt(point)?;
         }
         if let Phase::Moving { from, to } = self.state().phase {
@@ -44,14 +44,19 @@ impl<V: Volume, S: Store> Replica<V, S> {
         Ok(())
     }
 
-    /// The point that the incoming journal leads to, if it was committed and is not in the state yet.
-    fn committed(&self) -> Result<Option<Point>, ReplicaError> {
+    /// The point that the incoming journal leads to, if it was committed and is not in the state yet; `known` if that it is durable is.
+    fn committed(&self, known: bool) -> Result<Option<Point>, ReplicaError> {
         if !self.is_incoming(self.state().next_point())? {
             return Ok(None);
         }
         let mut journal = self.journal(INCOMING)?;
         journal.cut_torn_tail()?;
-        commit_of(&journal)
+        let point = commit_of(&journal)?;
+        if point.is_some() && !known {
+            // Whoever wrote it may have been killed, or told that it failed, before it was durable.
+            journal.sync()?;
+        }
+        Ok(point)
     }
 
     /// Whether the incoming journal leads to a point, rather than to one before.
@@ -70,12 +75,12 @@ impl<V: Volume, S: Store> Replica<V, S> {
         if !self.store().exists(INCOMING)? {
             return Ok(None);
         }
-        let begin = self.journal(INCOMING)?.read(0);
-        // A torn first record is that of a journal that had no mark yet.
-        Ok(match begin.ok().flatten().map(|placed| placed.record) {
-            Some(Record::Begin { mirror, to, .. }) => Some((mirror, to)),
-            _ => None,
-        })
+        match self.journal(INCOMING)?.read(0) {
+            Ok(Some(Placed { record: Record::Begin { mirror, to, .. }, .. })) => Ok(Some((mirror, to))),
+            // A torn first record is that of a journal that had no mark yet.
+            Ok(_) | Err(JournalError::Damaged { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn adopt(&self, point: Point) -> Result<(), ReplicaError> {
@@ -146,7 +151,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
             return Ok(false);
         }
         let journal = self.journal(name)?;
-        Ok(journal.is_whole_inverse()? || matches!(commit_of(&journal), Ok(Some(_))))
+        Ok(journal.is_whole_inverse()? || commit_of(&journal)?.is_some())
     }
 
     /// The journal that leads to a point from the one before. The newest may have been gone to over `incoming`.
@@ -208,6 +213,8 @@ impl<V: Volume, S: Store> Replica<V, S> {
     pub(super) fn turn_back(&self) -> Result<(), ReplicaError> {
         let Phase::Moving { from: Some(from), to } = self.state().phase else { return Err(ReplicaError::NoPoint) };
         if from < to && self.forward_or_incoming(from, to)? == INCOMING {
+            // That it leads there, only the journal may have said until now.
+            self.change(|_| Ok(()))?;
             self.store().rename(INCOMING, &forward(from, to))?;
         }
         if from < to && !self.is_whole(&back(from, to))? {
@@ -248,12 +255,11 @@ impl<V: Volume, S: Store> Replica<V, S> {
     }
 }
 
+/// The point that a journal ends with, if it was committed.
 fn commit_of<L: LogFile>(journal: &Journal<L>) -> Result<Option<Point>, ReplicaError> {
-    match journal.read_before(journal.len())? {
-        Some(placed) => match placed.record {
-            Record::Commit(point) => Ok(Some(point)),
-            _ => Ok(None),
-        },
-        None => Ok(None),
+    match journal.read_before(journal.len()) {
+        Ok(Some(Placed { record: Record::Commit(point), .. })) => Ok(Some(point)),
+        Ok(_) | Err(JournalError::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use standin_common::entry::Time;
 use standin_common::id::{PointNumber, RootIndex};
@@ -305,6 +306,9 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
             return Err(ReceiveError::Ended);
         }
         let opened = begun.is_some();
+        if let Some((file, _)) = &begun {
+            lock(&self.resumed).begun.remove(file);
+        }
         let (file, overlay) = begun.unwrap_or_else(|| (self.next_file.fetch_add(1, Ordering::Relaxed), BTreeMap::new()));
         let before = table.joined.clone();
         table.order.insert((at.clone(), file));
@@ -392,6 +396,24 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         Ok(())
     }
 
+    /// A file that was begun before a cut may be another one now, or none, or found to be the same: what came of it then does not count.
+    fn drop_abandoned(&self) -> Result<(), ReceiveError> {
+        let abandoned = std::mem::take(&mut lock(&self.resumed).begun);
+        abandoned.into_iter().try_for_each(|file| self.note(&Record::Drop { file }, &[]).map(drop))
+    }
+
+    /// Whether every file that was asked for has come, or was given up.
+    pub fn has_all_files(&self) -> bool {
+        lock(&self.table).wanted.is_empty()
+    }
+
+    /// Waits for that, but no longer than this: the last word on a file is not answered, and the commit, on another stream, may overtake it.
+    pub(super) fn wait_for_files(&self, limit: Duration) {
+        let waiting = |table: &mut Table| !table.wanted.is_empty() && !table.ended;
+        // What has not come by then, the commit complains of.
+        drop(self.arrived.wait_timeout_while(lock(&self.table), limit, waiting));
+    }
+
     /// Makes what was received a recovery point, which is durable when this returns. [`Replica::settle`] takes the replica to it.
     pub fn commit(&self, at: Time, consistent: bool, objects: u64, bytes: u64, reason: Reason) -> Result<Point, ReceiveError> {
         let (summary, stay) = {
@@ -401,6 +423,7 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
             }
             (table.summary, table.orphans_stay)
         };
+        self.drop_abandoned()?;
         let before = self.base();
         let of = before.as_ref().map_or(summary.standby_objects, |before| before.objects);
         // In a round, what was moved is gone in one place and new in another.
@@ -418,14 +441,17 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         let MirrorOpening { generation, mirror, .. } = self.opening;
         let point = Point { number: self.to, generation, mirror, reason, at, consistent, objects, bytes, orphans };
         self.sync_volumes()?;
-        {
-            let mut journal = lock(&self.journal);
-            journal.append(&Record::Commit(point.clone()), &[])?;
-            self.committed.store(true, Ordering::Relaxed);
-            journal.sync()?;
-        }
+        // If it fails, what was written of it may count all the same: that is looked for before anything else is done.
+        self.seal(&point).inspect_err(|_| self.replica.settled.store(false, Ordering::Release))?;
         self.end();
         Ok(point)
+    }
+
+    fn seal(&self, point: &Point) -> Result<(), ReceiveError> {
+        let mut journal = lock(&self.journal);
+        journal.append(&Record::Commit(point.clone()), &[])?;
+        self.committed.store(true, Ordering::Relaxed);
+        Ok(journal.sync()?)
     }
 
     /// Removes an object of the side area that is not needed any more.

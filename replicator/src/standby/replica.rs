@@ -205,12 +205,8 @@ impl<V: Volume, S: Store> Replica<V, S> {
 
     /// Marks the replica as being received; `None` if it already is. Given back when the guard is dropped.
     pub(super) fn start_receiving(&self) -> Option<ReceivingGuard<'_>> {
-        let mut receiving = lock(&self.receiving);
-        if *receiving {
-            return None;
-        }
-        *receiving = true;
-        Some(ReceivingGuard(&self.receiving))
+        let was = std::mem::replace(&mut *lock(&self.receiving), true);
+        (!was).then(|| ReceivingGuard(&self.receiving))
     }
 
     /// Changes the state and makes the change durable.
@@ -278,15 +274,16 @@ impl<V: Volume, S: Store> Replica<V, S> {
         if matches!(state.phase, Phase::Promoted { .. }) {
             return Ok(kept);
         }
-        let before = match state.phase {
-            Phase::Moving { from, to } => from.filter(|from| *from < to),
-            _ => None,
-        };
-        match self.finish() {
-            // An older point is wanted, so that it does not matter whether the newest can be gone to.
-            Err(_) if before.is_some_and(|before| goal <= before) => self.turn_back()?,
-            Err(error) => return Err(ReplicaError::stuck(error, before)),
-            Ok(()) => {}
+        if let Err(error) = self.finish() {
+            let before = match self.state().phase {
+                Phase::Moving { from, to } => from.filter(|from| *from < to),
+                _ => None,
+            };
+            // If an older point is wanted, it does not matter whether the newest can be gone to.
+            if before.is_none_or(|before| goal > before) {
+                return Err(ReplicaError::stuck(error, before));
+            }
+            self.turn_back()?;
         }
         // Before anything is moved, since what was received may be what fills the disk.
         self.discard_incoming()?;

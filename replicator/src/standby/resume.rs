@@ -40,6 +40,8 @@ pub(super) struct Resumed<L = ()> {
     pub next_file: u64,
     pub next_side: u64,
     pub files: BTreeMap<Position, Before>,
+    /// Files that were begun and not ended.
+    pub begun: BTreeSet<u64>,
     /// Directories that are taken out already, whatever has come into their place since.
     pub removed: BTreeSet<Position>,
 }
@@ -55,6 +57,7 @@ impl<L> Resumed<L> {
             next_file: self.next_file,
             next_side: self.next_side,
             files: self.files,
+            begun: self.begun,
             removed: self.removed,
         }
     }
@@ -69,6 +72,7 @@ impl<L> Resumed<L> {
             next_file: ORPHANS + 1,
             next_side: 1,
             files: BTreeMap::new(),
+            begun: BTreeSet::new(),
             removed: BTreeSet::new(),
         }
     }
@@ -99,7 +103,10 @@ pub(super) fn open<V: Volume, S: Store>(
         return Ok(Resumed::new(journal.into_log()));
     }
     let mark = last_mark(&journal)?;
-    let (covers, position, summary) = mark.unwrap_or_else(|| (first_end(&journal), None, JoinSummary::default()));
+    let (covers, position, summary) = match mark {
+        Some(mark) => mark,
+        None => (first_end(&journal)?, None, JoinSummary::default()),
+    };
     journal.truncate(covers)?;
     let mut resumed = Resumed { position, summary, ..Resumed::new(()) };
     let sides = scan(&journal, &mut resumed)?;
@@ -121,6 +128,7 @@ pub(super) fn open<V: Volume, S: Store>(
         next_file: resumed.next_file,
         next_side: resumed.next_side,
         files: resumed.files,
+        begun: resumed.begun,
         removed: resumed.removed,
     })
 }
@@ -136,8 +144,8 @@ fn last_mark<L: LogFile>(journal: &Journal<L>) -> Result<Option<Mark>, ReplicaEr
     Ok(None)
 }
 
-fn first_end<L: LogFile>(journal: &Journal<L>) -> u64 {
-    journal.forward().next().and_then(Result::ok).map_or(0, |placed| placed.end)
+fn first_end<L: LogFile>(journal: &Journal<L>) -> Result<u64, ReplicaError> {
+    Ok(journal.read(0)?.map_or(0, |placed| placed.end))
 }
 
 /// Reads what the journal tells of files and side objects; returns the side objects that it names.
@@ -180,11 +188,14 @@ fn scan<L: LogFile>(journal: &Journal<L>, resumed: &mut Resumed) -> Result<BTree
             }
             Record::Drop { file: ORPHANS } => resumed.orphans_stay = true,
             Record::Drop { file } => {
+                // One that vanished before it was begun is here, too, and its number must not come again.
+                resumed.next_file = resumed.next_file.max(file + 1);
                 open.remove(&file);
             }
             _ => {}
         }
     }
+    resumed.begun = open.keys().copied().collect();
     resumed.files.extend(open.into_values());
     let position = resumed.position.clone();
     let to_come = |at: &Position| position.as_ref().is_none_or(|position| at > position);

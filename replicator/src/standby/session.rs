@@ -32,6 +32,8 @@ use crate::volume::{Volume, is_reserved};
 const MARK_EVERY: Duration = Duration::from_millis(250);
 /// Marks may take at most one part in so many of the time.
 const MARK_SHARE: u32 = 5;
+/// How long a commit may have overtaken what was sent before it on other streams.
+const OVERTAKEN: Duration = Duration::from_secs(10);
 /// The most lanes of a pass.
 const MOST_LANES: usize = 16;
 
@@ -148,9 +150,12 @@ pub fn receive<V: Volume, S: Store>(
     session.telling.into_failure().map_or(Ok(None), Err)
 }
 
-type Refused = (Refusal, Option<ReceiveError>);
+/// What the source is told, and the error if it is one.
+pub type Refused = (Refusal, Option<ReceiveError>);
 
-fn begin<'a, V: Volume, S: Store>(
+/// Decides whether a pass may begin, and begins or resumes its reception; nothing is written for one that is refused by its generation, by a
+/// replica that was promoted, or by its base.
+pub fn begin<'a, V: Volume, S: Store>(
     replica: &'a Replica<V, S>,
     opening: MirrorOpening,
     journal_limit: u64,
@@ -244,6 +249,7 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
                 FromSource::WalkEnd => self.tell(&join.end()?)?,
                 FromSource::Scopes(_) => return Err(ReceiveError::Protocol("it sent scopes where none belong").into()),
                 FromSource::Commit { at, consistent, objects, bytes, reason } => {
+                    self.reception.wait_for_files(OVERTAKEN);
                     let point = self.reception.commit(at, consistent, objects, bytes, reason)?;
                     let Point { number, orphans: orphans_left, objects, bytes, .. } = point;
                     self.telling.tell(&FromStandby::Committed { point: number, orphans_left, objects, bytes })?;
