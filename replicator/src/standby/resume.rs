@@ -40,6 +40,8 @@ pub(super) struct Resumed<L = ()> {
     pub files: BTreeMap<Position, Before>,
     /// Files that were begun and not ended.
     pub begun: BTreeSet<u64>,
+    /// Objects that are taken out already, with where they are then.
+    pub parked: BTreeMap<Position, SideId>,
     /// Directories that are taken out already, whatever has come into their place since.
     pub removed: BTreeSet<Position>,
 }
@@ -55,6 +57,7 @@ impl<L> Resumed<L> {
             next_side: self.next_side,
             files: self.files,
             begun: self.begun,
+            parked: self.parked,
             removed: self.removed,
         }
     }
@@ -69,6 +72,7 @@ impl<L> Resumed<L> {
             next_side: 1,
             files: BTreeMap::new(),
             begun: BTreeSet::new(),
+            parked: BTreeMap::new(),
             removed: BTreeSet::new(),
         }
     }
@@ -118,6 +122,7 @@ pub(super) fn open<V: Volume, S: Store>(
         next_side: resumed.next_side,
         files: resumed.files,
         begun: resumed.begun,
+        parked: resumed.parked,
         removed: resumed.removed,
     })
 }
@@ -154,6 +159,7 @@ fn scan<L: LogFile>(journal: &Journal<L>, resumed: &mut Resumed) -> Result<BTree
             Record::Op { root, path, file, op: Op::Park(side) } => {
                 sides.insert((root, side));
                 if file.is_none_or(|file| file == ORPHANS) {
+                    resumed.parked.insert(Position { root, path: path.clone() }, side);
                     resumed.files.insert(Position { root, path }, Before::Parked);
                 }
             }
