@@ -439,8 +439,9 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
 
     /// Puts something in the place of what is there, if something is.
     fn replace(&self, path: &RelPath, here: Option<&Object>, op: Op) -> Result<(), ReceiveError> {
-        let park = here.map(|_| Op::Park(self.reception.new_side()));
-        self.reception.note_together(None, &self.position(path), park.into_iter().chain([op]), false)
+        let at = self.position(path);
+        let park = here.map(|_| Op::Park(self.reception.park_side(&at)));
+        self.reception.note_together(None, &at, park.into_iter().chain([op]), false)
     }
 
     fn join_file(
@@ -486,7 +487,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         if !matches!(landing, Landing::Journal) {
             self.touch();
         }
-        let replaces = replaces.then(|| self.reception.new_side());
+        let replaces = replaces.then(|| self.reception.park_side(&at));
         let whole = action != Action::Compare && begun.is_none();
         let file = self.reception.want(at.clone(), landing, begun, replaces, cloned)?;
         self.reception.count(|summary| summary.wanted_bytes += size);

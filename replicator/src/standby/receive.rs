@@ -279,6 +279,13 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         Ok((placed.record, placed.payload))
     }
 
+    /// Where the object at a place is to be parked: where it already is according to the journal from before a cut, as an orphan then, or a
+    /// new place. Parking it twice in the same place is parking it once.
+    pub(super) fn park_side(&self, at: &Position) -> SideId {
+        let parked = lock(&self.resumed).parked.get(at).copied();
+        parked.unwrap_or_else(|| self.new_side())
+    }
+
     /// What became of a file before a cut, if it was received or begun then.
     pub(super) fn resumed(&self, at: &Position) -> Option<resume::Before> {
         lock(&self.resumed).files.remove(at)

@@ -42,6 +42,8 @@ pub(super) struct Resumed<L = ()> {
     pub files: BTreeMap<Position, Before>,
     /// Files that were begun and not ended.
     pub begun: BTreeSet<u64>,
+    /// Objects that are taken out already, with where they are then.
+    pub parked: BTreeMap<Position, SideId>,
     /// Directories that are taken out already, whatever has come into their place since.
     pub removed: BTreeSet<Position>,
 }
@@ -58,6 +60,7 @@ impl<L> Resumed<L> {
             next_side: self.next_side,
             files: self.files,
             begun: self.begun,
+            parked: self.parked,
             removed: self.removed,
         }
     }
@@ -73,6 +76,7 @@ impl<L> Resumed<L> {
             next_side: 1,
             files: BTreeMap::new(),
             begun: BTreeSet::new(),
+            parked: BTreeMap::new(),
             removed: BTreeSet::new(),
         }
     }
@@ -129,6 +133,7 @@ pub(super) fn open<V: Volume, S: Store>(
         next_side: resumed.next_side,
         files: resumed.files,
         begun: resumed.begun,
+        parked: resumed.parked,
         removed: resumed.removed,
     })
 }
@@ -165,6 +170,7 @@ fn scan<L: LogFile>(journal: &Journal<L>, resumed: &mut Resumed) -> Result<BTree
             Record::Op { root, path, file, op: Op::Park(side) } => {
                 sides.insert((root, side));
                 if file.is_none_or(|file| file == ORPHANS) {
+                    resumed.parked.insert(Position { root, path: path.clone() }, side);
                     resumed.files.insert(Position { root, path }, Before::Parked);
                 }
             }
