@@ -12,6 +12,7 @@ use standin_common::id::RootIndex;
 use standin_common::message::{Difference, Finding, FromStandby, OrphanPolicy, Position, RootKind, Want};
 use standin_common::path::RelPath;
 
+use super::excluded;
 use super::receive::{ORPHANS, ReceiveError, Reception, failed};
 use super::resume::Before;
 use crate::journal::{Landing, Op};
@@ -19,7 +20,7 @@ use crate::mirror::{self, Action, How};
 use crate::rules::Rules;
 use crate::scopes::Scopes;
 use crate::store::Store;
-use crate::volume::{Directory, Object, ObjectKind, Place, Volume, is_reserved};
+use crate::volume::{Object, ObjectKind, Place, Volume, is_reserved};
 use crate::walk::{Step, Walk};
 
 /// A directory of the source that the walk is in.
@@ -329,35 +330,13 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
     fn is_blocked(&mut self, entry: &Entry, here: Option<&Object>) -> Result<bool, ReceiveError> {
         let in_the_way = here.is_some_and(|here| here.kind == ObjectKind::Directory) && entry.kind != Kind::Directory;
         let rules = self.rules_of(self.current_root())?;
-        if !in_the_way || rules.is_empty() || !self.holds_excluded(&entry.path, rules)? {
+        if !in_the_way || rules.is_empty() || !excluded::is_in(self.reception.volume(self.current_root())?, &entry.path, rules)? {
             return Ok(false);
         }
         let text =
             "a directory is in its place on the standby, and holds objects that the rules exclude: move it away".to_owned();
         self.out.push(FromStandby::Problem { at: self.position(&entry.path), text });
         Ok(true)
-    }
-
-    fn holds_excluded(&self, path: &RelPath, rules: &Rules) -> Result<bool, ReceiveError> {
-        let volume = self.reception.volume(self.current_root())?;
-        let mut directories = vec![path.clone()];
-        while let Some(path) = directories.pop() {
-            let reading = || failed("reading the replica", &path);
-            let directory = volume.open_directory(&path).map_err(reading())?;
-            let names = directory.names().map_err(reading())?;
-            for index in 0.. {
-                let Some(name) = names.get(index) else { break };
-                let Ok(child) = path.join(name) else { return Ok(true) };
-                if !rules.judge(&child).included {
-                    return Ok(true);
-                }
-                let object = directory.object(name).map_err(reading())?;
-                if object.is_some_and(|object| object.kind == ObjectKind::Directory) {
-                    directories.push(child);
-                }
-            }
-        }
-        Ok(false)
     }
 
     /// Refuses what no walk meets: anything out of order, outside the directories that were announced, or of a name that is reserved.

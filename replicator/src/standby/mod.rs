@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod compare;
 pub mod comparing;
+mod excluded;
 mod history;
 pub mod join;
 mod known;

@@ -453,14 +453,15 @@ fn the_replica_is_right_whatever_is_kept() {
     let seeds = number.map_or(0..100, |seed| seed..seed + 1);
     let (mut with, mut without) = (0, 0);
     for seed in seeds {
-        let runs = std::panic::catch_unwind(|| (run(seed, 1), if seed < 25 { run(seed, u64::MAX) } else { 0 }));
+        let runs = std::panic::catch_unwind(|| (run(seed, 1), run(seed, u64::MAX)));
         let (read, read_without) = runs.unwrap_or_else(|panic| {
             eprintln!("failed with STANDIN_SEED={seed}");
             std::panic::resume_unwind(panic);
         });
-        with += if seed < 25 { read } else { 0 };
+        with += read;
         without += read_without;
     }
-    eprintln!("the standbys of the first seeds read {with} bytes, without kept values {without}");
-    assert!(number.is_some() || with < without * 9 / 10, "{with} of {without} bytes");
+    eprintln!("the standbys read {with} bytes, without kept values {without}");
+    // Most passes here are cut or read everything; what a whole one spares is asserted above.
+    assert!(number.is_some() || with < without * 19 / 20, "{with} of {without} bytes");
 }
