@@ -119,10 +119,11 @@ impl Follow {
     }
 
     /// A mirror over everything ended, which the watch accompanied.
-    pub(super) fn mirrored(&mut self, point: &Point, took: Duration, flawed: bool, rescan: Option<Duration>) {
+    pub(super) fn mirrored(&mut self, point: &Point, flawed: bool, rescan: Option<Duration>) {
         self.base = vec![point.mirror];
         self.cut = None;
-        self.made(point, took);
+        // Nothing rests for what a person ordered.
+        self.made(point, Duration::ZERO);
         self.whole_due = rescan.into_iter().chain(flawed.then_some(FLAWED)).min().map(|after| self.ended + after);
     }
 

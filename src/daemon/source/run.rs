@@ -295,7 +295,6 @@ impl SourceSet {
                 ..self.opening(job.pass_id(), &volumes)
             };
             running.meter.begin_pass(job.pass);
-            let began = Instant::now();
             let passed = match self.pass(connection, &running, &volumes, What::whole(opening)) {
                 Ok(passed) => passed,
                 Err(error) => return self.pass_failed(connection, &job, error),
@@ -309,7 +308,7 @@ impl SourceSet {
                 false => consistent || job.pass >= u32::from(self.set().passes) || flawed || never_proven,
             };
             if let Some(point) = passed.point.as_ref().filter(|_| covered) {
-                follow.mirrored(point, began.elapsed(), flawed, self.set().rescan_ms.map(Duration::from_millis));
+                follow.mirrored(point, flawed, self.set().rescan_ms.map(Duration::from_millis));
             }
             follow.watched_now();
             let left = passed.point.as_ref().map_or(0, |point| point.orphans);
@@ -366,6 +365,7 @@ impl SourceSet {
                 let name = &self.set().name;
                 let why = format!("{error}; then `standin mirror resume {name}` goes on where it was");
                 tracing::error!("{why}");
+                self.on(Event::Paused);
                 self.settle(job.mirror, Some(why));
                 Outcome::Ended
             }
