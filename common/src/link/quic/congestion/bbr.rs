@@ -50,6 +50,8 @@ const PROBE_RTT: Duration = Duration::from_millis(200);
 const PROBE_WAIT: Duration = Duration::from_secs(2);
 /// Rounds between probes for more, at most: Reno on the same line would lose a packet about then.
 const PROBE_ROUNDS: u64 = 63;
+/// After probes that lost too much, the next waits twice as long each time, so often at most: such loss is another's as well.
+const MOST_LOSSY_PROBES: u32 = 2;
 /// What processors and timers need under way besides what the line holds, as time and in bytes.
 const HOST_DELAY: f64 = 0.002;
 const MOST_HOST_BYTES: f64 = 2e6;
@@ -97,7 +99,6 @@ pub(super) struct Bbr {
     round_lost: u64,
     round_losses: u32,
     round_delivered_from: u64,
-    round_most_in_flight: u64,
     /// Sending began after nothing was under way.
     restarted: bool,
 
@@ -107,6 +108,8 @@ pub(super) struct Bbr {
     mean_rtt: Option<Duration>,
     /// The most that may be under way, by the last probe that lost too much.
     most: u64,
+    /// Whether that is what held the sender back.
+    at_bound: bool,
     /// Bounds for the rest of the cycle.
     rate_now: f64,
     most_now: u64,
@@ -128,6 +131,8 @@ pub(super) struct Bbr {
     probe_wait: Duration,
     rounds_since_probe: u64,
     up_rounds: u32,
+    /// How many probes in a row lost too much.
+    lossy_probes: u32,
     random: u64,
 
     /// The window but for the rate.
@@ -157,7 +162,7 @@ impl Bbr {
             round_lost: 0,
             round_losses: 0,
             round_delivered_from: 0,
-            round_most_in_flight: 0,
+            at_bound: false,
             restarted: false,
             rate: TwoPeriods::default(),
             least_rtt: LeastRtt::new(LEAST_RTT),
@@ -178,6 +183,7 @@ impl Bbr {
             probe_wait: PROBE_WAIT,
             rounds_since_probe: 0,
             up_rounds: 0,
+            lossy_probes: 0,
             random: seed | 1,
             allowed: window,
             before_probe_rtt: 0,
@@ -207,7 +213,6 @@ impl Bbr {
             self.restarted = true;
         }
         self.sampler.on_sent(now, bytes, self.mean_rtt.unwrap_or_default());
-        self.round_most_in_flight = self.round_most_in_flight.max(self.sampler.in_flight);
     }
 
     /// A packet of a batch was acknowledged.
@@ -218,12 +223,16 @@ impl Bbr {
     /// The batch is complete: so many bytes are under way, and the sender is or is not short of data.
     pub(super) fn on_batch(&mut self, now: Instant, in_flight: u64, short_of_data: bool) {
         let Some(sample) = self.sampler.on_batch(now, in_flight, short_of_data) else { return };
+        self.at_bound = self.window >= self.most && !short_of_data;
         self.count_round(&sample);
         self.learn(now, &sample);
         self.check_full(&sample);
         self.move_on(now, &sample);
         self.set_window(&sample);
         self.restarted = false;
+        if std::env::var_os("TRACE2").is_some() && self.round_starts { // TRACE2
+            eprintln!("T {:?} {:?} rate {:.2} now {:.2} least {:?} mean {:?} most {} most_now {} allowed {} window {} inflight {} lost {}/{} limited {}", now, self.mode, self.rate.max()/125e3, self.rate_now/125e3, self.least_rtt.get().unwrap(), self.mean_rtt.unwrap(), self.most as i64/1450, self.most_now as i64/1450, self.allowed/1450, self.window/1450, in_flight/1450, self.round_lost, self.sampler.lost, sample.limited); // TRACE2
+        } // TRACE2
         if self.round_starts {
             self.begin_round();
         }
@@ -268,7 +277,6 @@ impl Bbr {
         self.round_lost = 0;
         self.round_losses = 0;
         self.round_delivered_from = self.sampler.delivered;
-        self.round_most_in_flight = self.sampler.in_flight;
         self.rate_latest = 0.0;
         self.delivered_latest = 0;
     }
@@ -340,14 +348,10 @@ impl Bbr {
         if self.round_starts {
             self.up_rounds = (self.up_rounds + 1).min(30);
         }
-        if self.is_at_bound() {
+        if self.at_bound {
             let step = (self.datagram << self.up_rounds).min(self.allowed);
             self.most += (acked as f64 * step as f64 / self.allowed as f64) as u64;
         }
-    }
-
-    fn is_at_bound(&self) -> bool {
-        self.round_most_in_flight + 2 * self.datagram >= self.most
     }
 
     /// A probe lost too much.
@@ -357,6 +361,7 @@ impl Bbr {
             self.most = lost.sent_in_flight.max((self.target() as f64 * BETA) as u64);
         }
         if self.mode == Mode::Up {
+            self.lossy_probes = (self.lossy_probes + 1).min(MOST_LOSSY_PROBES);
             self.go_down(now);
         }
     }
@@ -409,10 +414,13 @@ impl Bbr {
                 self.mode = Mode::Up;
                 self.round_ends = self.sampler.delivered;
             }
-            Mode::Up if self.allowed >= self.most && self.is_at_bound() => {
+            Mode::Up if self.at_bound => {
                 self.look_for_growth_from(sample.rate.unwrap_or_default());
             }
-            Mode::Up if self.full_now => self.go_down(now),
+            Mode::Up if self.full_now => {
+                self.lossy_probes = 0;
+                self.go_down(now);
+            }
             Mode::ProbeRtt { until } => self.probe_rtt(now, until),
             _ => {}
         }
@@ -449,8 +457,9 @@ impl Bbr {
     }
 
     fn is_time_to_probe(&self, now: Instant) -> bool {
-        let reno_rounds = (self.target() / self.datagram.max(1)).min(PROBE_ROUNDS);
-        now.saturating_duration_since(self.cycle_began) > self.probe_wait || self.rounds_since_probe >= reno_rounds
+        let (wait, rounds) = (self.probe_wait * (1 << self.lossy_probes), PROBE_ROUNDS << self.lossy_probes);
+        let reno_rounds = (self.target() / self.datagram.max(1)).min(rounds);
+        now.saturating_duration_since(self.cycle_began) > wait || self.rounds_since_probe >= reno_rounds
     }
 
     /// Bytes that the line holds, times `gain`; what is known at the beginning if nothing is.
