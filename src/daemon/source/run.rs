@@ -1,11 +1,13 @@
 //! The thread of a source: connects, and runs what is ordered.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use standin_common::id::MirrorId;
+use standin_common::link::backoff::Backoff;
 use standin_common::link::quic::Connection;
 use standin_common::message::{Comparison, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, Refusal, RootKind, SetAnswer};
 use standin_replicator::definition;
@@ -51,7 +53,7 @@ impl SourceSet {
         let generation = self.lock().kept.generation;
         let span = tracing::info_span!("set", set = %self.set.name, peer = %self.set.standby, %generation);
         let _entered = span.enter();
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, RandomState::new().hash_one(&self.set.name));
         loop {
             let next = self.next();
             if let Next::Stop = next {
@@ -68,7 +70,7 @@ impl SourceSet {
                 }
             };
             match again {
-                None => pause = FIRST_PAUSE,
+                None => pauses.reset(),
                 Some(why) => {
                     let before = self.lock().trouble.replace(why.clone());
                     // A standby that is down for a day is worth a line, not thousands.
@@ -79,10 +81,9 @@ impl SourceSet {
                     }
                     // What went on for a while was no vain attempt.
                     if began.elapsed() > LONGEST_PAUSE {
-                        pause = FIRST_PAUSE;
+                        pauses.reset();
                     }
-                    self.sleep(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    self.sleep(pauses.pause());
                 }
             }
         }

@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt;
 
 use super::runtime::Runtime;
 use crate::codec::{CodecError, HEAD_LEN, Head};
-use crate::link::{Frame, LinkError, ReceiveHalf, SendHalf};
+use crate::link::{Frame, LinkError, Priority, ReceiveHalf, SendHalf};
 
 /// Up to this payload, in bytes, a frame is put together before it is handed over: one call is cheaper than the copy.
 const SMALL: usize = 16 * 1024;
@@ -45,9 +45,14 @@ pub(super) fn halves((send, receive): (quinn::SendStream, quinn::RecvStream), ru
 }
 
 impl QuicSend {
-    /// Streams of a higher priority are sent first; 0 at the beginning.
-    pub fn set_priority(&self, priority: i32) -> Result<(), LinkError> {
-        self.stream.set_priority(priority).map_err(|_| LinkError::ClosedHere)
+    /// Streams of a higher priority are sent first; [`Priority::Usual`] at the beginning.
+    pub fn set_priority(&self, priority: Priority) -> Result<(), LinkError> {
+        let number = match priority {
+            Priority::Bulk => -1,
+            Priority::Usual => 0,
+            Priority::Urgent => 1,
+        };
+        self.stream.set_priority(number).map_err(|_| LinkError::ClosedHere)
     }
 
     /// Sends what may be no frame.

@@ -6,7 +6,7 @@ use std::thread;
 
 use super::*;
 use crate::codec::{CodecError, HEAD_LEN, MAX_PAYLOAD_LEN};
-use crate::link::{Frame, ReceiveHalf, SendHalf};
+use crate::link::{Frame, Priority, ReceiveHalf, SendHalf};
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -84,7 +84,7 @@ fn frames_cross_both_ways_between_nodes_that_trust_each_other() {
     let (mut send, mut receive) = here.open().unwrap();
     let echo = thread::spawn(move || {
         let (mut send, mut receive) = there.accept().unwrap();
-        send.set_priority(3).unwrap();
+        send.set_priority(Priority::Urgent).unwrap();
         let mut frame = Frame::default();
         while receive.receive_into(&mut frame).unwrap() {
             send.send(&frame.header, &frame.payload).unwrap();

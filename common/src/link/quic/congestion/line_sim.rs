@@ -247,7 +247,9 @@ impl Simulation {
         let old = if by_time { sender.rtt * 2 + ACK_DELAY * 2 } else { sender.rtt * 9 / 8 };
         let is_lost = |(packet, sent): &(&u64, &Instant)| **packet + 3 <= largest || (now - **sent > old && (by_time || **packet < largest));
         let lost: Vec<(u64, Instant)> = sender.under_way.iter().take_while(is_lost).map(|(packet, sent)| (*packet, *sent)).collect();
-        lost.iter().for_each(|(packet, _)| drop(sender.under_way.remove(packet)));
+        lost.iter().for_each(|(packet, _)| {
+            sender.under_way.remove(packet);
+        });
         if let Some((_, newest)) = lost.last() {
             sender.control.lost(now, *newest, lost.len() as u64 * PACKET);
         }
