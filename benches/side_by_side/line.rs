@@ -38,9 +38,7 @@ impl Line {
         }
         let wan = wan.args(["--rate", rate, "--delay", delay, "--loss", loss]).stdin(Stdio::null()).spawn().unwrap();
         let line = Self { wan, program, ends };
-        wait_until("the line is up", PATIENCE, || {
-            Done::of(line.control("show")).code == Some(0)
-        });
+        wait_until("the line is up", PATIENCE, || Done::of(line.control("show")).code == Some(0));
         line
     }
 
@@ -58,17 +56,18 @@ impl Line {
         Counts { offered: count("offered"), overflowed: count("overflowed") }
     }
 
-    /// Sets what the kernel has for TCP at both ends: this congestion control, and windows for a long fat line. Says why it cannot.
+    /// Has TCP from the first end to the second use this congestion control, and windows for a long fat line. Says why it cannot.
     pub(crate) fn set_tcp(&self, congestion: &str) -> Result<(), String> {
-        for end in [0, 1] {
-            let settings = [
-                format!("net.ipv4.tcp_congestion_control={congestion}"),
-                "net.ipv4.tcp_wmem=4096 65536 33554432".to_owned(),
-                "net.ipv4.tcp_rmem=4096 131072 33554432".to_owned(),
-            ];
-            let mut sysctl = Command::new("ip");
-            sysctl.args(["netns", "exec", &self.ends[end], "sysctl", "-q", "-w"]).args(settings);
-            let done = Done::of(sysctl);
+        let to = ADDRESSES[1].to_string();
+        let commands: [&[&str]; 2] = [
+            &["sysctl", "-q", "-w", "net.ipv4.tcp_wmem=4096 65536 33554432"],
+            // By the route: the setting of a namespace takes only what the host grants to everyone.
+            &["ip", "route", "replace", &to, "dev", "wan0", "congctl", congestion],
+        ];
+        for words in commands {
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", &self.ends[0]]).args(words);
+            let done = Done::of(command);
             if done.code != Some(0) {
                 return Err(done.stderr.trim().to_owned());
             }

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::copier::{Copier, Work, assert_equal};
@@ -24,9 +25,10 @@ const MOST_CAUSED: f64 = 1.0;
 /// What each side of a shared line is to get, in %.
 const LEAST_SHARE: f64 = 25.0;
 /// A peer that has not ended after this is cut off, and judged by what it got through.
-const LIMIT: Duration = Duration::from_secs(90);
-/// A sixty-fourth of the tree: then a transfer runs.
-const RUNS: u64 = 64;
+const LIMIT: Duration = Duration::from_secs(45);
+const POLL: Duration = Duration::from_millis(10);
+/// When the peer has this part of the tree, it runs.
+const RUNS: u64 = 8;
 
 const LOSSY_HEAD: &str = "| line | random loss | who | time, s | share of the line, % | standin is faster: ratio | loss caused, % | goal |\n\
                           | --- | --- | --- | --- | --- | --- | --- | --- |\n";
@@ -55,7 +57,12 @@ pub(crate) fn lossy(work: &Path, source: &Path, options: &Options) {
                     Ok(()) => {
                         let got = rsync(&line, work, source, *mbit);
                         let ratio = ours.as_ref().map_or("-".to_owned(), |ours| format!("**{:.2}**", ours.share / got.share));
-                        lines.push(format!("{title} | {who} | {} | {:.1} | {ratio} | {:.2} | - |", got.time(), got.share, got.caused));
+                        lines.push(format!(
+                            "{title} | {who} | {} | {:.1} | {ratio} | {:.2} | - |",
+                            got.time(),
+                            got.share,
+                            got.caused
+                        ));
                     }
                     Err(why) => lines.push(format!("{title} | {who} | not measured: {why} | - | - | - | - |")),
                 }
@@ -136,7 +143,7 @@ fn rsync(line: &Line, work: &Path, source: &Path, mbit: u64) -> Got {
         match running.try_wait().unwrap() {
             Some(status) => break Some(status),
             None if start.elapsed() > LIMIT => break None,
-            None => std::thread::park_timeout(Duration::from_millis(10)), // poll
+            None => thread::park_timeout(POLL),
         }
     };
     let time = start.elapsed();

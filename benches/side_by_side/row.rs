@@ -38,8 +38,18 @@ const DIFFERENCES: &[(&[&str], Goal)] = &[
 
 impl Row {
     /// All of them, in the order of the table.
-    pub(crate) const ALL: &'static [Self] =
-        &[Self::Full, Self::Ssh, Self::Difference, Self::Checksum, Self::Attributes, Self::Orphans, Self::Million, Self::Line, Self::Lossy, Self::Share];
+    pub(crate) const ALL: &'static [Self] = &[
+        Self::Full,
+        Self::Ssh,
+        Self::Difference,
+        Self::Checksum,
+        Self::Attributes,
+        Self::Orphans,
+        Self::Million,
+        Self::Line,
+        Self::Lossy,
+        Self::Share,
+    ];
 
     /// Its name on the command line.
     pub(crate) fn name(self) -> &'static str {

@@ -214,7 +214,9 @@ impl Endpoint {
     /// Dialling has sockets of its own: one that listens on a single address reaches only what that address reaches.
     fn dialling_endpoint(&self, towards: SocketAddr) -> Result<(quinn::Endpoint, Buffers), LinkError> {
         let mut endpoints = self.dialling.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |(endpoint, _): &&(quinn::Endpoint, Buffers)| endpoint.local_addr().is_ok_and(|own| own.is_ipv4() == towards.is_ipv4());
+        let fits = |(endpoint, _): &&(quinn::Endpoint, Buffers)| {
+            endpoint.local_addr().is_ok_and(|own| own.is_ipv4() == towards.is_ipv4())
+        };
         if let Some(made) = endpoints.iter().find(fits) {
             return Ok(made.clone());
         }

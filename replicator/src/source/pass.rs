@@ -11,8 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use standin_common::codec::CodecError;
 use standin_common::entry::{Entry, Time};
 use standin_common::id::RootIndex;
-use standin_common::link::{LinkError, Priority};
 use standin_common::link::talk::{Open, Receiver, Sender};
+use standin_common::link::{LinkError, Priority};
 use standin_common::message::{
     Difference, FromSource, FromStandby, JoinSummary, MirrorAnswer, MirrorOpening, Opening, Position, Purpose, Refusal, Want,
 };

@@ -230,8 +230,25 @@ impl Bbr {
         self.move_on(now, &sample);
         self.set_window(&sample);
         self.restarted = false;
-        if std::env::var_os("TRACE2").is_some() && self.round_starts { // TRACE2
-            eprintln!("T {:?} {:?} rate {:.2} now {:.2} least {:?} mean {:?} most {} most_now {} allowed {} window {} inflight {} lost {}/{} limited {}", now, self.mode, self.rate.max()/125e3, self.rate_now/125e3, self.least_rtt.get().unwrap(), self.mean_rtt.unwrap(), self.most as i64/1450, self.most_now as i64/1450, self.allowed/1450, self.window/1450, in_flight/1450, self.round_lost, self.sampler.lost, sample.limited); // TRACE2
+        if std::env::var_os("TRACE2").is_some() && self.round_starts {
+            // TRACE2
+            eprintln!(
+                "T {:?} {:?} rate {:.2} now {:.2} least {:?} mean {:?} most {} most_now {} allowed {} window {} inflight {} lost {}/{} limited {}",
+                now,
+                self.mode,
+                self.rate.max() / 125e3,
+                self.rate_now / 125e3,
+                self.least_rtt.get().unwrap(),
+                self.mean_rtt.unwrap(),
+                self.most as i64 / 1450,
+                self.most_now as i64 / 1450,
+                self.allowed / 1450,
+                self.window / 1450,
+                in_flight / 1450,
+                self.round_lost,
+                self.sampler.lost,
+                sample.limited
+            ); // TRACE2
         } // TRACE2
         if self.round_starts {
             self.begin_round();

@@ -12,7 +12,21 @@ impl Control for Bbr {
         sent.iter().for_each(|sent| self.on_acked(now, *sent, PACKET));
         self.on_batch(now, in_flight, false);
         if std::env::var("TRACE").is_ok() {
-            println!("T {:p} {:?} {:?} rate {:.2} now {:.2} least {:?} mean {:?} most {} most_now {} allowed {} window {} inflight {}", self.sampler_addr(), now, self.mode, self.rate.max()/125e3, self.rate_now/125e3, self.least_rtt.get().unwrap(), self.mean_rtt.unwrap(), self.most as i64/1450, self.most_now as i64/1450, self.allowed/1450, self.window/1450, in_flight/1450);
+            println!(
+                "T {:p} {:?} {:?} rate {:.2} now {:.2} least {:?} mean {:?} most {} most_now {} allowed {} window {} inflight {}",
+                self.sampler_addr(),
+                now,
+                self.mode,
+                self.rate.max() / 125e3,
+                self.rate_now / 125e3,
+                self.least_rtt.get().unwrap(),
+                self.mean_rtt.unwrap(),
+                self.most as i64 / 1450,
+                self.most_now as i64 / 1450,
+                self.allowed / 1450,
+                self.window / 1450,
+                in_flight / 1450
+            );
         }
     }
 
@@ -24,7 +38,11 @@ impl Control for Bbr {
         self.window
     }
 }
-impl Bbr { fn sampler_addr(&self) -> *const Self { self } }
+impl Bbr {
+    fn sampler_addr(&self) -> *const Self {
+        self
+    }
+}
 
 fn bbr(seed: u64) -> impl FnOnce(Instant) -> Box<dyn Control> {
     move |now| Box::new(Bbr::new(now, PACKET, 10 * 6500, seed))
@@ -85,7 +103,11 @@ fn fills() {
                 let mut simulation = Simulation::new(Line::of(mbits, rtt, buffers, loss), 7);
                 simulation.join(bbr(7));
                 let counts = simulation.run(20 * SECOND)[0];
-                println!("  share {:.3} caused {:.4}", (counts.delivered * PACKET) as f64 / (simulation.line.bytes_per_sec * 20.0), counts.overflowed as f64 / counts.sent as f64);
+                println!(
+                    "  share {:.3} caused {:.4}",
+                    (counts.delivered * PACKET) as f64 / (simulation.line.bytes_per_sec * 20.0),
+                    counts.overflowed as f64 / counts.sent as f64
+                );
             }
         }
     }
@@ -97,13 +119,26 @@ fn sharing() {
         for buffers in [0.3, 1.0, 3.0] {
             for first in [true, false] {
                 let mut simulation = Simulation::new(Line::of(mbits, rtt, buffers, 0.0), 7);
-                if first { simulation.join(bbr(7)); simulation.run(5 * SECOND); simulation.join(cubic); }
-                else { simulation.join(cubic); simulation.run(5 * SECOND); simulation.join(bbr(7)); }
-                for _ in 0..3 { println!("  ours first {first}: {:.2?}", simulation.shares(20 * SECOND)); }
+                if first {
+                    simulation.join(bbr(7));
+                    simulation.run(5 * SECOND);
+                    simulation.join(cubic);
+                } else {
+                    simulation.join(cubic);
+                    simulation.run(5 * SECOND);
+                    simulation.join(bbr(7));
+                }
+                for _ in 0..3 {
+                    println!("  ours first {first}: {:.2?}", simulation.shares(20 * SECOND));
+                }
             }
         }
         let mut simulation = Simulation::new(Line::of(mbits, rtt, 1.0, 0.0), 7);
-        simulation.join(bbr(7)); simulation.run(5 * SECOND); simulation.join(bbr(9));
-        for _ in 0..3 { println!("  two of ours: {:.2?}", simulation.shares(20 * SECOND)); }
+        simulation.join(bbr(7));
+        simulation.run(5 * SECOND);
+        simulation.join(bbr(9));
+        for _ in 0..3 {
+            println!("  two of ours: {:.2?}", simulation.shares(20 * SECOND));
+        }
     }
 }

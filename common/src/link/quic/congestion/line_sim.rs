@@ -245,8 +245,11 @@ impl Simulation {
         let (now, sender) = (self.now, &mut self.senders[index]);
         let Some(largest) = sender.largest_acked else { return };
         let old = if by_time { sender.rtt * 2 + ACK_DELAY * 2 } else { sender.rtt * 9 / 8 };
-        let is_lost = |(packet, sent): &(&u64, &Instant)| **packet + 3 <= largest || (now - **sent > old && (by_time || **packet < largest));
-        let lost: Vec<(u64, Instant)> = sender.under_way.iter().take_while(is_lost).map(|(packet, sent)| (*packet, *sent)).collect();
+        let is_lost = |(packet, sent): &(&u64, &Instant)| {
+            **packet + 3 <= largest || (now - **sent > old && (by_time || **packet < largest))
+        };
+        let lost: Vec<(u64, Instant)> =
+            sender.under_way.iter().take_while(is_lost).map(|(packet, sent)| (*packet, *sent)).collect();
         lost.iter().for_each(|(packet, _)| {
             sender.under_way.remove(packet);
         });

@@ -150,10 +150,8 @@ impl Sampler {
         let newest = batch.newest?;
         self.first_at = self.first_at.max(newest.at);
         let delivered = self.delivered - newest.delivered;
-        let interval = newest
-            .at
-            .saturating_duration_since(newest.first_at)
-            .max(now.saturating_duration_since(newest.delivered_at));
+        let interval =
+            newest.at.saturating_duration_since(newest.first_at).max(now.saturating_duration_since(newest.delivered_at));
         Some(Sample {
             rate: (!interval.is_zero()).then(|| delivered as f64 / interval.as_secs_f64()),
             delivered,
