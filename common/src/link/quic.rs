@@ -11,6 +11,7 @@ mod addresses;
 mod congestion;
 mod connection;
 mod error;
+mod gate;
 mod runtime;
 mod socket;
 mod stream;

@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Purpose;
 use super::congestion::open_window;
+use super::gate::Gate;
 use super::runtime::Runtime;
 use super::socket::Buffers;
 use super::stream::{QuicReceive, QuicSend, halves};
@@ -69,13 +70,14 @@ pub(super) struct Established {
 #[derive(Debug)]
 struct Inner {
     established: Established,
+    gate: Arc<Gate>,
     runtime: Arc<Runtime>,
 }
 
 impl Connection {
     pub(super) fn new(established: Established, runtime: Arc<Runtime>) -> Self {
         runtime.handle().spawn(keep_window(established.quinn.clone()));
-        Self(Arc::new(Inner { established, runtime }))
+        Self(Arc::new(Inner { established, gate: Arc::default(), runtime }))
     }
 
     /// A handle that does not keep it open.
@@ -95,14 +97,14 @@ impl Connection {
     /// Like [`Connection::open`], for what goes before or after the other streams: as long as one of a higher priority has
     /// something to send, those of a lower one send nothing.
     pub fn open_with(&self, priority: Priority) -> Result<(QuicSend, QuicReceive), LinkError> {
-        let (send, receive) = halves(self.0.runtime.wait(self.quinn().open_bi())?, &self.0.runtime);
+        let (mut send, receive) = halves(self.0.runtime.wait(self.quinn().open_bi())?, &self.0.gate, &self.0.runtime);
         send.set_priority(priority)?;
         Ok((send, receive))
     }
 
     /// Waits for a stream that the peer opens.
     pub fn accept(&self) -> Result<(QuicSend, QuicReceive), LinkError> {
-        Ok(halves(self.0.runtime.wait(self.quinn().accept_bi())?, &self.0.runtime))
+        Ok(halves(self.0.runtime.wait(self.quinn().accept_bi())?, &self.0.gate, &self.0.runtime))
     }
 
     /// Whether both are handles to the same connection.

@@ -66,7 +66,7 @@ pub(super) fn endpoint(identity: &Identity) -> EndpointConfig {
 /// How much may wait to be sent and acknowledged when so many bytes may be under way: enough to send on during a round trip, not more,
 /// for it is memory, and what is urgent waits for a place in it.
 pub(super) fn send_window(under_way: u64) -> u64 {
-    under_way.saturating_mul(3).next_power_of_two().clamp(MIN_SEND_WINDOW, MAX_WINDOW)
+    (3 * under_way.min(MAX_WINDOW)).next_power_of_two().clamp(MIN_SEND_WINDOW, MAX_WINDOW)
 }
 
 /// A window as QUIC writes it.
