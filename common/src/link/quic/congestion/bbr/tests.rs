@@ -170,3 +170,26 @@ fn a_line_that_changes_is_followed() {
         assert!(share > 0.85, "{share}");
     }
 }
+
+/// With fewer packets under way than the peer gathers before it acknowledges, each round trip would take the peer's whole patience, and
+/// that slow rate would be believed for ever.
+#[test]
+fn a_short_line_that_is_believed_slow_is_filled_all_the_same() {
+    let line = Line { round_trip: Duration::from_micros(100), ..Line::of(1000.0, 1, 4.0, 0.0) };
+    let mut simulation = Simulation::new(line, SEED);
+    simulation.join(|now| {
+        let mut bbr = Bbr::new(now, PACKET, 0, SEED);
+        bbr.mode = Mode::Cruise;
+        (bbr.full, bbr.full_now) = (true, true);
+        bbr.rate.add(4.0 * PACKET as f64 / 0.025);
+        bbr.least_rtt.add(now, line.round_trip);
+        bbr.mean_rtt = Some(Duration::from_millis(25));
+        bbr.allowed = bbr.least_window();
+        (bbr.most, bbr.window) = (bbr.allowed, bbr.allowed);
+        Box::new(bbr)
+    });
+    simulation.run(10 * SECOND);
+    let share = simulation.shares(5 * SECOND)[0];
+    println!("  share {share:.3}");
+    assert!(share > 0.8, "{share}");
+}

@@ -18,8 +18,8 @@ const MARGIN: f64 = 0.99;
 /// What processors and timers need under way besides what the line holds, as time and in bytes.
 const HOST_DELAY: f64 = 0.002;
 const MOST_HOST_BYTES: f64 = 2e6;
-/// The least window, in datagrams.
-const LEAST_DATAGRAMS: u64 = 4;
+/// The least window, in datagrams: twice what the peer gathers before it acknowledges (`ACKNOWLEDGE_EACH`), and some.
+const LEAST_DATAGRAMS: u64 = 20;
 
 impl Bbr {
     /// Bytes that the line holds, times `gain`; what is known at the beginning if nothing is.
