@@ -1,12 +1,14 @@
 //! The thread of a source: connects, and runs what is ordered.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
 use standin_common::id::{MirrorId, RootIndex};
+use standin_common::link::backoff::Backoff;
 use standin_common::link::quic::Connection;
 use standin_common::message::{Comparison, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, Refusal, RootKind, SetAnswer};
 use standin_common::scope::Reason;
@@ -84,7 +86,7 @@ impl SourceSet {
     }
 
     fn run_with<'s>(&'s self, scope: &'s Scope<'s, '_>, mut follow: Follow) {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, RandomState::new().hash_one(&self.set().name));
         loop {
             let next = self.next();
             if let Next::Stop = next {
@@ -110,7 +112,7 @@ impl SourceSet {
                 }
             };
             match again {
-                None => pause = FIRST_PAUSE,
+                None => pauses.reset(),
                 Some(why) => {
                     let before = self.lock().trouble.replace(why.clone());
                     // A standby that is down for a day is worth a line, not thousands.
@@ -121,10 +123,9 @@ impl SourceSet {
                     }
                     // What went on for a while was no vain attempt.
                     if began.elapsed() > LONGEST_PAUSE {
-                        pause = FIRST_PAUSE;
+                        pauses.reset();
                     }
-                    self.sleep(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    self.sleep(pauses.pause());
                 }
             }
         }
