@@ -316,7 +316,7 @@ impl SourceSet {
         let rhythm = self.rhythm();
         let still = || watch.catch_up().is_ok_and(|seen| seen == round.seen);
         let reason = |consistent| rhythm.reason(Instant::now(), moment, consistent);
-        let what = super::run::What { opening, scopes: Some(scopes), still: &still, reason: &reason, hashes: None };
+        let what = super::pass::What { opening, scopes: Some(scopes), still: &still, reason: &reason, hashes: None };
         let passed = self.pass(connection, &running, &volumes, what);
         let mut state = self.lock();
         let wire = running.wire(Some(connection));
