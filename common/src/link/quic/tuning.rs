@@ -10,11 +10,12 @@ use super::congestion::Bounds;
 use super::window::{MAX_WINDOW, MIN_WINDOW, STREAM_WINDOW};
 use crate::identity::Identity;
 
-/// Largest datagram that is tried, in bytes: what a path of jumbo frames (9000) leaves after the headers of IPv6 and UDP. Seven of them fit
-/// into the 64 KiB that the kernel cuts up in one call; a path that takes 1500 bytes settles at that within seconds.
-const MAX_DATAGRAM: u16 = 8952;
-/// What may be under way before anything is known of the path, in bytes. QUIC's 14,720 would be less than two datagrams of the largest.
-const INITIAL_WINDOW: u64 = 65_000;
+/// Largest datagram that is tried, in bytes. quinn hands ten of them to the kernel in one call, which takes 64 KiB at most: with more
+/// (tried: 8952, for jumbo frames) such calls fail, what was in them is lost, and the path is taken for one of 1200 bytes. A path that
+/// takes 1500 bytes settles at that within a second.
+const MAX_DATAGRAM: u16 = 6500;
+/// What may be under way before anything is known of the path, in bytes. QUIC's 14,720 would be two datagrams of the largest.
+const INITIAL_WINDOW: u64 = 10 * MAX_DATAGRAM as u64;
 /// How many datagrams are acknowledged with one (draft-ietf-quic-ack-frequency), besides what time asks for: on a line of 1500-byte
 /// datagrams this saves the sender a third of its work.
 const ACKNOWLEDGE_EACH: VarInt = VarInt::from_u32(8);
