@@ -160,7 +160,7 @@ impl<V: Volume> Pass<'_, V> {
         }
         let mut lanes = Vec::new();
         for _ in 0..self.lanes.max(1) {
-            let (mut send, receive) = link.open_with(Priority::Bulk)?;
+            let (mut send, receive) = link.open_with(if self.scopes.is_some() { Priority::Urgent } else { Priority::Bulk })?;
             send.send(&Opening::Lane { mirror: self.opening.mirror }, &[])?;
             lanes.push((send, receive));
         }
