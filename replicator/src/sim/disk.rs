@@ -23,6 +23,8 @@ pub enum Lie {
     LogSync,
     /// That volumes are synced.
     VolumeSync,
+    /// That shelves were sealed.
+    Seal,
 }
 
 #[derive(Debug)]

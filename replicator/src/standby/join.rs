@@ -281,11 +281,14 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         }
         // Several names on the standby may lead to one object where the source has several: only the first keeps it.
         let shared = here.as_ref().filter(|here| entry.linked || here.names > 1 && here.kind != ObjectKind::Directory);
-        let taken = shared.is_some_and(|here| {
+        let claimed = |here: &Object, claimed: &mut HashMap<_, _>| {
             // A round does not meet the other names that the object may still have on the source.
             let lone = self.scopes.is_some() && !entry.linked;
-            lone || self.claimed.insert(here.stamp.inode, entry.path.clone()).is_some()
-        });
+            lone || claimed.insert(here.stamp.inode, entry.path.clone()).is_some()
+        };
+        // What the replica has there is nothing to keep if it was replaced or taken out before a cut.
+        let changed = entry.kind != Kind::Directory && self.reception.is_changed(&self.position(&entry.path));
+        let taken = changed || shared.is_some_and(|here| claimed(here, &mut self.claimed));
         if entry.linked {
             self.links.insert(entry.path.clone(), here.as_ref().filter(|_| !taken).map(|here| here.stamp.inode));
         }
@@ -425,11 +428,12 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
     }
 
     fn join_link(&mut self, entry: &Entry, to: &RelPath, here: Option<Object>) -> Result<(), ReceiveError> {
+        let changed = self.reception.is_changed(&self.position(&entry.path));
         if self.made_before(&entry.path) {
             return Ok(());
         }
         let kept = self.links.get(to).copied().flatten();
-        if kept.is_some() && kept == here.as_ref().map(|here| here.stamp.inode) {
+        if !changed && kept.is_some() && kept == here.as_ref().map(|here| here.stamp.inode) {
             return Ok(());
         }
         self.reception.count(|summary| summary.changed_objects += 1);
@@ -460,13 +464,14 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
             self.touch();
             return Ok(());
         }
-        let in_place = self.in_place() && !cleared;
+        let parked = before == Some(Before::Parked);
+        let in_place = self.in_place() && !cleared && !parked;
         let here = here.filter(|here| here.kind == ObjectKind::File || !in_place);
         // An object with other names on the standby than on the source must not be written in place.
         let own = |here: &Object| {
             here.kind == ObjectKind::File && (here.names == 1 || linked && self.links.get(&path).copied().flatten().is_some())
         };
-        let writable = here.as_ref().is_some_and(own);
+        let writable = !parked && here.as_ref().is_some_and(own);
         let at_root = path.is_root();
         let clonable = writable && action == Action::Compare && !linked && !at_root && !in_place && before.is_none();
         let clones = self.reception.volume(self.current_root())?.abilities().clones;

@@ -145,13 +145,18 @@ impl<V: Volume, S: Store> Replica<V, S> {
         Ok(measured(&inverse, inverted))
     }
 
-    /// Whether a journal is there, and was written to its end.
+    /// Whether a journal is there, and was written to its end. Then it is durable.
     fn is_whole(&self, name: &str) -> Result<bool, ReplicaError> {
         if !self.store().exists(name)? {
             return Ok(false);
         }
         let journal = self.journal(name)?;
-        Ok(journal.is_whole_inverse()? || commit_of(&journal)?.is_some())
+        let whole = journal.is_whole_inverse()? || commit_of(&journal)?.is_some();
+        if whole {
+            // Whoever wrote it may have been told that this failed.
+            journal.sync()?;
+        }
+        Ok(whole)
     }
 
     /// The journal that leads to a point from the one before. The newest may have been gone to over `incoming`.

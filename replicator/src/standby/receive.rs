@@ -286,6 +286,11 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         parked.unwrap_or_else(|| self.new_side())
     }
 
+    /// Whether what the replica has at a place was replaced or taken out before a cut, by what is in the journal.
+    pub(super) fn is_changed(&self, at: &Position) -> bool {
+        matches!(lock(&self.resumed).files.get(at), Some(resume::Before::Sealed | resume::Before::Parked))
+    }
+
     /// What became of a file before a cut, if it was received or begun then.
     pub(super) fn resumed(&self, at: &Position) -> Option<resume::Before> {
         lock(&self.resumed).files.remove(at)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use standin_common::id::PointNumber;
 use standin_common::path::RelPath;
-use standin_replicator::sim::{Disk, Random, SimVolume};
+use standin_replicator::sim::{Disk, SimVolume};
 use standin_replicator::standby::replica::Replica;
 
 use super::contents::{Contents, contents, difference};
@@ -12,8 +12,8 @@ use super::world::{KEEP, Shown, SimReplica, World};
 
 impl World {
     /// A clone of the standby can be promoted at every kept point, the newest is no older than what was acknowledged, and what is
-    /// there is what the point shows. Looks at the newest point and another one, or at all.
-    pub fn check(&mut self, random: &mut Random, all: bool) -> Result<(), String> {
+    /// there is what the point shows.
+    pub fn check(&mut self) -> Result<(), String> {
         if let Some(promoted) = self.promoted {
             let found = self.volumes.clone();
             return self.compare(&found, promoted);
@@ -27,11 +27,9 @@ impl World {
             }
             self.acknowledged = newest;
         }
-        let Some(newest) = newest else { return Ok(()) };
-        self.promote_and_compare(&clone, &volumes, newest)?;
-        let others = &numbers[..numbers.len() - 1];
-        let chosen = random.below(others.len().max(1) as u64) as usize;
-        for (_, other) in others.iter().enumerate().filter(|(index, _)| all || *index == chosen) {
+        let Some((newest, others)) = numbers.split_last() else { return Ok(()) };
+        self.promote_and_compare(&clone, &volumes, *newest)?;
+        for other in others {
             let (clone, volumes) = self.clone_standby()?;
             self.promote_and_compare(&clone, &volumes, *other)?;
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use standin_common::scope::Reason;
 use standin_replicator::sim::Random;
 
 use super::contents::Contents;
@@ -15,6 +16,8 @@ pub enum Vice {
     LogSync,
     /// The disk says that volumes are synced.
     VolumeSync,
+    /// The disk says that an end was orderly.
+    Seal,
     /// Every point is graded consistent.
     BlindGrade,
     /// A round forgets what changes while it runs.
@@ -53,6 +56,17 @@ impl Around for Meanwhile<'_> {
         }
         // A pass over everything is proven by its two looks alone.
         self.seen.is_none_or(|seen| seen == self.source.follow.seen)
+    }
+
+    fn reason(&mut self, random: &mut Random) -> Reason {
+        match self.seen {
+            None => Reason::Mirror,
+            // Most rounds make points that only pass.
+            Some(_) => [Reason::Asked, Reason::Interval, Reason::Quiet]
+                .get(random.below(10) as usize)
+                .copied()
+                .unwrap_or(Reason::Passing),
+        }
     }
 
     fn grades_blindly(&self) -> bool {

@@ -54,6 +54,7 @@ pub enum End {
         /// How the source graded it.
         consistent: bool,
         objects: u64,
+        reason: Reason,
     },
     /// The line was cut.
     Cut,
@@ -67,6 +68,8 @@ pub trait Around {
     fn moment(&mut self);
     /// Whether nothing was noticed since the pass began.
     fn still(&mut self) -> bool;
+    /// What the point is made for.
+    fn reason(&mut self, random: &mut Random) -> Reason;
     /// Whether the grade is given without a proof, to see whether that is found.
     fn grades_blindly(&self) -> bool;
 }
@@ -363,7 +366,7 @@ impl<'p, 'a, A: Around> Pass<'p, 'a, A> {
         self.stage = Stage::Asked;
         let proven = self.first.iter().zip(&self.second).all(|(first, second)| first.proves(second));
         let consistent = proven && self.flaws == 0 && self.around.still() || self.around.grades_blindly();
-        let (at, objects, reason) = (Time::default(), self.objects, Reason::Mirror);
+        let (at, objects, reason) = (Time::default(), self.objects, self.around.reason(self.random));
         self.down.push_back(FromSource::Commit { at, consistent, objects, bytes: 0, reason });
     }
 
@@ -372,7 +375,9 @@ impl<'p, 'a, A: Around> Pass<'p, 'a, A> {
             Some(FromSource::Entries { root, entries }) => self.up.extend(self.join.entries(root, entries)?),
             Some(FromSource::Unreadable(_)) => self.reception.keep_orphans()?,
             Some(FromSource::WalkEnd) => self.up.extend(self.join.end()?),
-            Some(FromSource::Commit { consistent, objects, .. }) => return Ok(Some(End::Commit { consistent, objects })),
+            Some(FromSource::Commit { consistent, objects, reason, .. }) => {
+                return Ok(Some(End::Commit { consistent, objects, reason }));
+            }
             Some(FromSource::Scopes(_)) | None => {}
         }
         Ok(None)

@@ -14,7 +14,7 @@ pub enum Act {
     Mirror,
     /// A pass over what was noticed, while so many changes come. Where that is not known, a mirror.
     Round,
-    /// The standby's daemon is started again.
+    /// The standby's daemon is started again; if its amount is 1, after an orderly end.
     Restart,
     /// The standby loses power.
     Outage,
@@ -115,19 +115,28 @@ impl Schedule {
                 (Act::Change, 8),
                 (Act::Mirror, 9),
                 (Act::Round, 12),
-                (Act::Restart, 2),
+                (Act::Restart, 3),
                 (Act::Outage, 2),
                 (Act::Forget, 1),
                 (Act::Promote, 1),
                 (Act::Usurp, 1),
                 (Act::Stale, 1),
             ];
-            steps.push(step(pick(&mut random, &act), 6, &mut random));
+            let act = pick(&mut random, &act);
+            steps.push(step(act, 6, &mut random));
             // What was cut off mostly goes on.
             if let Some(Step { act: act @ (Act::Mirror | Act::Round), trouble: Some(_), .. }) = steps.last().copied()
                 && !random.one_in(4)
             {
                 steps.push(step(act, 3, &mut random));
+            }
+            // Now and then rounds come one after the other.
+            if act == Act::Round && random.one_in(6) {
+                let many = [3, 3, 3, 3, 3, 8, 8, 40][random.below(8) as usize];
+                for _ in 0..many {
+                    let quiet = |step: Step| Step { trouble: step.trouble.filter(|_| many < 40), ..step };
+                    steps.extend([step(Act::Change, 3, &mut random), quiet(step(Act::Round, 2, &mut random))]);
+                }
             }
         }
         Self { world: seed, steps }
@@ -151,6 +160,7 @@ fn step(act: Act, most: u64, random: &mut Random) -> Step {
         // Mostly nothing changes while a pass runs.
         Act::Mirror | Act::Round if random.one_in(3) => random.below(most) + 1,
         Act::Promote => random.below(3),
+        Act::Restart => random.below(2),
         _ => 0,
     };
     let trouble = match act {

@@ -109,6 +109,7 @@ impl World {
         disk.tell(match vice {
             Some(Vice::LogSync) => Some(Lie::LogSync),
             Some(Vice::VolumeSync) => Some(Lie::VolumeSync),
+            Some(Vice::Seal) => Some(Lie::Seal),
             _ => None,
         });
         Self {
@@ -147,7 +148,9 @@ impl World {
             Act::Mirror => self.pass(step, &mut random, false)?,
             Act::Round => self.pass(step, &mut random, true)?,
             Act::Restart => {
-                self.replica = None;
+                let ended = self.replica.take();
+                // What is kept of its files must not be believed after any other end.
+                ended.filter(|_| step.amount > 0).inspect(Replica::rest);
                 self.start()?;
             }
             Act::Outage => self.lose_power(),
@@ -157,7 +160,7 @@ impl World {
             Act::Stale => self.try_stale()?,
         }
         self.recover();
-        self.check(&mut random, false)
+        self.check()
     }
 
     /// When everything is done: the standby has all again, and every point is looked at.
@@ -168,13 +171,13 @@ impl World {
             if self.promoted.is_none() && !self.has_all() {
                 let is_round = random.one_in(2);
                 self.pass(&step, &mut random, is_round)?;
-                self.check(&mut random, false)?;
+                self.check()?;
             }
         }
         if self.promoted.is_none() && !self.has_all() {
             return Err("nothing changes and nothing hinders any more, and the newest point is not what the source is".to_owned());
         }
-        self.check(&mut random, true)
+        self.check()
     }
 
     /// Whether the newest point is what the source is.
@@ -220,6 +223,7 @@ impl World {
     fn start(&mut self) -> Result<bool, String> {
         if self.replica.is_none() {
             let loaded = Replica::load(self.volumes.clone(), self.store.clone(), KEEP);
+            let loaded = loaded.map(|replica| replica.keeping_values_from(1));
             self.replica = self.unless_failed(loaded, "the replica cannot be opened")?;
             if let Some(replica) = &self.replica {
                 self.unless_failed(replica.settle_if_due(), "the replica cannot be settled")?;
@@ -409,8 +413,8 @@ impl World {
             Err(error) => return Ok(Outcome::Failed(error)),
         };
         let moment = meanwhile.moment;
-        let (consistent, objects) = match end {
-            End::Commit { consistent, objects } => (consistent, objects),
+        let (consistent, objects, reason) = match end {
+            End::Commit { consistent, objects, reason } => (consistent, objects, reason),
             End::Cut => return Ok(Outcome::Unknown),
         };
         let Some((version, state)) = moment else { return Err("a commit without a moment".to_owned()) };
@@ -421,14 +425,14 @@ impl World {
         let exact = consistent || unchanged && !is_round;
         let shown = if exact { Shown::State(state) } else { Shown::OneByOne(None) };
         self.points.insert(replica.state().next_point(), shown);
-        self.commit(replica, &reception, (consistent, objects), step, random)
+        self.commit(replica, &reception, (consistent, objects, reason), step, random)
     }
 
     fn commit(
         &mut self,
         replica: &SimReplica,
         reception: &Reception<'_, SimVolume, SimStore>,
-        (consistent, objects): (bool, u64),
+        (consistent, objects, reason): (bool, u64, Reason),
         step: &Step,
         random: &mut Random,
     ) -> Result<Outcome, String> {
@@ -436,7 +440,7 @@ impl World {
             let late = [(Trouble::LateCrash, Fault::Crash), (Trouble::LateFull, Fault::Full), (Trouble::LateError, Fault::Error)];
             self.plan(&late, trouble, at);
         }
-        let point = match reception.commit(Time::default(), consistent, objects, 0, Reason::Mirror) {
+        let point = match reception.commit(Time::default(), consistent, objects, 0, reason) {
             Ok(point) => point,
             Err(error) => return Ok(Outcome::Failed(error)),
         };
