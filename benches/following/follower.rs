@@ -10,7 +10,7 @@ const USER_HZ: u64 = 100;
 /// Something that makes a copy follow a source.
 pub(crate) trait Follower {
     /// As the table names it.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> String;
     /// Where its copy is.
     fn copy(&self) -> &Path;
     /// Its processes of the source's and the copy's side.

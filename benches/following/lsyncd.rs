@@ -1,5 +1,4 @@
-//! The peer: lsyncd, which starts rsync for what inotify tells it. Its delay is the least that it takes, and it is told of writes to open files,
-//! which it is not by default.
+//! The peer: lsyncd, which starts rsync for what inotify tells it. It is told of writes to open files, too, which it is not by default.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -16,11 +15,12 @@ pub(crate) struct Lsyncd {
     port: u16,
     lsyncd: Child,
     rsync: Option<Child>,
+    delay_seconds: u32,
 }
 
 impl Lsyncd {
     /// Follows a source; returns when the copy has what is there.
-    pub(crate) fn start(place: &Place) -> Self {
+    pub(crate) fn start(place: &Place, delay_seconds: u32) -> Self {
         let work = place.work();
         let copy = work.join("lsyncd-copy");
         fs::create_dir(&copy).unwrap();
@@ -30,7 +30,7 @@ impl Lsyncd {
         fs::write(&config, module).unwrap();
         let settings = format!(
             "settings {{ nodaemon = true, inotifyMode = \"CloseWrite or Modify\" }}\n\
-             sync {{ default.rsync, source = {:?}, target = \"rsync://127.0.0.1:{port}/copy/\", delay = 0, rsync = {{ archive = true }} }}\n",
+             sync {{ default.rsync, source = {:?}, target = \"rsync://127.0.0.1:{port}/copy/\", delay = {delay_seconds}, rsync = {{ archive = true }} }}\n",
             place.source
         );
         let path = work.join("lsyncd.lua");
@@ -39,7 +39,7 @@ impl Lsyncd {
         let mut command = Command::new("lsyncd");
         command.arg(&path);
         let lsyncd = spawn(command, &work.join("lsyncd.log"));
-        let started = Self { source: place.source.clone(), copy, config, port, lsyncd, rsync };
+        let started = Self { source: place.source.clone(), copy, config, port, lsyncd, rsync, delay_seconds };
         started.wait();
         started
     }
@@ -73,8 +73,8 @@ fn end(mut child: Child) {
 }
 
 impl Follower for Lsyncd {
-    fn name(&self) -> &'static str {
-        "lsyncd 2.2 with rsync, delay 0"
+    fn name(&self) -> String {
+        format!("lsyncd with rsync, delay {} s", self.delay_seconds)
     }
 
     fn copy(&self) -> &Path {

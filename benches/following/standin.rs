@@ -28,8 +28,8 @@ impl Standin {
 }
 
 impl Follower for Standin {
-    fn name(&self) -> &'static str {
-        "standin"
+    fn name(&self) -> String {
+        "standin".to_owned()
     }
 
     fn copy(&self) -> &Path {

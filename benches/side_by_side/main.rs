@@ -4,6 +4,7 @@
 
 mod copier;
 mod line;
+mod lossy;
 #[path = "../../src/demo/material/mod.rs"]
 mod material;
 mod options;

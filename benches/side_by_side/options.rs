@@ -6,8 +6,9 @@ use crate::row::Row;
 
 const HELP: &str = "benches/run [--rows LIST] [--on LIST] [--rounds N] [--scale F] [--peer-only] [--dry]
 
-  --rows LIST    of full,ssh,difference,checksum,attributes,orphans,million,line (default: all)
-  --on LIST      of tmpfs,disk (default: both); `million` and `line` are always on disk
+  --rows LIST    of full,ssh,difference,checksum,attributes,orphans,million,line,lossy,share
+                 (default: all)
+  --on LIST      of tmpfs,disk (default: both); `million` and the lines are always on disk
   --rounds N     rounds of each side, in turn; the median counts (default 3)
   --scale F      size of the tree, 1 being 5 GB (default 1); results of other scales are printed, not kept
   --peer-only    without Standin, for the peer's own figures; printed, not kept

@@ -55,7 +55,7 @@ impl Report {
 
     /// Puts the lines into RESULTS.md: those of the same work and peer are replaced, others kept.
     pub(crate) fn save(&self, options: &Options) {
-        if !options.keep {
+        if !options.keep || self.lines.is_empty() {
             return;
         }
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/RESULTS.md");
@@ -80,6 +80,19 @@ impl Report {
         }
         format!("{HEAD}{}\n", lines.join("\n"))
     }
+}
+
+/// Puts a table of another form into RESULTS.md, in place of the one of that name.
+pub(crate) fn save_table(options: &Options, name: &str, head: &str, lines: &[String]) {
+    if !options.keep {
+        return;
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/RESULTS.md");
+    let old = fs::read_to_string(&path).unwrap_or_default();
+    let new = replace(&old, name, &format!("{head}{}\n", lines.join("\n")));
+    let aside = PathBuf::from(format!("{}.new", path.display()));
+    fs::write(&aside, new).unwrap();
+    fs::rename(aside, path).unwrap();
 }
 
 /// What a line is about: work and peer.
@@ -157,6 +170,8 @@ fn heading(name: &str) -> &str {
     match name {
         "tmpfs" => "Trees in memory (tmpfs)",
         "disk" => "Trees on the disk",
+        "lossy" => "Long lines that lose packets",
+        "share" => "A line shared with TCP CUBIC",
         _ => "Where and when",
     }
 }

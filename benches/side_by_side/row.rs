@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::copier::{Copier, Run, Work, assert_equal};
 use crate::line::{ADDRESSES, Line};
+use crate::lossy;
 use crate::options::{Options, Place};
 use crate::report::{Goal, Report};
 use crate::rsync::Rsync;
@@ -24,6 +25,8 @@ pub(crate) enum Row {
     Orphans,
     Million,
     Line,
+    Lossy,
+    Share,
 }
 
 /// The ways of rsync to send a difference, and what is to be reached against each.
@@ -35,8 +38,18 @@ const DIFFERENCES: &[(&[&str], Goal)] = &[
 
 impl Row {
     /// All of them, in the order of the table.
-    pub(crate) const ALL: &'static [Self] =
-        &[Self::Full, Self::Ssh, Self::Difference, Self::Checksum, Self::Attributes, Self::Orphans, Self::Million, Self::Line];
+    pub(crate) const ALL: &'static [Self] = &[
+        Self::Full,
+        Self::Ssh,
+        Self::Difference,
+        Self::Checksum,
+        Self::Attributes,
+        Self::Orphans,
+        Self::Million,
+        Self::Line,
+        Self::Lossy,
+        Self::Share,
+    ];
 
     /// Its name on the command line.
     pub(crate) fn name(self) -> &'static str {
@@ -49,12 +62,14 @@ impl Row {
             Self::Orphans => "orphans",
             Self::Million => "million",
             Self::Line => "line",
+            Self::Lossy => "lossy",
+            Self::Share => "share",
         }
     }
 
     /// Whether it is measured there: three million files do not fit in memory, and on a slow line the place makes no difference.
     pub(crate) fn fits(self, place: Place) -> bool {
-        place == Place::Disk || !matches!(self, Self::Million | Self::Line)
+        place == Place::Disk || !matches!(self, Self::Million | Self::Line | Self::Lossy | Self::Share)
     }
 
     /// Makes the trees, measures, reports, and removes the trees.
@@ -65,6 +80,7 @@ impl Row {
         match self {
             Self::Million => tree::million(&source, options),
             Self::Line => tree::text(&source, options),
+            Self::Lossy | Self::Share => tree::noise(&source, options),
             _ => tree::mail_server(&source, options),
         }
         let bench = Bench { work: work.path().to_owned(), source, options };
@@ -79,6 +95,8 @@ impl Row {
             Self::Orphans => bench.orphans(report),
             Self::Million => bench.unchanged("one million files, nothing changed, by attributes", Work::Difference, 1.0, report),
             Self::Line => bench.line(report),
+            Self::Lossy => lossy::lossy(&bench.work, &bench.source, options),
+            Self::Share => lossy::share(&bench.work, &bench.source, options),
         }
     }
 }
@@ -187,7 +205,7 @@ impl Bench<'_> {
     }
 
     fn line(&self, report: &mut Report) {
-        let line = Line::up("100mbit", "10ms");
+        let line = Line::up("100mbit", "10ms", "0%");
         let (a, b) = (line.prefix(0), line.prefix(1));
         let mut peer = Rsync::daemon_at(&self.work, &self.source, &["-az", "--zc=zstd"], ADDRESSES[1], [&a, &b]);
         let addresses = ADDRESSES.map(|address| SocketAddr::new(address, free_udp_port()));

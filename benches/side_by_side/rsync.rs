@@ -117,6 +117,23 @@ impl Rsync {
         wait_until("the peer's server listens", PATIENCE, || TcpStream::connect((self.address, self.port)).is_ok());
     }
 
+    /// The command that does the work.
+    pub(crate) fn push(&self, work: Work) -> Command {
+        let mut command = self.client();
+        command.arg("--stats").args(&self.options);
+        match work {
+            Work::Full | Work::Difference => {}
+            Work::Checksum => drop(command.arg("--checksum")),
+            Work::Orphans => drop(command.arg("--delete")),
+        }
+        command.arg(slashed(&self.source));
+        match &self.way {
+            Way::Daemon => command.arg(format!("rsync://{}:{}/copy/", self.address, self.port)),
+            Way::Ssh { command: ssh } => command.arg("-e").arg(ssh).arg(format!("{}:{}", self.address, slashed(&self.copy))),
+        };
+        command
+    }
+
     fn client(&self) -> Command {
         in_prefix(&self.prefix.iter().map(String::as_str).collect::<Vec<_>>(), "rsync")
     }
@@ -137,18 +154,7 @@ impl Copier for Rsync {
     }
 
     fn mirror(&mut self, work: Work) -> Run {
-        let mut command = self.client();
-        command.arg("--stats").args(&self.options);
-        match work {
-            Work::Full | Work::Difference => {}
-            Work::Checksum => drop(command.arg("--checksum")),
-            Work::Orphans => drop(command.arg("--delete")),
-        }
-        command.arg(slashed(&self.source));
-        match &self.way {
-            Way::Daemon => command.arg(format!("rsync://{}:{}/copy/", self.address, self.port)),
-            Way::Ssh { command: ssh } => command.arg("-e").arg(ssh).arg(format!("{}:{}", self.address, slashed(&self.copy))),
-        };
+        let command = self.push(work);
         let ((done, time), peak_rss_kib) = with_memory(self.server.id(), || timed(command));
         let wire_bytes =
             ["Total bytes sent: ", "Total bytes received: "].map(|what| number_after(&done.stdout, what)).iter().sum();

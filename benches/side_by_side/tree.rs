@@ -17,6 +17,8 @@ const SMALL_FILES: u64 = 1_000_000;
 const SMALL_DIRECTORIES: u64 = 1_000;
 const ORPHANS: u64 = 10_000;
 const TEXT_LEN: u64 = 1024 * MIB as u64;
+const NOISE_FILES: u64 = 4;
+const NOISE_FILE_LEN: usize = 50_000_000;
 const SEED: u64 = 5;
 
 /// The tree of the speed goals: one random database of 3 GiB, 1 GiB of logs, 20,000 queue files of 8 to 64 KiB.
@@ -104,4 +106,20 @@ pub(crate) fn text(root: &Path, options: &Options) {
         }
         fs::write(root.join(format!("{number:03}.mbox")), &buffer[..FILE_LEN]).unwrap();
     }
+}
+
+/// 200 MB that nothing makes smaller, in 4 files.
+pub(crate) fn noise(root: &Path, options: &Options) {
+    fs::create_dir_all(root).unwrap();
+    let mut random = Random::new(SEED);
+    let mut buffer = vec![0; options.scaled(NOISE_FILE_LEN as u64) as usize];
+    for number in 0..NOISE_FILES {
+        random.fill(&mut buffer);
+        fs::write(root.join(format!("{number}.bin")), &buffer).unwrap();
+    }
+}
+
+/// Bytes of all files directly in a directory.
+pub(crate) fn bytes_in(directory: &Path) -> u64 {
+    fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().metadata().map_or(0, |metadata| metadata.len())).sum()
 }

@@ -3,6 +3,8 @@
 mod asked;
 mod follow;
 mod kept;
+mod mirror;
+mod pass;
 mod report;
 mod run;
 

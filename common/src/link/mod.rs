@@ -3,6 +3,7 @@
 //! A stream has two halves, each used by one thread at a time. Sending blocks while the peer does not read. A send half that is dropped
 //! without [`SendHalf::finish`] tells the peer that the stream was abandoned, never that it ended.
 
+pub mod backoff;
 pub mod memory;
 pub mod quic;
 pub mod talk;
@@ -10,6 +11,18 @@ pub mod talk;
 use std::net::SocketAddr;
 
 use crate::codec::CodecError;
+
+/// Which stream goes first when several have something to send.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// What fills the line for long, such as the lanes of a mirror.
+    Bulk,
+    /// Everything else.
+    #[default]
+    Usual,
+    /// Small changes that must not wait for anything.
+    Urgent,
+}
 
 /// One frame of a stream, see [`crate::codec`]. Kept and received into again and again, its memory is used again too.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

@@ -7,9 +7,11 @@
 //! All sockets are driven by one thread; callers block on their own ones. No call of this module may be made within asynchronous code.
 
 mod accept;
+mod addresses;
 mod congestion;
 mod connection;
 mod error;
+mod gate;
 mod runtime;
 mod socket;
 mod stream;
@@ -21,24 +23,27 @@ mod window;
 mod tests;
 
 pub use connection::{Connection, Deadline, PathReport};
+pub use socket::Buffers;
 pub use stream::{QuicReceive, QuicSend};
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use self::accept::{Reception, WELCOME};
+use self::addresses::Failures;
 use self::connection::{Established, WeakConnection};
 use self::error::local;
 use self::runtime::Runtime;
 use super::{CloseCode, LinkError};
 use crate::identity::{Fingerprint, Identity, SERVER_NAME};
 
-/// How long one address is tried.
+/// How long the last address is tried, and how long one after which others are left.
 const DIAL: Duration = Duration::from_secs(5);
+const DIAL_FIRST: Duration = Duration::from_secs(2);
 /// Connections that were accepted and not yet taken.
 const MAX_WAITING: usize = 32;
 
@@ -84,7 +89,9 @@ pub struct Endpoint {
     identity: Arc<Identity>,
     listening: Vec<quinn::Endpoint>,
     /// For dialling, one for each kind of address, made when first needed.
-    dialling: Mutex<Vec<quinn::Endpoint>>,
+    dialling: Mutex<Vec<(quinn::Endpoint, Buffers)>>,
+    /// Where peers did not answer, or do not any more.
+    failures: Arc<Mutex<Failures>>,
     arrived: Mutex<mpsc::Receiver<Established>>,
     /// To be closed with the endpoint.
     connections: Mutex<Vec<WeakConnection>>,
@@ -96,20 +103,22 @@ impl Endpoint {
     pub fn bind(listen: &[SocketAddr], identity: Arc<Identity>, trust: Arc<dyn TrustCheck>) -> Result<Self, LinkError> {
         let runtime = Arc::new(Runtime::start()?);
         let (queue, arrived) = mpsc::channel(MAX_WAITING);
-        let reception = Reception { trust: trust.clone(), queue, pairing: Arc::new(AtomicBool::new(false)) };
-        let server = tls::server(&identity, trust).map_err(|why| local("set up TLS with this node's identity")(&why))?;
+        let pairing = Arc::new(AtomicBool::new(false));
+        let reception = |buffers| Reception { trust: trust.clone(), queue: queue.clone(), pairing: pairing.clone(), buffers };
+        let server = tls::server(&identity, trust.clone()).map_err(|why| local("set up TLS with this node's identity")(&why))?;
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(server));
         server.transport_config(tuning::transport());
         let mut listening = Vec::new();
         for address in listen {
-            let endpoint = quinn_endpoint(&runtime, &identity, *address, Some(server.clone()))?;
-            runtime.handle().spawn(accept::receive_all(endpoint.clone(), reception.clone()));
+            let (endpoint, buffers) = quinn_endpoint(&runtime, &identity, *address, Some(server.clone()))?;
+            runtime.handle().spawn(accept::receive_all(endpoint.clone(), reception(buffers)));
             listening.push(endpoint);
         }
         Ok(Self {
             identity,
             listening,
             dialling: Mutex::default(),
+            failures: Arc::default(),
             arrived: Mutex::new(arrived),
             connections: Mutex::default(),
             runtime,
@@ -141,34 +150,60 @@ impl Endpoint {
         connection
     }
 
-    /// Dials the addresses of one peer in turn, 5 s each, until one answers; the error tells of all.
+    /// Dials the addresses of one peer in turn until one answers, those that failed not long ago last. The last is given 5 s, the
+    /// others 2 s each. The error tells of all.
     pub fn dial(&self, addresses: &[SocketAddr], expect: Expect) -> Result<Connection, LinkError> {
         let mut tried = Vec::new();
-        for address in addresses {
-            match self.dial_one(*address, expect) {
-                Ok(established) => return Ok(self.connection(established)),
-                Err(why) => tried.push((*address, why)),
+        let addresses = self.failures().order(Instant::now(), addresses);
+        for (at, address) in addresses.iter().enumerate() {
+            let patience = if at + 1 < addresses.len() { DIAL_FIRST } else { DIAL };
+            match self.dial_one(*address, expect, patience) {
+                Ok(established) => {
+                    self.failures().forget(*address);
+                    self.watch(&established.quinn);
+                    return Ok(self.connection(established));
+                }
+                Err(why) => {
+                    self.failures().note(Instant::now(), *address);
+                    tried.push((*address, why));
+                }
             }
         }
         Err(LinkError::Unreachable(tried))
     }
 
-    fn dial_one(&self, address: SocketAddr, expect: Expect) -> Result<Established, LinkError> {
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the address of a connection that falls silent, so that the next dial tries another first.
+    fn watch(&self, connection: &quinn::Connection) {
+        let (connection, failures) = (connection.clone(), Arc::downgrade(&self.failures));
+        self.runtime.handle().spawn(async move {
+            if matches!(connection.closed().await, quinn::ConnectionError::TimedOut)
+                && let Some(failures) = failures.upgrade()
+            {
+                failures.lock().unwrap_or_else(PoisonError::into_inner).note(Instant::now(), connection.remote_address());
+            }
+        });
+    }
+
+    fn dial_one(&self, address: SocketAddr, expect: Expect, patience: Duration) -> Result<Established, LinkError> {
         let (config, seen) =
             tls::client(&self.identity, expect).map_err(|why| local("set up TLS with this node's identity")(&why))?;
         let mut config = quinn::ClientConfig::new(Arc::new(config));
         config.transport_config(tuning::transport());
-        let endpoint = self.dialling_endpoint(address)?;
+        let (endpoint, buffers) = self.dialling_endpoint(address)?;
         let dialled = self.runtime.wait(async {
             let connecting = endpoint.connect_with(config, address, SERVER_NAME).map_err(|why| local("dial")(&why))?;
-            match tokio::time::timeout(DIAL, welcomed(connecting)).await {
+            match tokio::time::timeout(patience, welcomed(connecting)).await {
                 Ok(welcomed) => welcomed,
                 Err(_) => Err(LinkError::NoAnswer),
             }
         });
         let shown = seen.fingerprint();
         match (dialled, expect, shown) {
-            (Ok(quinn), _, Some(peer)) => Ok(Established { quinn, peer, purpose: expect.purpose(), _slot: None }),
+            (Ok(quinn), _, Some(peer)) => Ok(Established { quinn, peer, purpose: expect.purpose(), buffers, _slot: None }),
             (Err(_), Expect::Pinned(pinned), Some(peer)) if peer != pinned => {
                 Err(LinkError::Refused(format!("another node answers there: its fingerprint is {peer}, expected is {pinned}")))
             }
@@ -178,16 +213,18 @@ impl Endpoint {
     }
 
     /// Dialling has sockets of its own: one that listens on a single address reaches only what that address reaches.
-    fn dialling_endpoint(&self, towards: SocketAddr) -> Result<quinn::Endpoint, LinkError> {
+    fn dialling_endpoint(&self, towards: SocketAddr) -> Result<(quinn::Endpoint, Buffers), LinkError> {
         let mut endpoints = self.dialling.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |endpoint: &&quinn::Endpoint| endpoint.local_addr().is_ok_and(|own| own.is_ipv4() == towards.is_ipv4());
-        if let Some(endpoint) = endpoints.iter().find(fits) {
-            return Ok(endpoint.clone());
+        let fits = |(endpoint, _): &&(quinn::Endpoint, Buffers)| {
+            endpoint.local_addr().is_ok_and(|own| own.is_ipv4() == towards.is_ipv4())
+        };
+        if let Some(made) = endpoints.iter().find(fits) {
+            return Ok(made.clone());
         }
         let any = if towards.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let endpoint = quinn_endpoint(&self.runtime, &self.identity, SocketAddr::new(any, 0), None)?;
-        endpoints.push(endpoint.clone());
-        Ok(endpoint)
+        let made = quinn_endpoint(&self.runtime, &self.identity, SocketAddr::new(any, 0), None)?;
+        endpoints.push(made.clone());
+        Ok(made)
     }
 
     /// Closes all connections and listens no more; whoever waits for one gets `None`.
@@ -198,7 +235,7 @@ impl Endpoint {
             }
         }
         let dialling = self.dialling.lock().unwrap_or_else(PoisonError::into_inner);
-        for endpoint in self.listening.iter().chain(dialling.iter()) {
+        for endpoint in self.listening.iter().chain(dialling.iter().map(|(endpoint, _)| endpoint)) {
             endpoint.close(code.0.into(), reason.as_bytes());
         }
     }
@@ -229,11 +266,11 @@ fn quinn_endpoint(
     identity: &Identity,
     address: SocketAddr,
     server: Option<quinn::ServerConfig>,
-) -> Result<quinn::Endpoint, LinkError> {
-    let socket = socket::bind(address)?;
+) -> Result<(quinn::Endpoint, Buffers), LinkError> {
+    let (socket, buffers) = socket::bind(address)?;
     let _within = runtime.handle().enter();
     let endpoint = quinn::Endpoint::new(tuning::endpoint(identity), server, socket, Arc::new(quinn::TokioRuntime))
         .map_err(|why| local(format!("set up UDP {address}"))(&why))?;
     runtime.keep(endpoint.clone());
-    Ok(endpoint)
+    Ok((endpoint, buffers))
 }

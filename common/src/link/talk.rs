@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::quic::Connection;
-use super::{Frame, LinkError, ReceiveHalf, SendHalf};
+use super::{Frame, LinkError, Priority, ReceiveHalf, SendHalf};
 use crate::codec::{decode_header, encode_header};
 
 /// Sends messages.
@@ -22,12 +22,17 @@ pub type Talk = (Sender, Receiver);
 /// Opens streams to one peer.
 pub trait Open: Send + Sync {
     /// A new stream; the peer notices it with the first message.
-    fn open(&self) -> Result<Talk, LinkError>;
+    fn open(&self) -> Result<Talk, LinkError> {
+        self.open_with(Priority::Usual)
+    }
+
+    /// A new stream of this priority on this side; the peer notices it with the first message, and chooses its own for its answers.
+    fn open_with(&self, priority: Priority) -> Result<Talk, LinkError>;
 }
 
 impl Open for Connection {
-    fn open(&self) -> Result<Talk, LinkError> {
-        let (send, receive) = Connection::open(self)?;
+    fn open_with(&self, priority: Priority) -> Result<Talk, LinkError> {
+        let (send, receive) = Connection::open_with(self, priority)?;
         Ok((Sender::new(send), Receiver::new(receive)))
     }
 }

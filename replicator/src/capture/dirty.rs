@@ -162,7 +162,7 @@ impl Dirty {
     }
 
     /// When the newest change was noted; also if it was taken.
-    pub fn newest(&self) -> Option<Instant> {
+    pub fn last(&self) -> Option<Instant> {
         self.last
     }
 

@@ -118,7 +118,7 @@ impl Watch {
     /// When the oldest change was noticed that was not taken, and the newest that was noticed at all.
     pub fn times(&self) -> (Option<Instant>, Option<Instant>) {
         let dirty = self.dirty();
-        (dirty.oldest(), dirty.newest())
+        (dirty.oldest(), dirty.last())
     }
 
     /// How it notices, for people.

@@ -11,8 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use standin_common::codec::CodecError;
 use standin_common::entry::{Entry, Time};
 use standin_common::id::RootIndex;
-use standin_common::link::LinkError;
 use standin_common::link::talk::{Open, Receiver, Sender};
+use standin_common::link::{LinkError, Priority};
 use standin_common::message::{
     Difference, FromSource, FromStandby, JoinSummary, MirrorAnswer, MirrorOpening, Opening, Position, Purpose, Refusal, Want,
 };
@@ -160,7 +160,7 @@ impl<V: Volume> Pass<'_, V> {
         }
         let mut lanes = Vec::new();
         for _ in 0..self.lanes.max(1) {
-            let (mut send, receive) = link.open()?;
+            let (mut send, receive) = link.open_with(if self.scopes.is_some() { Priority::Urgent } else { Priority::Bulk })?;
             send.send(&Opening::Lane { mirror: self.opening.mirror }, &[])?;
             lanes.push((send, receive));
         }

@@ -194,6 +194,9 @@ fn received(receive: &mut Receiver) -> Result<Option<FromSource>, LinkError> {
     Ok(receive.receive::<FromSource>()?.map(|(message, _)| message))
 }
 
+/// What of each root a round looks at.
+type RoundScopes = BTreeMap<RootIndex, Scopes>;
+
 struct Session<'s, 'a, V: Volume, S: Store> {
     reception: &'s Reception<'a, V, S>,
     rules: &'s [Rules],
@@ -262,7 +265,7 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
     }
 
     /// In a round, the scopes of each root; and the first message that is none.
-    fn scopes(&self, receive: &mut Receiver) -> Result<(Option<BTreeMap<RootIndex, Scopes>>, Option<FromSource>), SessionError> {
+    fn scopes(&self, receive: &mut Receiver) -> Result<(Option<RoundScopes>, Option<FromSource>), SessionError> {
         if self.reception.opening().base.is_none() {
             return Ok((None, received(receive)?));
         }

@@ -47,7 +47,10 @@ impl SourceSet {
         go_on: &mut dyn FnMut(&SetReport) -> bool,
     ) -> Result<Option<Point>, Failed> {
         let request = self.ask_point()?;
-        while wait {
+        if !wait {
+            return Ok(None);
+        }
+        loop {
             if let Some(end) = self.wait_point(request, LOOK) {
                 return end.map(Some);
             }
@@ -55,7 +58,6 @@ impl SourceSet {
                 return Err(failed(FailedKind::Unreachable, "nobody waits for the point any more; it is made all the same"));
             }
         }
-        Ok(None)
     }
 
     /// Asks for a recovery point of the state now, or a later one. Returns the number of the request.

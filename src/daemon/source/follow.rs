@@ -119,10 +119,11 @@ impl Follow {
     }
 
     /// A mirror over everything ended, which the watch accompanied.
-    pub(super) fn mirrored(&mut self, point: &Point, took: Duration, flawed: bool, rescan: Option<Duration>) {
+    pub(super) fn mirrored(&mut self, point: &Point, flawed: bool, rescan: Option<Duration>) {
         self.base = vec![point.mirror];
         self.cut = None;
-        self.made(point, took);
+        // Nothing rests for what a person ordered.
+        self.made(point, Duration::ZERO);
         self.whole_due = rescan.into_iter().chain(flawed.then_some(FLAWED)).min().map(|after| self.ended + after);
     }
 
@@ -315,7 +316,7 @@ impl SourceSet {
         let rhythm = self.rhythm();
         let still = || watch.catch_up().is_ok_and(|seen| seen == round.seen);
         let reason = |consistent| rhythm.reason(Instant::now(), moment, consistent);
-        let what = super::run::What { opening, scopes: Some(scopes), still: &still, reason: &reason, hashes: None };
+        let what = super::pass::What { opening, scopes: Some(scopes), still: &still, reason: &reason, hashes: None };
         let passed = self.pass(connection, &running, &volumes, what);
         let mut state = self.lock();
         let wire = running.wire(Some(connection));

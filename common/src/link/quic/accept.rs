@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::connection::{Established, PairingSlot};
+use super::socket::Buffers;
 use super::{Purpose, TrustCheck, tls};
 use crate::link::CloseCode;
 
@@ -25,6 +26,8 @@ pub(super) struct Reception {
     pub(super) trust: Arc<dyn TrustCheck>,
     pub(super) queue: Sender<Established>,
     pub(super) pairing: Arc<AtomicBool>,
+    /// Of the socket that is listened on.
+    pub(super) buffers: Buffers,
 }
 
 /// Why somebody is sent away, in the close frame.
@@ -81,6 +84,6 @@ async fn welcome(connection: &quinn::Connection, reception: &Reception) -> Resul
     let gone: No = (CloseCode::DONE, b"gone");
     let mut stream = connection.open_uni().await.map_err(|_| gone)?;
     stream.write_all(&[WELCOME]).await.map_err(|_| gone)?;
-    let established = Established { quinn: connection.clone(), peer, purpose, _slot: slot };
+    let established = Established { quinn: connection.clone(), peer, purpose, buffers: reception.buffers, _slot: slot };
     reception.queue.try_send(established).map_err(|_| (CloseCode::BUSY, &b"too many connections"[..]))
 }

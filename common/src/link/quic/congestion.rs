@@ -6,6 +6,8 @@
 
 mod bbr;
 mod filter;
+#[cfg(test)]
+mod line_sim;
 mod sampler;
 
 use std::any::Any;

@@ -9,12 +9,14 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Purpose;
 use super::congestion::open_window;
+use super::gate::Gate;
 use super::runtime::Runtime;
+use super::socket::Buffers;
 use super::stream::{QuicReceive, QuicSend, halves};
-use super::tuning::window;
+use super::tuning::{send_window, window};
 use super::window::{Counted, TICK, Window};
 use crate::identity::Fingerprint;
-use crate::link::{CloseCode, LinkError};
+use crate::link::{CloseCode, LinkError, Priority};
 
 /// How a connection's path does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct PathReport {
     pub congestion_window_bytes: u64,
     /// Bytes of the largest datagram that the path takes.
     pub mtu_bytes: u16,
+    /// What the system grants to this side's socket.
+    pub buffers: Buffers,
 }
 
 /// A connection whose peer is known by its key. Clones are handles to the same one; when the last is dropped, it is closed.
@@ -57,6 +61,8 @@ pub(super) struct Established {
     pub(super) quinn: quinn::Connection,
     pub(super) peer: Fingerprint,
     pub(super) purpose: Purpose,
+    /// Of the socket that it goes over.
+    pub(super) buffers: Buffers,
     /// Held, not read: given back with the connection.
     pub(super) _slot: Option<PairingSlot>,
 }
@@ -64,13 +70,14 @@ pub(super) struct Established {
 #[derive(Debug)]
 struct Inner {
     established: Established,
+    gate: Arc<Gate>,
     runtime: Arc<Runtime>,
 }
 
 impl Connection {
     pub(super) fn new(established: Established, runtime: Arc<Runtime>) -> Self {
         runtime.handle().spawn(keep_window(established.quinn.clone()));
-        Self(Arc::new(Inner { established, runtime }))
+        Self(Arc::new(Inner { established, gate: Arc::default(), runtime }))
     }
 
     /// A handle that does not keep it open.
@@ -84,12 +91,20 @@ impl Connection {
 
     /// Opens a stream. The peer gets it with the first frame. Blocks while too many are open.
     pub fn open(&self) -> Result<(QuicSend, QuicReceive), LinkError> {
-        Ok(halves(self.0.runtime.wait(self.quinn().open_bi())?, &self.0.runtime))
+        self.open_with(Priority::Usual)
+    }
+
+    /// Like [`Connection::open`], for what goes before or after the other streams: as long as one of a higher priority has
+    /// something to send, those of a lower one send nothing.
+    pub fn open_with(&self, priority: Priority) -> Result<(QuicSend, QuicReceive), LinkError> {
+        let (mut send, receive) = halves(self.0.runtime.wait(self.quinn().open_bi())?, &self.0.gate, &self.0.runtime);
+        send.set_priority(priority)?;
+        Ok((send, receive))
     }
 
     /// Waits for a stream that the peer opens.
     pub fn accept(&self) -> Result<(QuicSend, QuicReceive), LinkError> {
-        Ok(halves(self.0.runtime.wait(self.quinn().accept_bi())?, &self.0.runtime))
+        Ok(halves(self.0.runtime.wait(self.quinn().accept_bi())?, &self.0.gate, &self.0.runtime))
     }
 
     /// Whether both are handles to the same connection.
@@ -119,6 +134,7 @@ impl Connection {
             lost_packets: stats.path.lost_packets,
             congestion_window_bytes: stats.path.cwnd,
             mtu_bytes: stats.path.current_mtu,
+            buffers: self.0.established.buffers,
         }
     }
 
@@ -179,7 +195,7 @@ fn close(connection: &quinn::Connection, code: CloseCode, reason: &str) {
     }
 }
 
-/// Adapts the receive window as long as the connection lives.
+/// Adapts the windows as long as the connection lives.
 async fn keep_window(connection: quinn::Connection) {
     let count = |connection: &quinn::Connection| {
         let stats = connection.stats();
@@ -191,12 +207,18 @@ async fn keep_window(connection: quinn::Connection) {
         }
     };
     let mut state = Window::new(count(&connection));
+    let mut sending = send_window(0);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = connection.closed() => return,
             _ = ticks.tick() => {}
+        }
+        let wanted = send_window(connection.stats().path.cwnd);
+        if wanted != sending {
+            sending = wanted;
+            connection.set_send_window(wanted);
         }
         if let Some(bytes) = state.tick(count(&connection)) {
             tracing::debug!(bytes, peer = %connection.remote_address(), "receive window");

@@ -3,17 +3,20 @@
 use std::io;
 use std::sync::Arc;
 
-use quinn::{ReadError, VarInt};
+use quinn::{ReadError, VarInt, WriteError};
 use tokio::io::AsyncReadExt;
 
+use super::gate::Gate;
 use super::runtime::Runtime;
 use crate::codec::{CodecError, HEAD_LEN, Head};
-use crate::link::{Frame, LinkError, ReceiveHalf, SendHalf};
+use crate::link::{Frame, LinkError, Priority, ReceiveHalf, SendHalf};
 
 /// Up to this payload, in bytes, a frame is put together before it is handed over: one call is cheaper than the copy.
 const SMALL: usize = 16 * 1024;
 /// So much may wait for more, in bytes.
 const MOST_WAITING: usize = 32 * 1024;
+/// Bulk is handed over in pieces of so many bytes, with a look for something urgent before each.
+const BULK_PIECE: usize = 256 * 1024;
 /// Bytes that are taken from the connection at once: frames are often small, and each call takes the connection's lock.
 const READ_AHEAD: usize = 32 * 1024;
 
@@ -24,6 +27,8 @@ pub struct QuicSend {
     /// What waits.
     waiting: Vec<u8>,
     finished: bool,
+    priority: Priority,
+    gate: Arc<Gate>,
     runtime: Arc<Runtime>,
 }
 
@@ -37,17 +42,28 @@ pub struct QuicReceive {
     runtime: Arc<Runtime>,
 }
 
-pub(super) fn halves((send, receive): (quinn::SendStream, quinn::RecvStream), runtime: &Arc<Runtime>) -> (QuicSend, QuicReceive) {
+pub(super) fn halves(
+    (send, receive): (quinn::SendStream, quinn::RecvStream),
+    gate: &Arc<Gate>,
+    runtime: &Arc<Runtime>,
+) -> (QuicSend, QuicReceive) {
+    let (priority, gate) = (Priority::Usual, gate.clone());
     (
-        QuicSend { stream: send, waiting: Vec::new(), finished: false, runtime: runtime.clone() },
+        QuicSend { stream: send, waiting: Vec::new(), finished: false, priority, gate, runtime: runtime.clone() },
         QuicReceive { stream: receive, ahead: Vec::new(), taken: 0, runtime: runtime.clone() },
     )
 }
 
 impl QuicSend {
-    /// Streams of a higher priority are sent first; 0 at the beginning.
-    pub fn set_priority(&self, priority: i32) -> Result<(), LinkError> {
-        self.stream.set_priority(priority).map_err(|_| LinkError::ClosedHere)
+    /// Streams of a higher priority are sent first; [`Priority::Usual`] at the beginning.
+    pub fn set_priority(&mut self, priority: Priority) -> Result<(), LinkError> {
+        self.priority = priority;
+        let number = match priority {
+            Priority::Bulk => -1,
+            Priority::Usual => 0,
+            Priority::Urgent => 1,
+        };
+        self.stream.set_priority(number).map_err(|_| LinkError::ClosedHere)
     }
 
     /// Sends what may be no frame.
@@ -65,6 +81,23 @@ impl QuicSend {
             Ok(Some(_)) => Err(LinkError::Abandoned),
             Err(quinn::StoppedError::ConnectionLost(why)) => Err(why.into()),
             Err(quinn::StoppedError::ZeroRttRejected) => Err(LinkError::ClosedHere),
+        }
+    }
+}
+
+async fn write(stream: &mut quinn::SendStream, bytes: &[u8], priority: Priority, gate: &Gate) -> Result<(), WriteError> {
+    match priority {
+        Priority::Bulk => {
+            for piece in bytes.chunks(BULK_PIECE) {
+                gate.pass().await;
+                stream.write_all(piece).await?;
+            }
+            Ok(())
+        }
+        Priority::Usual => stream.write_all(bytes).await,
+        Priority::Urgent => {
+            let _urgent = gate.urgent();
+            stream.write_all(bytes).await
         }
     }
 }
@@ -87,14 +120,14 @@ impl SendHalf for QuicSend {
             self.flush()?;
         }
         if large {
-            self.runtime.wait(self.stream.write_all(payload))?;
+            self.runtime.wait(write(&mut self.stream, payload, self.priority, &self.gate))?;
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), LinkError> {
         if !self.waiting.is_empty() {
-            let written = self.runtime.wait(self.stream.write_all(&self.waiting));
+            let written = self.runtime.wait(write(&mut self.stream, &self.waiting, self.priority, &self.gate));
             self.waiting.clear();
             written?;
         }

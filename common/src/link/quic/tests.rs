@@ -1,12 +1,13 @@
 //! Two or three nodes on loopback.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
 use super::*;
 use crate::codec::{CodecError, HEAD_LEN, MAX_PAYLOAD_LEN};
-use crate::link::{Frame, ReceiveHalf, SendHalf};
+use crate::link::{Frame, Priority, ReceiveHalf, SendHalf};
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -84,7 +85,7 @@ fn frames_cross_both_ways_between_nodes_that_trust_each_other() {
     let (mut send, mut receive) = here.open().unwrap();
     let echo = thread::spawn(move || {
         let (mut send, mut receive) = there.accept().unwrap();
-        send.set_priority(3).unwrap();
+        send.set_priority(Priority::Urgent).unwrap();
         let mut frame = Frame::default();
         while receive.receive_into(&mut frame).unwrap() {
             send.send(&frame.header, &frame.payload).unwrap();
@@ -322,4 +323,94 @@ fn a_port_in_use_is_said_with_its_address() {
     let identity = Arc::new(Identity::load_or_create(dir.path(), &"node".parse().unwrap()).unwrap());
     let error = Endpoint::bind(&b.addresses, identity, Arc::new(Gate::default())).unwrap_err().to_string();
     assert!(error.contains(&b.addresses[0].to_string()), "{error}");
+}
+
+#[test]
+fn what_is_urgent_goes_before_bulk() {
+    const LANES: usize = 8;
+    const URGENT_FRAMES: usize = 16;
+    const URGENT_LEN: usize = 1024 * 1024;
+    let payload = vec![7; 64 * 1024];
+    let (_a, _b, here, there) = connected();
+    let (stop, bulk) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let lanes: Vec<_> = (0..LANES)
+        .map(|_| {
+            let (mut send, _receive) = here.open_with(Priority::Bulk).unwrap();
+            let (stop, payload) = (stop.clone(), payload.clone());
+            thread::spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    send.send(b"bulk", &payload).unwrap();
+                }
+                send.finish_and_wait().unwrap();
+            })
+        })
+        .collect();
+    let readers: Vec<_> = (0..LANES)
+        .map(|_| {
+            let (_send, mut receive) = there.accept().unwrap();
+            let bulk = bulk.clone();
+            thread::spawn(move || {
+                let mut frame = Frame::default();
+                while receive.receive_into(&mut frame).unwrap() {
+                    bulk.fetch_add(frame.payload.len() as u64, Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    let (mut send, _receive) = here.open_with(Priority::Urgent).unwrap();
+    let urgent = thread::spawn(move || {
+        let payload = vec![8; URGENT_LEN];
+        (0..URGENT_FRAMES).for_each(|_| send.send(b"urgent", &payload).unwrap());
+        send.finish_and_wait().unwrap();
+    });
+    let (_send, mut receive) = there.accept().unwrap();
+    receive.receive().unwrap().unwrap();
+    let before = bulk.load(Ordering::SeqCst);
+    let mut frames = 1;
+    while receive.receive().unwrap().is_some() {
+        frames += 1;
+    }
+    let meanwhile = bulk.load(Ordering::SeqCst) - before;
+    stop.store(true, Ordering::SeqCst);
+    for thread in lanes.into_iter().chain(readers).chain([urgent]) {
+        thread.join().unwrap();
+    }
+    assert_eq!(frames, URGENT_FRAMES);
+    // With its fair share the urgent stream would see eight times its own bytes pass by.
+    println!("bulk bytes meanwhile: {meanwhile}");
+    assert!(meanwhile < 3 * (URGENT_FRAMES * URGENT_LEN) as u64, "{meanwhile}");
+}
+
+#[test]
+fn a_peer_that_falls_silent_is_noticed_in_seconds_and_its_other_address_is_tried_first() {
+    let (a, b) = (node(), node_at(&["127.0.0.1:0", "127.0.0.1:0"]));
+    a.trust(&b);
+    b.trust(&a);
+    // Passes datagrams on in both directions until told otherwise.
+    let relay = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
+    let (cut, target) = (Arc::new(AtomicBool::new(false)), b.addresses[0]);
+    let passing = {
+        let (relay, cut) = (relay.clone(), cut.clone());
+        thread::spawn(move || {
+            let (mut buffer, mut dialler) = (vec![0; 65536], None);
+            relay.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+            while !cut.load(Ordering::SeqCst) {
+                let Ok((len, from)) = relay.recv_from(&mut buffer) else { continue };
+                let to = if from == target { dialler.unwrap() } else { target };
+                dialler = if from == target { dialler } else { Some(from) };
+                relay.send_to(&buffer[..len], to).unwrap();
+            }
+        })
+    };
+    let addresses = [relay.local_addr().unwrap(), b.addresses[1]];
+    let connection = a.endpoint.dial(&addresses, Expect::Pinned(b.key)).unwrap();
+    assert_eq!(connection.path().remote, addresses[0]);
+    cut.store(true, Ordering::SeqCst);
+    passing.join().unwrap();
+    let start = Instant::now();
+    let why = connection.closed(DEADLINE).unwrap();
+    assert!(matches!(why, LinkError::Lost(_)), "{why}");
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    let again = a.endpoint.dial(&addresses, Expect::Pinned(b.key)).unwrap();
+    assert_eq!(again.path().remote, addresses[1]);
 }

@@ -10,8 +10,9 @@ use super::congestion::Bounds;
 use super::window::{MAX_WINDOW, MIN_WINDOW, STREAM_WINDOW};
 use crate::identity::Identity;
 
-/// Largest datagram that is tried, in bytes. Ten of them fit into the 64 KiB that the kernel cuts up in one call, which is
-/// what makes a fast link fast; a path that takes 1500 bytes settles at that within a second.
+/// Largest datagram that is tried, in bytes. quinn hands ten of them to the kernel in one call, which takes 64 KiB at most: with more
+/// (tried: 8952, for jumbo frames) such calls fail, what was in them is lost, and the path is taken for one of 1200 bytes. A path that
+/// takes 1500 bytes settles at that within a second.
 const MAX_DATAGRAM: u16 = 6500;
 /// What may be under way before anything is known of the path, in bytes. QUIC's 14,720 would be two datagrams of the largest.
 const INITIAL_WINDOW: u64 = 10 * MAX_DATAGRAM as u64;
@@ -19,9 +20,12 @@ const INITIAL_WINDOW: u64 = 10 * MAX_DATAGRAM as u64;
 /// datagrams this saves the sender a third of its work.
 const ACKNOWLEDGE_EACH: VarInt = VarInt::from_u32(8);
 /// How often something is sent when there is nothing to send.
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
-/// How long a silent peer is waited for, in milliseconds.
-const IDLE_MS: u32 = 10_000;
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// How long a silent peer is waited for, in milliseconds. quinn waits three probe time-outs at least, so a line whose queues are
+/// longer than that is not given up.
+const IDLE_MS: u32 = 5_000;
+/// The least that may wait to be sent and acknowledged, in bytes.
+const MIN_SEND_WINDOW: u64 = 8 * 1024 * 1024;
 /// Streams that a peer may have open at once.
 const MAX_STREAMS: u32 = 128;
 
@@ -37,7 +41,7 @@ pub(super) fn transport() -> Arc<TransportConfig> {
         .max_concurrent_uni_streams(VarInt::from_u32(1))
         .stream_receive_window(window(STREAM_WINDOW))
         .receive_window(window(MIN_WINDOW))
-        .send_window(MAX_WINDOW)
+        .send_window(send_window(0))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS))))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .mtu_discovery_config(Some(discovery))
@@ -58,6 +62,12 @@ pub(super) fn endpoint(identity: &Identity) -> EndpointConfig {
     // Within the bounds that the function checks (1200 to 65527), so that there is no error to pass on.
     let _ = config.max_udp_payload_size(MAX_DATAGRAM);
     config
+}
+
+/// How much may wait to be sent and acknowledged when so many bytes may be under way: enough to send on during a round trip, not more,
+/// for it is memory, and what is urgent waits for a place in it.
+pub(super) fn send_window(under_way: u64) -> u64 {
+    (3 * under_way.min(MAX_WINDOW)).next_power_of_two().clamp(MIN_SEND_WINDOW, MAX_WINDOW)
 }
 
 /// A window as QUIC writes it.

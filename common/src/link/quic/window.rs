@@ -161,9 +161,9 @@ mod tests {
     #[test]
     fn short_links_stay_in_the_cache_and_long_ones_are_filled() {
         assert_eq!(run(2_400_000_000, Duration::from_micros(150), 100), MIN_WINDOW);
-        assert_eq!(run(12_500_000, Duration::from_millis(80), 100), MIN_WINDOW);
+        assert_eq!(run(12_500_000, Duration::from_millis(40), 100), MIN_WINDOW);
         let long = run(125_000_000, Duration::from_millis(100), 100);
-        assert!((24_000_000..=26 * MIB).contains(&long), "{long}");
+        assert!((48_000_000..=52 * MIB).contains(&long), "{long}");
         assert_eq!(run(1_250_000_000, Duration::from_millis(200), 200), MAX_WINDOW);
     }
 

@@ -11,37 +11,34 @@
 //!
 //! - quinn takes one figure, a window, and sends at 1.25 windows a round trip. So a rate is kept by the window `rate × round-trip time`,
 //!   the mean of all packets and not quinn's own estimate, which leaves out the time that the peer waits to acknowledge.
-//! - The draft lowers its short-term bounds after any loss; a line that loses 1 % by itself would be given up bit by bit.
+//! - The draft lowers its short-term bounds after any loss; a line that loses 1 % by itself would be given up bit by bit. And 2 % of a
+//!   few packets is soon lost by chance, so chance is allowed for.
+//! - After a probe that lost too much the next one waits longer: CUBIC on the same line loses by our probes, too.
 //! - A round-trip time within 3 % of the least says that the queue is empty, so the RTT is not probed then.
 //!
 //! Without I/O and clock. Told what was sent, acknowledged and lost, [`Bbr::window`] says how much may be under way.
 
+#[cfg(test)]
+mod tests;
+mod window;
+
 use std::time::{Duration, Instant};
 
-use super::filter::{LeastRtt, TwoPeriods};
+use super::filter::{Aggregation, LeastRtt, TwoPeriods};
 use super::sampler::{Lost, Sample, Sampler};
 
 /// The share of a round trip's bytes whose loss says that too much is under way.
 const MOST_LOSS: f64 = 0.02;
+/// How many standard deviations beyond that: a probe looks often, and what it finds holds for long; a round is looked at once.
+const PROBE_DOUBT: f64 = 1.5;
+const ROUND_DOUBT: f64 = 1.0;
 /// In how many pieces it must be lost to end the startup.
 const STARTUP_LOSSES: u32 = 6;
 /// What is left after such a loss.
 const BETA: f64 = 0.7;
-/// What cruising leaves free for others, of the most that may be under way.
-const HEADROOM: f64 = 0.15;
 /// A rate that grew less in three rounds is all that there is.
 const GROWTH: f64 = 1.25;
 const FULL_ROUNDS: u32 = 3;
-/// The window in multiples of what the line holds.
-const WINDOW_GAIN: f64 = 2.0;
-const UP_WINDOW_GAIN: f64 = 2.25;
-const PROBE_RTT_WINDOW_GAIN: f64 = 0.5;
-/// The rate in multiples of the line's.
-const DRAIN_GAIN: f64 = 0.5;
-const DOWN_GAIN: f64 = 0.9;
-const UP_GAIN: f64 = 1.25;
-/// What is kept below the line's rate, so that queues rather shrink than grow.
-const MARGIN: f64 = 0.99;
 /// How long the least round-trip time holds without being seen.
 const LEAST_RTT: Duration = Duration::from_secs(5);
 /// How long its probe lasts.
@@ -50,11 +47,8 @@ const PROBE_RTT: Duration = Duration::from_millis(200);
 const PROBE_WAIT: Duration = Duration::from_secs(2);
 /// Rounds between probes for more, at most: Reno on the same line would lose a packet about then.
 const PROBE_ROUNDS: u64 = 63;
-/// What processors and timers need under way besides what the line holds, as time and in bytes.
-const HOST_DELAY: f64 = 0.002;
-const MOST_HOST_BYTES: f64 = 2e6;
-/// The least window, in datagrams.
-const LEAST_DATAGRAMS: u64 = 4;
+/// After probes that lost too much, the next waits twice as long each time, so often at most: such loss is another's as well.
+const MOST_LOSSY_PROBES: u32 = 2;
 /// Without a bound.
 const UNBOUNDED: u64 = u64::MAX;
 
@@ -97,7 +91,6 @@ pub(super) struct Bbr {
     round_lost: u64,
     round_losses: u32,
     round_delivered_from: u64,
-    round_most_in_flight: u64,
     /// Sending began after nothing was under way.
     restarted: bool,
 
@@ -107,6 +100,8 @@ pub(super) struct Bbr {
     mean_rtt: Option<Duration>,
     /// The most that may be under way, by the last probe that lost too much.
     most: u64,
+    /// Whether that is what held the sender back.
+    at_bound: bool,
     /// Bounds for the rest of the cycle.
     rate_now: f64,
     most_now: u64,
@@ -128,21 +123,14 @@ pub(super) struct Bbr {
     probe_wait: Duration,
     rounds_since_probe: u64,
     up_rounds: u32,
+    /// How many probes in a row lost too much.
+    lossy_probes: u32,
     random: u64,
 
     /// The window but for the rate.
     allowed: u64,
     before_probe_rtt: u64,
     window: u64,
-}
-
-/// How much more than the rate says is acknowledged at once, over a few rounds: peers gather acknowledgements.
-#[derive(Debug, Clone, Copy)]
-struct Aggregation {
-    since: Instant,
-    delivered: u64,
-    extra: TwoPeriods,
-    rounds: u32,
 }
 
 impl Bbr {
@@ -157,7 +145,7 @@ impl Bbr {
             round_lost: 0,
             round_losses: 0,
             round_delivered_from: 0,
-            round_most_in_flight: 0,
+            at_bound: false,
             restarted: false,
             rate: TwoPeriods::default(),
             least_rtt: LeastRtt::new(LEAST_RTT),
@@ -167,7 +155,7 @@ impl Bbr {
             most_now: UNBOUNDED,
             rate_latest: 0.0,
             delivered_latest: 0,
-            aggregation: Aggregation { since: now, delivered: 0, extra: TwoPeriods::default(), rounds: 0 },
+            aggregation: Aggregation::new(now),
             full: false,
             full_now: false,
             full_rate: 0.0,
@@ -178,6 +166,7 @@ impl Bbr {
             probe_wait: PROBE_WAIT,
             rounds_since_probe: 0,
             up_rounds: 0,
+            lossy_probes: 0,
             random: seed | 1,
             allowed: window,
             before_probe_rtt: 0,
@@ -203,11 +192,10 @@ impl Bbr {
     /// Bytes were sent.
     pub(super) fn on_sent(&mut self, now: Instant, bytes: u64) {
         if self.sampler.in_flight == 0 {
-            self.aggregation = Aggregation { since: now, delivered: 0, ..self.aggregation };
+            self.aggregation.restart(now);
             self.restarted = true;
         }
         self.sampler.on_sent(now, bytes, self.mean_rtt.unwrap_or_default());
-        self.round_most_in_flight = self.round_most_in_flight.max(self.sampler.in_flight);
     }
 
     /// A packet of a batch was acknowledged.
@@ -218,6 +206,7 @@ impl Bbr {
     /// The batch is complete: so many bytes are under way, and the sender is or is not short of data.
     pub(super) fn on_batch(&mut self, now: Instant, in_flight: u64, short_of_data: bool) {
         let Some(sample) = self.sampler.on_batch(now, in_flight, short_of_data) else { return };
+        self.at_bound = self.window >= self.most && !short_of_data;
         self.count_round(&sample);
         self.learn(now, &sample);
         self.check_full(&sample);
@@ -239,7 +228,7 @@ impl Bbr {
             self.allowed = self.least_window();
             self.window = self.allowed;
         } else if let (true, Some(lost)) = (self.probing, lost)
-            && lost.lost as f64 > MOST_LOSS * lost.sent_in_flight as f64
+            && self.is_too_much(lost.lost, lost.sent_in_flight, PROBE_DOUBT)
         {
             self.too_much(now, &lost);
         }
@@ -250,7 +239,7 @@ impl Bbr {
         if self.round_starts {
             self.round_ends = self.sampler.delivered;
             self.rounds_since_probe += 1;
-            if self.round_loss() > MOST_LOSS {
+            if self.round_lost_too_much() {
                 self.lower_bounds();
             }
         }
@@ -258,17 +247,22 @@ impl Bbr {
         self.delivered_latest = self.delivered_latest.max(sample.delivered);
     }
 
-    /// The share of the round's bytes that were lost.
-    fn round_loss(&self) -> f64 {
+    fn round_lost_too_much(&self) -> bool {
         let delivered = self.sampler.delivered - self.round_delivered_from;
-        self.round_lost as f64 / (delivered + self.round_lost).max(1) as f64
+        self.is_too_much(self.round_lost, delivered + self.round_lost, ROUND_DOUBT)
+    }
+
+    /// Whether so many bytes were lost of all that a line that loses the share [`MOST_LOSS`] by chance would hardly do that: more than
+    /// expected by so many standard deviations.
+    fn is_too_much(&self, lost: u64, all: u64, doubt: f64) -> bool {
+        let expected = MOST_LOSS * all as f64;
+        lost as f64 > expected + doubt * (expected * self.datagram as f64).sqrt()
     }
 
     fn begin_round(&mut self) {
         self.round_lost = 0;
         self.round_losses = 0;
         self.round_delivered_from = self.sampler.delivered;
-        self.round_most_in_flight = self.sampler.in_flight;
         self.rate_latest = 0.0;
         self.delivered_latest = 0;
     }
@@ -326,7 +320,7 @@ impl Bbr {
             }
             _ => {}
         }
-        if self.most == UNBOUNDED || sample.lost as f64 > MOST_LOSS * sample.sent_in_flight as f64 {
+        if self.most == UNBOUNDED || self.is_too_much(sample.lost, sample.sent_in_flight, PROBE_DOUBT) {
             return;
         }
         self.most = self.most.max(sample.sent_in_flight);
@@ -340,14 +334,10 @@ impl Bbr {
         if self.round_starts {
             self.up_rounds = (self.up_rounds + 1).min(30);
         }
-        if self.is_at_bound() {
+        if self.at_bound {
             let step = (self.datagram << self.up_rounds).min(self.allowed);
             self.most += (acked as f64 * step as f64 / self.allowed as f64) as u64;
         }
-    }
-
-    fn is_at_bound(&self) -> bool {
-        self.round_most_in_flight + 2 * self.datagram >= self.most
     }
 
     /// A probe lost too much.
@@ -357,6 +347,7 @@ impl Bbr {
             self.most = lost.sent_in_flight.max((self.target() as f64 * BETA) as u64);
         }
         if self.mode == Mode::Up {
+            self.lossy_probes = (self.lossy_probes + 1).min(MOST_LOSSY_PROBES);
             self.go_down(now);
         }
     }
@@ -385,7 +376,7 @@ impl Bbr {
         let in_flight = self.sampler.in_flight;
         match self.mode {
             Mode::Startup => {
-                if self.round_starts && self.round_losses >= STARTUP_LOSSES && self.round_loss() > MOST_LOSS {
+                if self.round_starts && self.round_losses >= STARTUP_LOSSES && self.round_lost_too_much() {
                     self.full = true;
                     self.most = self.holds(1.0).max(self.delivered_latest);
                 }
@@ -409,10 +400,13 @@ impl Bbr {
                 self.mode = Mode::Up;
                 self.round_ends = self.sampler.delivered;
             }
-            Mode::Up if self.allowed >= self.most && self.is_at_bound() => {
+            Mode::Up if self.at_bound => {
                 self.look_for_growth_from(sample.rate.unwrap_or_default());
             }
-            Mode::Up if self.full_now => self.go_down(now),
+            Mode::Up if self.full_now => {
+                self.lossy_probes = 0;
+                self.go_down(now);
+            }
             Mode::ProbeRtt { until } => self.probe_rtt(now, until),
             _ => {}
         }
@@ -449,87 +443,8 @@ impl Bbr {
     }
 
     fn is_time_to_probe(&self, now: Instant) -> bool {
-        let reno_rounds = (self.target() / self.datagram.max(1)).min(PROBE_ROUNDS);
-        now.saturating_duration_since(self.cycle_began) > self.probe_wait || self.rounds_since_probe >= reno_rounds
-    }
-
-    /// Bytes that the line holds, times `gain`; what is known at the beginning if nothing is.
-    fn holds(&self, gain: f64) -> u64 {
-        match self.least_rtt.get() {
-            Some(rtt) if self.rate.max() > 0.0 => ((gain * self.rate() * rtt.as_secs_f64()) as u64).max(self.least_window()),
-            _ => self.window,
-        }
-    }
-
-    fn target(&self) -> u64 {
-        self.holds(1.0).min(self.allowed)
-    }
-
-    fn with_headroom(&self) -> u64 {
-        if self.most == UNBOUNDED { UNBOUNDED } else { ((self.most as f64 * (1.0 - HEADROOM)) as u64).max(self.least_window()) }
-    }
-
-    fn least_window(&self) -> u64 {
-        LEAST_DATAGRAMS * self.datagram
-    }
-
-    fn probe_rtt_window(&self) -> u64 {
-        self.holds(PROBE_RTT_WINDOW_GAIN)
-    }
-
-    fn set_window(&mut self, sample: &Sample) {
-        let gain = if self.mode == Mode::Up { UP_WINDOW_GAIN } else { WINDOW_GAIN };
-        let for_host = (self.rate() * HOST_DELAY).min(MOST_HOST_BYTES) as u64;
-        let useful = self.holds(gain) + self.aggregation.extra.max() as u64 + for_host;
-        if self.full {
-            self.allowed = (self.allowed + sample.acked).min(useful);
-        } else if self.allowed < useful {
-            self.allowed += sample.acked;
-        }
-        let bound = match self.mode {
-            Mode::Startup | Mode::Drain => UNBOUNDED,
-            Mode::Down | Mode::Refill | Mode::Up => self.most,
-            Mode::Cruise => self.with_headroom(),
-            Mode::ProbeRtt { .. } => self.with_headroom().min(self.probe_rtt_window()),
-        };
-        self.allowed = self.allowed.min(bound.min(self.most_now)).max(self.least_window());
-        self.window = self.allowed.min(self.for_rate(for_host)).max(self.least_window());
-    }
-
-    /// The window that makes the rate.
-    fn for_rate(&self, for_host: u64) -> u64 {
-        let gain = match self.mode {
-            Mode::Startup => return UNBOUNDED,
-            Mode::Drain => DRAIN_GAIN,
-            Mode::Down => DOWN_GAIN,
-            Mode::Up => UP_GAIN,
-            Mode::Cruise | Mode::Refill | Mode::ProbeRtt { .. } => 1.0,
-        };
-        let _ = for_host;
-        (gain * MARGIN * self.rate() * self.mean_rtt.unwrap_or_default().as_secs_f64()) as u64
+        let (wait, rounds) = (self.probe_wait * (1 << self.lossy_probes), PROBE_ROUNDS << self.lossy_probes);
+        let reno_rounds = (self.target() / self.datagram.max(1)).min(rounds);
+        now.saturating_duration_since(self.cycle_began) > wait || self.rounds_since_probe >= reno_rounds
     }
 }
-
-impl Aggregation {
-    fn add(&mut self, now: Instant, acked: u64, rate: f64, window: u64, round_starts: bool) {
-        if round_starts {
-            self.rounds += 1;
-            if self.rounds >= 5 {
-                self.rounds = 0;
-                self.extra.advance();
-            }
-        }
-        let mut expected = rate * now.saturating_duration_since(self.since).as_secs_f64();
-        if self.delivered as f64 <= expected {
-            self.delivered = 0;
-            self.since = now;
-            expected = 0.0;
-        }
-        self.delivered += acked;
-        self.extra.add((self.delivered as f64 - expected).min(window as f64));
-    }
-}
-
-#[cfg(test)]
-#[path = "bbr_tests.rs"]
-mod tests;

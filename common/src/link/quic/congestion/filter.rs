@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// Half of the rounds for which aggregation is remembered.
+const AGGREGATION_ROUNDS: u32 = 5;
+
 /// The highest of two periods: the one that runs and the one before it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct TwoPeriods {
@@ -62,6 +65,51 @@ impl LeastRtt {
 
     pub(super) fn get(&self) -> Option<Duration> {
         self.value.map(|(least, _)| least)
+    }
+}
+
+/// How much more than the rate says is acknowledged at once, over a few rounds: peers gather acknowledgements.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Aggregation {
+    since: Instant,
+    delivered: u64,
+    extra: TwoPeriods,
+    rounds: u32,
+}
+
+impl Aggregation {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { since: now, delivered: 0, extra: TwoPeriods::default(), rounds: 0 }
+    }
+
+    /// Sending begins again after a pause.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.since = now;
+        self.delivered = 0;
+    }
+
+    /// Bytes that come more than expected.
+    pub(super) fn bytes(&self) -> u64 {
+        self.extra.max() as u64
+    }
+
+    /// So much was acknowledged on a line of this rate and window; a round may start with it.
+    pub(super) fn add(&mut self, now: Instant, acked: u64, rate: f64, window: u64, round_starts: bool) {
+        if round_starts {
+            self.rounds += 1;
+            if self.rounds >= AGGREGATION_ROUNDS {
+                self.rounds = 0;
+                self.extra.advance();
+            }
+        }
+        let mut expected = rate * now.saturating_duration_since(self.since).as_secs_f64();
+        if self.delivered as f64 <= expected {
+            self.delivered = 0;
+            self.since = now;
+            expected = 0.0;
+        }
+        self.delivered += acked;
+        self.extra.add((self.delivered as f64 - expected).min(window as f64));
     }
 }
 

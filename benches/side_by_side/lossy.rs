@@ -1,0 +1,180 @@
+//! Long lines that lose packets, and lines that are shared: how much of them each side gets, and what it loses by itself.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::copier::{Copier, Work, assert_equal};
+use crate::line::{ADDRESSES, Counts, Line};
+use crate::options::Options;
+use crate::report::save_table;
+use crate::rsync::Rsync;
+use crate::standin::{Hosts, Standin};
+use crate::support::{free_udp_port, wait_until};
+use crate::tree::bytes_in;
+
+/// Rate in Mbit/s and one-way delay.
+const LINES: &[(u64, u64)] = &[(100, 40), (300, 15)];
+/// Share of packets lost at random, and the least share of the line that is to be reached, in %.
+const LOSSES: &[(&str, f64)] = &[("0%", 92.0), ("0.1%", 90.0), ("1%", 87.0)];
+/// The most that a sender is to lose by filling the queue, in %.
+const MOST_CAUSED: f64 = 1.0;
+/// What each side of a shared line is to get, in %.
+const LEAST_SHARE: f64 = 25.0;
+/// A peer that has not ended after this is cut off, and judged by what it got through.
+const LIMIT: Duration = Duration::from_secs(45);
+const POLL: Duration = Duration::from_millis(10);
+/// When the peer has this part of the tree, it runs.
+const RUNS: u64 = 8;
+
+const LOSSY_HEAD: &str = "| line | random loss | who | time, s | share of the line, % | standin is faster: ratio | loss caused, % | goal |\n\
+                          | --- | --- | --- | --- | --- | --- | --- | --- |\n";
+const SHARE_HEAD: &str = "| line | standin, % | rsync over TCP CUBIC, % | time shared, s | loss caused by both, % | goal |\n\
+                          | --- | --- | --- | --- | --- | --- |\n";
+
+/// What came of one transfer.
+struct Got {
+    secs: f64,
+    share: f64,
+    caused: f64,
+    cut_off: bool,
+}
+
+/// The tree over each line with each loss, by rsync over CUBIC and over BBR, and by Standin.
+pub(crate) fn lossy(work: &Path, source: &Path, options: &Options) {
+    let mut lines = Vec::new();
+    for (mbit, delay_ms) in LINES {
+        for (loss, goal) in LOSSES {
+            let line = Line::up(&format!("{mbit}mbit"), &format!("{delay_ms}ms"), loss);
+            let ours = (!options.peer_only).then(|| standin(&line, work, source, *mbit));
+            let title = format!("| {mbit} Mbit/s, {} ms | {loss}", 2 * delay_ms);
+            for congestion in ["cubic", "bbr"] {
+                let who = format!("rsync daemon over TCP {}", congestion.to_uppercase());
+                match line.set_tcp(congestion) {
+                    Ok(()) => {
+                        let got = rsync(&line, work, source, *mbit);
+                        let ratio = ours.as_ref().map_or("-".to_owned(), |ours| format!("**{:.2}**", ours.share / got.share));
+                        lines.push(format!(
+                            "{title} | {who} | {} | {:.1} | {ratio} | {:.2} | - |",
+                            got.time(),
+                            got.share,
+                            got.caused
+                        ));
+                    }
+                    Err(why) => lines.push(format!("{title} | {who} | not measured: {why} | - | - | - | - |")),
+                }
+                eprintln!("{}", lines[lines.len() - 1]);
+            }
+            if let Some(got) = ours {
+                let said = |reached: bool| if reached { "reached" } else { "**missed**" };
+                let (share, caused) = (said(got.share >= *goal), said(got.caused < MOST_CAUSED));
+                let goals = format!("share >= {goal}: {share}; caused < {MOST_CAUSED}: {caused}");
+                lines.push(format!("{title} | standin | {} | {:.1} | - | {:.2} | {goals} |", got.time(), got.share, got.caused));
+                eprintln!("{}", lines[lines.len() - 1]);
+            }
+            save_table(options, "lossy", LOSSY_HEAD, &lines);
+        }
+    }
+}
+
+/// The tree over lines on which a rsync over CUBIC runs already and goes on.
+pub(crate) fn share(work: &Path, source: &Path, options: &Options) {
+    let mut lines = Vec::new();
+    for (mbit, delay_ms) in LINES {
+        let line = Line::up(&format!("{mbit}mbit"), &format!("{delay_ms}ms"), "0%");
+        line.set_tcp("cubic").unwrap();
+        let (a, b) = (line.prefix(0), line.prefix(1));
+        // Again and again, so that it outlasts the other.
+        let endless = work.join("endless");
+        fs::create_dir_all(&endless).unwrap();
+        for number in 0..8 {
+            fs::copy(source.join("0.bin"), endless.join(format!("{number}.bin"))).unwrap();
+            fs::copy(source.join("1.bin"), endless.join(format!("{number}-more.bin"))).unwrap();
+        }
+        let peer = Rsync::daemon_at(work, &endless, &["-a", "--whole-file", "--inplace"], ADDRESSES[1], [&a, &b]);
+        let addresses = ADDRESSES.map(|address| SocketAddr::new(address, free_udp_port()));
+        let mut standin = Standin::new(work, source, Hosts { prefixes: [&a, &b], addresses }, "");
+        let mut running = quiet(peer.push(Work::Full));
+        let all = bytes_in(source);
+        wait_until("rsync runs", LIMIT, || bytes_in(peer.copy()) > all / RUNS);
+        let (before, offered, start) = (bytes_in(peer.copy()), line.counts(), Instant::now());
+        standin.mirror(Work::Full);
+        let (after, counts, secs) = (bytes_in(peer.copy()), line.counts(), start.elapsed().as_secs_f64());
+        assert!(running.try_wait().unwrap().is_none(), "rsync ended before Standin: more data is needed");
+        running.kill().unwrap();
+        running.wait().unwrap();
+        assert_equal(source, standin.copy());
+        let percent = |bytes: u64| bytes as f64 * 8.0 / (*mbit as f64 * 1e6 * secs) * 100.0;
+        let (ours, theirs) = (percent(all), percent(after - before));
+        let caused = (counts.overflowed - offered.overflowed) as f64 / (counts.offered - offered.offered) as f64 * 100.0;
+        let reached = if ours.min(theirs) >= LEAST_SHARE { "reached" } else { "**missed**" };
+        lines.push(format!(
+            "| {mbit} Mbit/s, {} ms | {ours:.1} | {theirs:.1} | {secs:.1} | {caused:.2} | each >= {LEAST_SHARE}: {reached} |",
+            2 * delay_ms
+        ));
+        eprintln!("{}", lines[lines.len() - 1]);
+        drop((peer, standin));
+        fs::remove_dir_all(work.join("rsync-copy")).unwrap();
+        fs::remove_dir_all(endless).unwrap();
+        save_table(options, "share", SHARE_HEAD, &lines);
+    }
+}
+
+fn standin(line: &Line, work: &Path, source: &Path, mbit: u64) -> Got {
+    let (a, b) = (line.prefix(0), line.prefix(1));
+    let addresses = ADDRESSES.map(|address| SocketAddr::new(address, free_udp_port()));
+    let mut standin = Standin::new(work, source, Hosts { prefixes: [&a, &b], addresses }, "");
+    let before = line.counts();
+    let run = standin.mirror(Work::Full);
+    assert_equal(source, standin.copy());
+    got(line, before, run.time, bytes_in(source), mbit, false)
+}
+
+fn rsync(line: &Line, work: &Path, source: &Path, mbit: u64) -> Got {
+    let (a, b) = (line.prefix(0), line.prefix(1));
+    let mut peer = Rsync::daemon_at(work, source, &["-a", "--whole-file", "--inplace"], ADDRESSES[1], [&a, &b]);
+    peer.forget();
+    let (before, start) = (line.counts(), Instant::now());
+    let mut running = quiet(peer.push(Work::Full));
+    let ended = loop {
+        match running.try_wait().unwrap() {
+            Some(status) => break Some(status),
+            None if start.elapsed() > LIMIT => break None,
+            None => thread::park_timeout(POLL),
+        }
+    };
+    let time = start.elapsed();
+    let got = got(line, before, time, bytes_in(peer.copy()), mbit, ended.is_none());
+    match ended {
+        Some(status) => assert!(status.success(), "rsync: {status}"),
+        None => {
+            running.kill().unwrap();
+            running.wait().unwrap();
+        }
+    }
+    got
+}
+
+fn quiet(mut command: Command) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()
+}
+
+fn got(line: &Line, before: Counts, time: Duration, bytes: u64, mbit: u64, cut_off: bool) -> Got {
+    let counts = line.counts();
+    let secs = time.as_secs_f64();
+    Got {
+        secs,
+        share: bytes as f64 * 8.0 / (mbit as f64 * 1e6 * secs) * 100.0,
+        caused: (counts.overflowed - before.overflowed) as f64 / (counts.offered - before.offered).max(1) as f64 * 100.0,
+        cut_off,
+    }
+}
+
+impl Got {
+    fn time(&self) -> String {
+        if self.cut_off { format!("cut off after {:.0}", self.secs) } else { format!("{:.2}", self.secs) }
+    }
+}
