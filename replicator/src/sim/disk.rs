@@ -23,8 +23,6 @@ pub enum Lie {
     LogSync,
     /// That volumes are synced.
     VolumeSync,
-    /// That shelves were sealed.
-    Seal,
 }
 
 #[derive(Debug)]

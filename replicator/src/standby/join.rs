@@ -12,9 +12,9 @@ use standin_common::id::RootIndex;
 use standin_common::message::{Difference, Finding, FromStandby, OrphanPolicy, Position, RootKind, Want};
 use standin_common::path::RelPath;
 
-use super::excluded;
 use super::receive::{ORPHANS, ReceiveError, Reception, failed};
 use super::resume::Before;
+use super::{claims, excluded};
 use crate::journal::{Landing, Op};
 use crate::mirror::{self, Action, How};
 use crate::rules::Rules;
@@ -111,29 +111,13 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         self.root = Some(root);
         self.last = None;
         self.links.clear();
-        self.claimed.clear();
         self.counted.clear();
-        if let Some(after) = &after {
-            self.claim_until(volume, after)?;
-        }
-        let scopes = self.scopes_of(root)?;
-        self.replica = Some(Walk::new(volume, after, self.rules_of(root)?).within(scopes).peekable());
-        Ok(())
-    }
-
-    /// Objects with several names in the part that was joined before a cut may have been kept there; names after it that lead to them, too,
-    /// must not keep them once more.
-    fn claim_until(&mut self, volume: &V, after: &RelPath) -> Result<(), ReceiveError> {
-        let root = self.current_root();
-        for step in Walk::new(volume, None, self.rules_of(root)?).within(self.scopes_of(root)?) {
-            let Step { path, object } = step.map_err(|error| failed("reading the replica", &error.path)(error.source))?;
-            if path > *after {
-                break;
-            }
-            if object.names > 1 && object.kind != ObjectKind::Directory {
-                self.claimed.entry(object.stamp.inode).or_insert(path);
-            }
-        }
+        let (rules, scopes) = (self.rules_of(root)?, self.scopes_of(root)?);
+        self.claimed = match &after {
+            Some(after) => claims::until(after, Walk::new(volume, None, rules).within(scopes))?,
+            None => HashMap::new(),
+        };
+        self.replica = Some(Walk::new(volume, after, rules).within(scopes).peekable());
         Ok(())
     }
 

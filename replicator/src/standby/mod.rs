@@ -1,6 +1,7 @@
 //! The standby's half: receive, journal, apply, history.
 
 pub mod apply;
+mod claims;
 pub mod compare;
 pub mod comparing;
 mod excluded;

@@ -33,7 +33,6 @@ fn what_is_done_wrong_is_found() {
     let vices = [
         (Vice::LogSync, 100),
         (Vice::VolumeSync, 100),
-        (Vice::Seal, 400),
         (Vice::BlindGrade, 100),
         (Vice::Forgetful, 400),
         (Vice::Deaf, 400),

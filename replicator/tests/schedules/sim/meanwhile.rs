@@ -16,8 +16,6 @@ pub enum Vice {
     LogSync,
     /// The disk says that volumes are synced.
     VolumeSync,
-    /// The disk says that an end was orderly.
-    Seal,
     /// Every point is graded consistent.
     BlindGrade,
     /// A round forgets what changes while it runs.

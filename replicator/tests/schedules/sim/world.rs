@@ -109,7 +109,6 @@ impl World {
         disk.tell(match vice {
             Some(Vice::LogSync) => Some(Lie::LogSync),
             Some(Vice::VolumeSync) => Some(Lie::VolumeSync),
-            Some(Vice::Seal) => Some(Lie::Seal),
             _ => None,
         });
         Self {
