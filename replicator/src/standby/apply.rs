@@ -115,7 +115,7 @@ pub(super) fn measure<V: Volume, L: LogFile>(inverse: &Journal<L>, volumes: &[V]
         let target = Target { volume: volume(volumes, root)?, root, path: &path };
         match op {
             Op::Link { .. } | Op::Unlink { .. } => inverted.links = true,
-            Op::Install(side) => inverted.parked += target.object_at(&Place::Side(side))?.map_or(0, |object| object.size),
+            Op::Install(side) => inverted.parked += target.room_of(target.object_at(&Place::Side(side))?),
             _ => {}
         }
         Ok(())
@@ -142,7 +142,7 @@ pub fn invert<V: Volume, L: LogFile>(
         inverted.links |= matches!(op, Op::Link { .. } | Op::Unlink { .. });
         match op {
             Op::Park(side) => {
-                inverted.parked += target.object()?.map_or(0, |object| object.size);
+                inverted.parked += target.room_of(target.object()?);
                 note(Op::Install(side), &[])
             }
             Op::Install(side) => note(Op::Park(side), &[]),
@@ -354,6 +354,11 @@ impl<V: Volume> Target<'_, V> {
 
     fn object_at(&self, place: &Place<'_>) -> Result<Option<Object>, ApplyError> {
         self.volume.object(place).map_err(self.failed("reading its attributes"))
+    }
+
+    /// The room that a parked object takes. Where files can be cloned, it may share all of it, and what it takes is not known.
+    fn room_of(&self, parked: Option<Object>) -> u64 {
+        if self.volume.abilities().clones { 0 } else { parked.map_or(0, |object| object.size) }
     }
 
     fn object(&self) -> Result<Option<Object>, ApplyError> {
