@@ -63,7 +63,7 @@ pub struct Set {
     pub points: Points,
     /// How often everything is compared by its attributes although nothing was noticed, in milliseconds; `None` for never.
     pub rescan_ms: Option<u64>,
-    /// The most that is kept of changes that are not at the standby yet, in bytes; beyond it only their places are remembered.
+    /// Memory for the places of changes that the standby lacks, in bytes; beyond it, whole directories are remembered.
     pub queue_limit_bytes: u64,
     /// What becomes of orphans.
     pub orphans: Orphans,

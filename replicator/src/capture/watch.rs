@@ -15,8 +15,8 @@ use crate::rules::Rules;
 
 /// How often a thread that watches looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(500);
-/// The most places that are remembered one by one.
-const MOST_PLACES: usize = 200_000;
+/// Memory that a place takes, with some to spare, in bytes.
+const PLACE_LEN: u64 = 512;
 /// The most files whose sizes are added up for a report.
 const MOST_SIZED: usize = 10_000;
 /// How long notices are let come before they are taken: many writes to one file become one notice.
@@ -34,11 +34,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches roots from now on; [`Watch::run`] has to run in a thread of its own.
-    pub fn open(roots: &[PathBuf], rules: Vec<Rules>) -> io::Result<Self> {
+    /// Watches roots from now on; [`Watch::run`] has to run in a thread of its own. `limit_bytes` bounds the memory for places that changed:
+    /// beyond it, whole directories count as changed.
+    pub fn open(roots: &[PathBuf], rules: Vec<Rules>, limit_bytes: u64) -> io::Result<Self> {
         let watcher = os::watch(roots)?;
         let (waker, method) = (watcher.waker(), watcher.method().clone());
-        let dirty = Mutex::new(Dirty::new(rules, MOST_PLACES));
+        let dirty = Mutex::new(Dirty::new(rules, usize::try_from(limit_bytes / PLACE_LEN).unwrap_or(usize::MAX)));
         Ok(Self { watcher: RwLock::new(watcher), waker, method, dirty, roots: roots.to_vec(), stopped: AtomicBool::new(false) })
     }
 

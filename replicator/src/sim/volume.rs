@@ -138,6 +138,7 @@ impl Machine {
 #[derive(Debug, Clone)]
 pub struct SimVolume {
     disk: Disk,
+    clones: bool,
     machine: Arc<Mutex<Machine>>,
 }
 
@@ -153,7 +154,13 @@ impl SimVolume {
 
     fn of(disk: Disk, tree: Tree, next: u64, clock: i64) -> Self {
         let machine = Machine { live: tree.clone(), durable: tree, pending: Vec::new(), next, clock };
-        Self { disk, machine: Arc::new(Mutex::new(machine)) }
+        Self { disk, clones: true, machine: Arc::new(Mutex::new(machine)) }
+    }
+
+    /// The same on a file system that cannot clone files.
+    #[must_use]
+    pub fn without_clones(self) -> Self {
+        Self { clones: false, ..self }
     }
 
     fn lock(&self) -> MutexGuard<'_, Machine> {
@@ -172,13 +179,13 @@ impl SimVolume {
         let kept = self.disk.random(|random| random.below(machine.pending.len() as u64 + 1)) as usize;
         machine.pending[..kept].iter().for_each(|change| tree.apply(change));
         tree.keep_some(&machine.live, BLOCK, || self.disk.random(|random| random.one_in(2)));
-        Self::of(self.disk.clone(), tree, machine.next, machine.clock)
+        Self { clones: self.clones, ..Self::of(self.disk.clone(), tree, machine.next, machine.clock) }
     }
 
     /// A copy that shares nothing, on a disk of its own, as a clone of the volume.
     pub fn snapshot(&self, disk: Disk) -> Self {
         let machine = self.lock();
-        Self::of(disk, machine.live.clone(), machine.next, machine.clock)
+        Self { clones: self.clones, ..Self::of(disk, machine.live.clone(), machine.next, machine.clock) }
     }
 
     /// Turns over a byte of a file as a bad disk does: nothing of it shows in the stamp.
@@ -343,7 +350,7 @@ impl Volume for SimVolume {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { owners: true, clones: true }
+        Abilities { owners: true, clones: self.clones }
     }
 
     fn open_directory(&self, path: &RelPath) -> io::Result<SimDirectory> {
@@ -447,6 +454,9 @@ impl Volume for SimVolume {
     }
 
     fn clone_file(&self, from: &Place<'_>, to: &Place<'_>) -> io::Result<()> {
+        if !self.clones {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let data = {
             let machine = self.start(false)?;
             machine.node(machine.number(&Key::from(from))?)?.data.clone()

@@ -160,7 +160,7 @@ impl SourceSet {
             return;
         }
         let roots: Vec<_> = self.set().roots.iter().map(|root| root.path.clone()).collect();
-        let watch = match Watch::open(&roots, self.rules.clone()) {
+        let watch = match Watch::open(&roots, self.rules.clone(), self.set().queue_limit_bytes) {
             Ok(watch) => Arc::new(watch),
             Err(error) => {
                 let text =
