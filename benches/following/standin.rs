@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::follower::{Follower, Place};
-use crate::support::{Node, running_pair};
+use crate::support::{Node, PATIENCE, running_pair, wait_until};
 
 pub(crate) struct Standin {
     copy: PathBuf,
@@ -23,7 +23,8 @@ impl Standin {
     }
 
     fn wait(&self) {
-        self.alpha.run(&["point", "mail", "--wait"]).expect(0);
+        // While the standby is away, whoever waits is told so.
+        wait_until("the standby has it", PATIENCE * 10, || self.alpha.run(&["point", "mail", "--wait"]).code == Some(0));
     }
 }
 
