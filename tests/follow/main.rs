@@ -186,8 +186,22 @@ fn a_root_that_is_emptied_at_once_is_asked_about() {
     let trouble = wait_for("it is told", PATIENCE, || status(&pair)["trouble"].as_str().map(str::to_owned));
     assert!(trouble.contains("--max-orphans 100%"), "{trouble}");
     assert!(pair.target.join("d/1").exists());
+    // Also after rounds that leave nothing.
+    shell(&pair.source, "echo more > more");
+    point(&pair);
+    assert_eq!(status(&pair)["trouble"], json!(trouble));
     pair.mirror(&["--max-orphans", "100%"]);
+    assert_eq!(status(&pair)["trouble"], Value::Null);
     pair.assert_equal();
+}
+
+#[test]
+fn orphans_that_are_to_be_kept_are_no_trouble() {
+    let pair = following("orphans = \"keep\"", SOME);
+    shell(&pair.source, "rm -r d");
+    point(&pair);
+    assert!(pair.target.join("d/1").exists());
+    assert_eq!(status(&pair)["trouble"], Value::Null);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use standin_common::id::MirrorId;
 use standin_common::link::quic::Connection;
-use standin_common::message::{Comparison, MirrorOpening, Refusal};
+use standin_common::message::{Comparison, MirrorOpening, OrphanPolicy, Refusal};
 use standin_common::scope::Reason;
 use standin_replicator::capture::watch::Watch;
 use standin_replicator::capture::{LinkedNames, Taken};
@@ -47,6 +47,8 @@ pub(super) struct Follow {
     is_kept: bool,
     /// When everything is looked at again.
     whole_due: Option<Instant>,
+    /// What a round left to a person, until a mirror over everything.
+    left: Option<String>,
     /// The pass of a mirror that this watch was opened for.
     watched: Option<MirrorId>,
 }
@@ -77,6 +79,7 @@ impl Follow {
             kept: now,
             is_kept: true,
             whole_due: None,
+            left: None,
             watched: None,
         }
     }
@@ -122,6 +125,7 @@ impl Follow {
     pub(super) fn mirrored(&mut self, point: &Point, flawed: bool, rescan: Option<Duration>) {
         self.base = vec![point.mirror];
         self.cut = None;
+        self.left = None;
         // Nothing rests for what a person ordered.
         self.made(point, Duration::ZERO);
         self.whole_due = rescan.into_iter().chain(flawed.then_some(FLAWED)).min().map(|after| self.ended + after);
@@ -332,14 +336,16 @@ impl SourceSet {
         tracing::debug!(point = %point.number, consistent = point.consistent, reason = ?point.reason, millis = took.as_millis(), "round ended");
         follow.base = vec![round.mirror];
         follow.made(&point, took);
-        let trouble = (point.orphans > 0 && passed.summary.orphans > 0).then(|| {
-            format!(
+        // Where something could not be read, orphans stay for that reason; it is looked at again before long.
+        let removes = self.lock().kept.following.is_some_and(|following| following.ordered.orphans == OrphanPolicy::Remove);
+        if removes && point.orphans > 0 && passed.flaws == 0 {
+            follow.left = Some(format!(
                 "{} objects were removed here, more than `max_orphans` allows at once: they stay on the standby until \
                  `standin mirror start {} --max-orphans 100%` says that it is meant",
                 point.orphans,
                 self.set().name
-            )
-        });
+            ));
+        }
         // What changed without a notice is looked at once more; of what there is a notice, it says where.
         if passed.moved && watch.catch_up().is_ok_and(|seen| seen == round.seen) {
             watch.put_back(Taken { oldest: Some(Instant::now()), ..round.taken });
@@ -347,7 +353,7 @@ impl SourceSet {
         let mut state = self.lock();
         state.asked.answer(round.asked, &point);
         state.kept.point = Some(point);
-        state.trouble = trouble.or(state.trouble.take().filter(|_| passed.flaws > 0));
+        state.trouble = follow.left.clone().or(state.trouble.take().filter(|_| passed.flaws > 0));
         drop(state);
         if passed.flaws > 0 {
             follow.whole_due = Some(follow.whole_due.map_or(follow.ended + FLAWED, |due| due.min(follow.ended + FLAWED)));
