@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
@@ -26,12 +26,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 fn over_a_line() -> (Pair, Proxy) {
     let mut pair = Pair::new("");
     shell(&pair.source, "for i in {1..24}; do head -c 1000000 /dev/urandom > $i; done");
-    pair.alpha.stop();
-    let proxy = Proxy::start(pair.beta.listen);
-    let settings = fs::read_to_string(pair.alpha.config()).unwrap();
-    let (there, here) = (pair.beta.listen.to_string(), proxy.address.to_string());
-    fs::write(pair.alpha.config(), settings.replace(&there, &here)).unwrap();
-    pair.alpha.start();
+    let proxy = pair.over_a_line();
     (pair, proxy)
 }
 

@@ -11,15 +11,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use standin_common::entry::Time;
 use standin_common::id::{Generation, MirrorId, RootIndex};
-use standin_common::message::{
-    Comparison, FromStandby, LaneDown, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, RootKind, Want,
-};
+use standin_common::message::{Comparison, FromStandby, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, RootKind, Want};
 use standin_common::scope::Reason;
 use standin_replicator::mirror::How;
 use standin_replicator::os::OsVolume;
 use standin_replicator::rules::Rules;
+use standin_replicator::sim::SimWire;
 use standin_replicator::source::entries::{Entries, Met};
-use standin_replicator::source::lane::{self, LaneError, Packing, Sink};
+use standin_replicator::source::lane::{self, Packing};
 use standin_replicator::standby::join::Join;
 use standin_replicator::standby::lane::Lane;
 use standin_replicator::standby::receive::Reception;
@@ -27,16 +26,6 @@ use standin_replicator::standby::replica::Replica;
 use standin_replicator::store::DirectoryStore;
 
 const APPENDED: usize = 40 * 1024;
-
-#[derive(Default)]
-struct Wire(VecDeque<(LaneDown, Vec<u8>)>);
-
-impl Sink for Wire {
-    fn send(&mut self, message: &LaneDown, payload: &[u8]) -> Result<(), LaneError> {
-        self.0.push_back((message.clone(), payload.to_vec()));
-        Ok(())
-    }
-}
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 type OsReplica = Replica<OsVolume, DirectoryStore>;
@@ -73,7 +62,7 @@ fn round(replica: &OsReplica, source: &[OsVolume], mirror: u64) -> Outcome<[Dura
     }
     messages.extend(join.end()?);
     let (mut sending, mut receiving) = (lane::Lane::new(source, Packing { level: None }), Lane::new(&reception));
-    let (mut wire, mut answers) = (Wire::default(), VecDeque::new());
+    let (mut wire, mut answers) = (SimWire::default(), VecDeque::new());
     let wants =
         messages.into_iter().filter_map(|message| if let FromStandby::Wants(wants) = message { Some(wants) } else { None });
     wants.flatten().try_for_each(|want: Want| sending.start(want, &mut wire))?;

@@ -10,9 +10,11 @@ mod shelf;
 mod store;
 mod tree;
 mod volume;
+mod wire;
 
 pub use disk::{Disk, Fault, Lie};
 pub use random::Random;
 pub use shelf::SimShelf;
 pub use store::{SimLog, SimStore};
 pub use volume::{SimDirectory, SimFile, SimObject, SimVolume};
+pub use wire::SimWire;

@@ -9,16 +9,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use standin_common::entry::{Attrs, Time};
 use standin_common::id::{Generation, MirrorId, PointNumber, RootIndex};
-use standin_common::message::{
-    Comparison, FromStandby, LaneDown, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, RootKind, Want,
-};
+use standin_common::message::{Comparison, FromStandby, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, RootKind, Want};
 use standin_common::path::RelPath;
 use standin_common::scope::Reason;
 use standin_replicator::mirror::How;
 use standin_replicator::rules::Rules;
-use standin_replicator::sim::{Disk, Fault, Random, SimStore, SimVolume};
+use standin_replicator::sim::{Disk, Fault, Random, SimStore, SimVolume, SimWire};
 use standin_replicator::source::entries::{Entries, Met};
-use standin_replicator::source::lane::{self, LaneError, Packing, Sink};
+use standin_replicator::source::lane::{self, Packing};
 use standin_replicator::standby::join::Join;
 use standin_replicator::standby::lane::Lane;
 use standin_replicator::standby::receive::{ReceiveError, Reception};
@@ -30,16 +28,6 @@ const NO_LIMIT: u64 = u64::MAX;
 /// Path, kind, attributes, data, and the first name of the same object.
 type Contents = Vec<(RelPath, ObjectKind, Attrs, Vec<u8>, RelPath)>;
 type SimReplica = Replica<SimVolume, SimStore>;
-
-#[derive(Default)]
-struct Wire(VecDeque<(LaneDown, Vec<u8>)>);
-
-impl Sink for Wire {
-    fn send(&mut self, message: &LaneDown, payload: &[u8]) -> Result<(), LaneError> {
-        self.0.push_back((message.clone(), payload.to_vec()));
-        Ok(())
-    }
-}
 
 fn path(text: &str) -> RelPath {
     RelPath::new(text).unwrap()
@@ -115,7 +103,7 @@ impl World {
         messages.extend(join.end()?);
         let source = [self.source.clone()];
         let (mut sending, mut receiving) = (lane::Lane::new(&source, Packing { level: None }), Lane::new(&reception));
-        let (mut wire, mut answers) = (Wire::default(), VecDeque::new());
+        let (mut wire, mut answers) = (SimWire::default(), VecDeque::new());
         let wants =
             messages.into_iter().filter_map(|message| if let FromStandby::Wants(wants) = message { Some(wants) } else { None });
         wants.flatten().for_each(|want: Want| sending.start(want, &mut wire).unwrap());

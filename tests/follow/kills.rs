@@ -1,6 +1,5 @@
 //! A source that is followed while it changes all the time, and daemons that are killed, stopped and cut off all the time.
 
-use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
@@ -35,12 +34,7 @@ impl Story {
         let seed = seed();
         let mut pair =
             Pair::new("capture = \"watch\"\nmax_orphans = \"100%\"\nhistory_points = 5\n[sets.mail.points]\ninterval = \"1s\"");
-        pair.alpha.stop();
-        let proxy = Proxy::start(pair.beta.listen);
-        let settings = fs::read_to_string(pair.alpha.config()).unwrap();
-        let (there, here) = (pair.beta.listen.to_string(), proxy.address.to_string());
-        fs::write(pair.alpha.config(), settings.replace(&there, &here)).unwrap();
-        pair.alpha.start();
+        let proxy = pair.over_a_line();
         State::prepare(&pair.source);
         pair.mirror(&[]);
         Self { pair, proxy, random: Random::new(seed), seed, consistent: 0, promoted: 0 }

@@ -3,7 +3,6 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::fs;
 use std::process::{Child, Command};
 
 use serde_json::{Value, json};
@@ -15,7 +14,7 @@ mod operations;
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::{PATIENCE, Pair, Proxy, assert_same, copy_standby, shell, wait_for, wait_until};
+use support::{PATIENCE, Pair, assert_same, copy_standby, shell, wait_for, wait_until};
 
 const WATCH: &str = "capture = \"watch\"";
 /// How a source says in its log that a mirror over everything begins.
@@ -158,11 +157,7 @@ fn what_changes_while_it_is_paused_is_remembered() {
 #[test]
 fn a_cut_line_loses_nothing() {
     let mut pair = following("", SOME);
-    pair.alpha.stop();
-    let proxy = Proxy::start(pair.beta.listen);
-    let settings = fs::read_to_string(pair.alpha.config()).unwrap();
-    fs::write(pair.alpha.config(), settings.replace(&pair.beta.listen.to_string(), &proxy.address.to_string())).unwrap();
-    pair.alpha.start();
+    let proxy = pair.over_a_line();
     point(&pair);
     let compared = count(&pair.alpha.log(), WHOLE);
     for round in 0..3 {

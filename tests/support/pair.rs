@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Done, Node, PATIENCE, running_pair, wait_until};
+use super::{Done, Node, PATIENCE, Proxy, running_pair, wait_until};
 
 /// The coarsest clock tick of a file system's change times.
 const TICK: Duration = Duration::from_millis(20);
@@ -45,6 +45,17 @@ impl Pair {
     pub(crate) fn at(dir: TempDir, source: PathBuf, target: PathBuf, more: &str) -> Self {
         let (alpha, beta) = running_pair(dir.path(), &source, &target, more);
         Self { alpha, beta, source, target, dir }
+    }
+
+    /// Puts a line that can be cut between the nodes; the source is started again with it.
+    pub(crate) fn over_a_line(&mut self) -> Proxy {
+        self.alpha.stop();
+        let proxy = Proxy::start(self.beta.listen);
+        let settings = std::fs::read_to_string(self.alpha.config()).unwrap();
+        let (there, here) = (self.beta.listen.to_string(), proxy.address.to_string());
+        std::fs::write(self.alpha.config(), settings.replace(&there, &here)).unwrap();
+        self.alpha.start();
+        proxy
     }
 
     /// Orders a mirror and waits for its end.

@@ -16,9 +16,9 @@ use standin_common::scope::Reason;
 use standin_common::tree::GROUP_LEN;
 use standin_replicator::mirror::How;
 use standin_replicator::rules::Rules;
-use standin_replicator::sim::{Disk, Fault, Random, SimStore, SimVolume};
+use standin_replicator::sim::{Disk, Fault, Random, SimStore, SimVolume, SimWire};
 use standin_replicator::source::entries::{Entries, Met};
-use standin_replicator::source::lane::{Lane, LaneError, Packing, Sink};
+use standin_replicator::source::lane::{Lane, Packing};
 use standin_replicator::standby::compare::CompareLane;
 use standin_replicator::standby::join::Join;
 use standin_replicator::standby::lane as standby;
@@ -33,16 +33,6 @@ mod real;
 const GROUP: u64 = GROUP_LEN as u64;
 const LARGE: u64 = 12 * GROUP + 1000;
 const KINDS: [RootKind; 1] = [RootKind::Directory];
-
-#[derive(Default)]
-struct Wire(VecDeque<(LaneDown, Vec<u8>)>);
-
-impl Sink for Wire {
-    fn send(&mut self, message: &LaneDown, payload: &[u8]) -> Result<(), LaneError> {
-        self.0.push_back((message.clone(), payload.to_vec()));
-        Ok(())
-    }
-}
 
 fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1 << 40)
@@ -224,7 +214,7 @@ fn drive<V: Volume>(
     wants: Vec<Want>,
     mut to: impl FnMut(LaneDown, &[u8]) -> Result<Option<LaneUp>, ReceiveError>,
 ) -> Result<BTreeSet<String>, ReceiveError> {
-    let (mut wire, mut answers, mut found) = (Wire::default(), VecDeque::new(), BTreeSet::new());
+    let (mut wire, mut answers, mut found) = (SimWire::default(), VecDeque::new(), BTreeSet::new());
     for want in wants {
         from.start(want, &mut wire).unwrap();
     }
