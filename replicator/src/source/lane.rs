@@ -10,6 +10,7 @@ use standin_common::link::LinkError;
 use standin_common::message::{Differing, Encoding, FileEnd, LaneDown, LaneUp, Position, Want};
 use standin_common::tree::{GROUP_LEN, GroupFold, LEAF_LEN, Value, group_count, group_value, leaf_values, short};
 
+use super::another;
 pub use super::ranges::{Found, MOST_RANGES};
 use super::ranges::{Outcome, Ranges};
 use super::whole::{Ended, PIECE_LEN, Pieces};
@@ -69,6 +70,24 @@ struct Reading<F> {
     fold: GroupFold,
     unanswered: VecDeque<(u64, Value)>,
     attempt: u32,
+    /// Whether the next answer decides if it is sent whole.
+    on_trial: bool,
+}
+
+impl<F: VolumeFile> Reading<F> {
+    /// How many groups may be announced and not answered.
+    fn window(&self) -> usize {
+        if self.on_trial { 1 } else { WINDOW }
+    }
+
+    /// Whether it is to be sent whole, by the answer to its first groups.
+    fn is_another(&mut self, groups: u32, differing: &[Differing]) -> io::Result<bool> {
+        if !std::mem::take(&mut self.on_trial) {
+            return Ok(false);
+        }
+        let read = |group, data: &mut [u8]| read_groups(&self.file, self.size, group, 1, data).map(drop);
+        another::is(self.size, groups as usize, differing, read)
+    }
 }
 
 /// A file that was sent or compared to its end.
@@ -175,7 +194,9 @@ impl<'a, V: Volume> Lane<'a, V> {
                 }
                 sink.send(&LaneDown::Begin { file, size }, &[])?;
                 let fold = GroupFold::new(size);
-                let reading = Reading { want, file: opened, begun, size, scanned: 0, fold, unanswered: VecDeque::new(), attempt };
+                let on_trial = self.outcomes.is_none() && attempt == 1 && another::may_be(size);
+                let unanswered = VecDeque::new();
+                let reading = Reading { want, file: opened, begun, size, scanned: 0, fold, unanswered, attempt, on_trial };
                 self.compared.insert(file, reading);
                 return self.finish_if_complete(file, sink);
             }
@@ -203,8 +224,9 @@ impl<'a, V: Volume> Lane<'a, V> {
 
     /// Reads on in a compared file and announces its groups; returns whether there was something to do.
     pub fn scan(&mut self, sink: &mut impl Sink) -> Result<bool, LaneError> {
-        let due =
-            |reading: &&mut Reading<V::File>| reading.scanned < group_count(reading.size) && reading.unanswered.len() < WINDOW;
+        let due = |reading: &&mut Reading<V::File>| {
+            reading.scanned < group_count(reading.size) && reading.unanswered.len() < reading.window()
+        };
         let Some(reading) = self.compared.values_mut().find(due) else { return Ok(false) };
         let file = reading.want.file;
         let until = group_count(reading.size).min(reading.scanned + GROUPS_AT_ONCE);
@@ -282,6 +304,11 @@ impl<'a, V: Volume> Lane<'a, V> {
         sink: &mut impl Sink,
     ) -> Result<(), LaneError> {
         let Some(reading) = self.compared.get_mut(&file) else { return Ok(()) };
+        match reading.is_another(groups, &differing) {
+            Ok(false) => {}
+            Ok(true) => return self.send_whole(file, sink),
+            Err(error) => return self.give_up(file, Some(error.to_string()), sink),
+        }
         let mut outcome = self.outcomes.as_mut().and_then(|outcomes| outcomes.get_mut(&file));
         let mut differing = differing.into_iter().peekable();
         for _ in 0..groups {
@@ -302,6 +329,12 @@ impl<'a, V: Volume> Lane<'a, V> {
             return Err(LaneError::Protocol("it named groups that were not announced"));
         }
         self.finish_if_complete(file, sink)
+    }
+
+    /// Sends a file whole after all.
+    fn send_whole(&mut self, file: u64, sink: &mut impl Sink) -> Result<(), LaneError> {
+        let Some(reading) = self.compared.remove(&file) else { return Ok(()) };
+        self.start_attempt(Want { whole: true, ..reading.want }, reading.attempt, sink)
     }
 
     fn finish_if_complete(&mut self, file: u64, sink: &mut impl Sink) -> Result<(), LaneError> {

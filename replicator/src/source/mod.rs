@@ -1,5 +1,6 @@
 //! The source's half: walking, sending, and the proof that nothing changed meanwhile.
 
+mod another;
 pub mod entries;
 pub mod hashes;
 pub mod lane;

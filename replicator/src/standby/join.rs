@@ -12,11 +12,11 @@ use standin_common::id::RootIndex;
 use standin_common::message::{Difference, Finding, FromStandby, OrphanPolicy, Position, RootKind, Want};
 use standin_common::path::RelPath;
 
-use super::receive::{ORPHANS, ReceiveError, Reception, failed};
+use super::receive::{Arrival, ORPHANS, ReceiveError, Reception, failed};
 use super::resume::Before;
 use super::{claims, excluded};
 use crate::journal::{Landing, Op};
-use crate::mirror::{self, Action, How};
+use crate::mirror::{self, Action, How, SMALL_LEN};
 use crate::rules::Rules;
 use crate::scopes::Scopes;
 use crate::store::Store;
@@ -452,12 +452,13 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         if linked && matches!(landing, Landing::Staged(_)) {
             self.links.insert(path.clone(), None);
         }
-        if !matches!(landing, Landing::Journal) {
+        let replaceable = landing == Landing::Journal && size > SMALL_LEN && !linked && !at_root && begun.is_none();
+        if !matches!(landing, Landing::Journal) || replaceable {
             self.touch();
         }
         let replaces = replaces.then(|| self.reception.park_side(&at));
         let whole = action != Action::Compare && begun.is_none();
-        let file = self.reception.want(at.clone(), landing, begun, replaces, cloned)?;
+        let file = self.reception.want(at.clone(), Arrival { landing, replaces, cloned, replaceable }, begun)?;
         self.reception.count(|summary| summary.wanted_bytes += size);
         self.out.push(FromStandby::Wants(vec![Want { file, at, size, whole }]));
         Ok(())

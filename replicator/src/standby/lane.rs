@@ -151,7 +151,23 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         }
     }
 
+    /// A file that comes whole although it was to be compared is another one: it is staged beside the old one, if it may replace that.
+    fn stage_whole(&mut self, file: u64) -> Result<(), ReceiveError> {
+        let receiving = receiving(&mut self.files, file)?;
+        let begins = matches!(receiving.mode, Mode::Begun) && receiving.size > SMALL_LEN;
+        if !(begins && receiving.wanted.replaceable && receiving.target.is_untouched()) {
+            return Ok(());
+        }
+        let wanted = self.reception.want_staged(file)?;
+        let target = self.open(file, &wanted)?;
+        if let Some(receiving) = self.files.get_mut(&file) {
+            (receiving.wanted, receiving.target) = (wanted, target);
+        }
+        Ok(())
+    }
+
     fn data(&mut self, file: u64, len: u32, encoding: Encoding, payload: &[u8]) -> Result<(), ReceiveError> {
+        self.stage_whole(file)?;
         let reception = self.reception;
         let receiving = receiving(&mut self.files, file)?;
         let data = unpack(&mut self.unpacker, payload, len, encoding)?;
@@ -167,6 +183,7 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
     }
 
     fn hole(&mut self, file: u64, len: u64) -> Result<(), ReceiveError> {
+        self.stage_whole(file)?;
         let reception = self.reception;
         let receiving = receiving(&mut self.files, file)?;
         let size = receiving.size;

@@ -4,6 +4,7 @@ pub mod apply;
 mod claims;
 pub mod compare;
 pub mod comparing;
+mod error;
 mod excluded;
 mod history;
 pub mod join;

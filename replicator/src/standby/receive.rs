@@ -3,7 +3,6 @@
 //! Any number of lanes and the join work on one [`Reception`] at a time. The order of locks is table, then journal.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,12 +13,12 @@ use standin_common::message::{Comparison, JoinSummary, MirrorOpening, Position};
 use standin_common::path::RelPath;
 use standin_common::scope::Reason;
 
-use super::apply::ApplyError;
+pub use super::error::ReceiveError;
 use super::replica::{ReceivingGuard, Replica, ReplicaError};
 use super::resume::{self, Resumed};
 use super::state::Phase;
 use super::values::Values;
-use crate::journal::{Journal, JournalError, Landing, Op, Point, Record};
+use crate::journal::{Journal, Landing, Op, Point, Record};
 use crate::mirror::MOST_WANTED;
 use crate::store::Store;
 use crate::volume::{Place, SideId, Touched, Volume};
@@ -27,67 +26,20 @@ use crate::volume::{Place, SideId, Touched, Volume};
 /// Operations on orphans belong to this file, which is dropped when no orphan may be removed.
 pub(super) const ORPHANS: u64 = 0;
 
-/// Why a reception cannot begin or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ReceiveError {
-    /// The replica.
-    #[error(transparent)]
-    Replica(#[from] ReplicaError),
-    /// The volume or the journal.
-    #[error("{what} failed at {at}: {source}")]
-    Io {
-        /// What was done.
-        what: &'static str,
-        /// Where.
-        at: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The journal may not grow any more.
-    #[error("the journal has reached its limit of {limit} bytes; raise `journal_limit`; the last recovery point is untouched")]
-    JournalFull {
-        /// The setting.
-        limit: u64,
-    },
-    /// The source broke the protocol.
-    #[error("the source broke the protocol: {0}")]
-    Protocol(&'static str),
-    /// Another part of this reception failed before.
-    #[error("the mirror has ended")]
-    Ended,
-}
-
-impl ReceiveError {
-    /// What failed, and what to do where that is known.
-    pub fn explained(&self) -> String {
-        match self.full() {
-            Some(place) => format!("{self}; the file system of {place} is full: make room there"),
-            None => self.to_string(),
-        }
-    }
-
-    /// What the file system is for that has no room left, if that is what failed.
-    fn full(&self) -> Option<&'static str> {
-        use ReplicaError::{Apply, Journal, Store};
-        let (place, error) = match self {
-            Self::Io { source, .. } | Self::Replica(Apply(ApplyError::Volume { source, .. })) => ("the target", source),
-            Self::Replica(
-                Store(error) | Journal(JournalError::Io(error)) | Apply(ApplyError::Journal(JournalError::Io(error))),
-            ) => ("the state directory", error),
-            _ => return None,
-        };
-        matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded).then_some(place)
-    }
-}
-
-impl From<JournalError> for ReceiveError {
-    fn from(error: JournalError) -> Self {
-        Self::Replica(error.into())
-    }
-}
-
 /// A file may take one part in so many of the journal's free room before it is guarded in another way.
 const JOURNAL_SHARE: u64 = 8;
+
+/// Where a file that is asked for arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Arrival {
+    pub landing: Landing,
+    /// Where the object that it replaces is parked.
+    pub replaces: Option<SideId>,
+    /// Whether the staged file begins as a clone of the one that it replaces.
+    pub cloned: bool,
+    /// Whether another file may take the place of the one that stays.
+    pub replaceable: bool,
+}
 
 /// A file that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,10 +50,12 @@ pub(super) struct Wanted {
     pub opened: bool,
     /// What was journalled of it before a cut.
     pub overlay: BTreeMap<u64, Vec<u64>>,
-    /// Where the object that it replaces is parked.
+    /// As in [`Arrival`].
     pub replaces: Option<SideId>,
-    /// Whether the staged file begins as a clone of the one that it replaces.
+    /// As in [`Arrival`].
     pub cloned: bool,
+    /// As in [`Arrival`].
+    pub replaceable: bool,
     /// Everything up to here was handled before it.
     before: Option<Position>,
 }
@@ -305,11 +259,10 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
     pub(super) fn want(
         &self,
         at: Position,
-        landing: Landing,
+        arrival: Arrival,
         begun: Option<(u64, BTreeMap<u64, Vec<u64>>)>,
-        replaces: Option<SideId>,
-        cloned: bool,
     ) -> Result<u64, ReceiveError> {
+        let Arrival { landing, replaces, cloned, replaceable } = arrival;
         let mut table = lock(&self.table);
         while table.wanted.len() >= MOST_WANTED && !table.ended {
             table = self.arrived.wait(table).unwrap_or_else(PoisonError::into_inner);
@@ -324,9 +277,19 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         let (file, overlay) = begun.unwrap_or_else(|| (self.next_file.fetch_add(1, Ordering::Relaxed), BTreeMap::new()));
         let before = table.joined.clone();
         table.order.insert((at.clone(), file));
-        table.wanted.insert(file, Wanted { at, landing, opened, overlay, replaces, cloned, before });
+        table.wanted.insert(file, Wanted { at, landing, opened, overlay, replaces, cloned, replaceable, before });
         table.summary.wanted_files += 1;
         Ok(file)
+    }
+
+    /// A file that was to be compared is staged beside the one that is there. Nothing of it is in the journal yet.
+    pub(super) fn want_staged(&self, file: u64) -> Result<Wanted, ReceiveError> {
+        let at = self.wanted(file)?.at;
+        let (side, parked) = (self.new_side(), self.park_side(&at));
+        let mut table = lock(&self.table);
+        let wanted = table.wanted.get_mut(&file).ok_or(ReceiveError::Ended)?;
+        (wanted.landing, wanted.replaces) = (Landing::Staged(side), Some(parked));
+        Ok(wanted.clone())
     }
 
     pub(super) fn wanted(&self, file: u64) -> Result<Wanted, ReceiveError> {
