@@ -17,7 +17,7 @@ mod serve;
 mod source;
 mod standby;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use standin_common::disk;
-use standin_common::id::{PointNumber, SetName};
+use standin_common::id::{NodeName, PointNumber, SetName};
 use standin_common::link::CloseCode;
 use standin_common::link::quic::Connection;
 use standin_config::{Difference, LoadError, Reload, Role, Settings};
@@ -77,6 +77,8 @@ pub(crate) fn run(settings: Settings, config: &Path) -> Result<(), String> {
     };
     let serving = daemon.clone();
     start("accept", Box::new(move || serve::accept_all(&serving)))?;
+    let knocking = daemon.clone();
+    start("knock", Box::new(move || knocking.knock()))?;
     for source in daemon.sources.values() {
         let source = source.clone();
         start("source", Box::new(move || source.run()))?;
@@ -127,6 +129,22 @@ impl Daemon {
         }
         let file = Mutex::new(config.to_owned());
         Ok(Self { context, file, pairing: PairingDesk::default(), sources, standbys })
+    }
+
+    /// Tells the sources of this node's sets that it is there again, who may be waiting longer and longer between their attempts.
+    fn knock(&self) {
+        let sources: BTreeSet<_> = self.standbys.values().map(|standby| standby.set().source.clone()).collect();
+        for source in sources {
+            match self.context.dial(&source) {
+                Ok(connection) => connection.close(CloseCode::DONE, "it was to say that this node is there"),
+                Err(why) => tracing::debug!(peer = %source, %why, "did not tell it that this node is there"),
+            }
+        }
+    }
+
+    /// A peer is there: who waits for it need not.
+    fn heard_of(&self, peer: &NodeName) {
+        self.sources.values().filter(|source| source.set().standby == *peer).for_each(|source| source.peer_is_there());
     }
 
     /// Reads the settings again and takes over what may change live. If they are wrong, nothing changes.

@@ -11,10 +11,8 @@ use crate::support::{PATIENCE, wait_until};
 pub(crate) struct Lsyncd {
     source: PathBuf,
     copy: PathBuf,
-    config: PathBuf,
-    port: u16,
+    server: Server,
     lsyncd: Child,
-    rsync: Option<Child>,
     delay_seconds: u32,
 }
 
@@ -24,22 +22,19 @@ impl Lsyncd {
         let work = place.work();
         let copy = work.join("lsyncd-copy");
         fs::create_dir(&copy).unwrap();
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let config = work.join("rsyncd.conf");
-        let module = format!("use chroot = no\nuid = root\ngid = root\n[copy]\nread only = no\npath = {}\n", copy.display());
-        fs::write(&config, module).unwrap();
+        let server = Server::start(work, &copy);
         let settings = format!(
             "settings {{ nodaemon = true, inotifyMode = \"CloseWrite or Modify\" }}\n\
-             sync {{ default.rsync, source = {:?}, target = \"rsync://127.0.0.1:{port}/copy/\", delay = {delay_seconds}, rsync = {{ archive = true }} }}\n",
-            place.source
+             sync {{ default.rsync, source = {:?}, target = {:?}, delay = {delay_seconds}, rsync = {{ archive = true }} }}\n",
+            place.source,
+            server.address()
         );
         let path = work.join("lsyncd.lua");
         fs::write(&path, settings).unwrap();
-        let rsync = Some(server(&config, port, work));
         let mut command = Command::new("lsyncd");
         command.arg(&path);
         let lsyncd = spawn(command, &work.join("lsyncd.log"));
-        let started = Self { source: place.source.clone(), copy, config, port, lsyncd, rsync, delay_seconds };
+        let started = Self { source: place.source.clone(), copy, server, lsyncd, delay_seconds };
         started.wait();
         started
     }
@@ -52,12 +47,48 @@ impl Lsyncd {
     }
 }
 
-fn server(config: &Path, port: u16, work: &Path) -> Child {
-    let mut command = Command::new("rsync");
-    command.args(["--daemon", "--no-detach", "--address", "127.0.0.1", "--port", &port.to_string(), "--config"]).arg(config);
-    let child = spawn(command, &work.join("rsyncd.log"));
-    wait_until("rsync listens", PATIENCE, || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
-    child
+/// An rsync daemon that takes a copy; it ends when dropped.
+pub(crate) struct Server {
+    config: PathBuf,
+    port: u16,
+    rsync: Option<Child>,
+}
+
+impl Server {
+    /// Starts it; returns when it listens. Its files are in `work`.
+    pub(crate) fn start(work: &Path, copy: &Path) -> Self {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let config = work.join(format!("rsyncd-{port}.conf"));
+        let module = format!("use chroot = no\nuid = root\ngid = root\n[copy]\nread only = no\npath = {}\n", copy.display());
+        fs::write(&config, module).unwrap();
+        let mut server = Self { config, port, rsync: None };
+        server.listen();
+        server
+    }
+
+    /// As rsync is told it.
+    pub(crate) fn address(&self) -> String {
+        format!("rsync://127.0.0.1:{}/copy/", self.port)
+    }
+
+    fn listen(&mut self) {
+        let mut command = Command::new("rsync");
+        command.args(["--daemon", "--no-detach", "--address", "127.0.0.1", "--port", &self.port.to_string(), "--config"]);
+        command.arg(&self.config);
+        self.rsync = Some(spawn(command, &self.config.with_extension("log")));
+        let port = self.port;
+        wait_until("rsync listens", PATIENCE, || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+    }
+
+    fn stop(&mut self) {
+        self.rsync.take().into_iter().for_each(end);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
 fn spawn(mut command: Command, log: &Path) -> Child {
@@ -82,15 +113,15 @@ impl Follower for Lsyncd {
     }
 
     fn processes(&self) -> Vec<u32> {
-        [self.lsyncd.id()].into_iter().chain(self.rsync.as_ref().map(Child::id)).collect()
+        [self.lsyncd.id()].into_iter().chain(self.server.rsync.as_ref().map(Child::id)).collect()
     }
 
     fn cut(&mut self) {
-        self.rsync.take().into_iter().for_each(end);
+        self.server.stop();
     }
 
     fn catch_up(&mut self) {
-        self.rsync = Some(server(&self.config, self.port, self.config.parent().unwrap()));
+        self.server.listen();
         self.wait();
     }
 }
@@ -99,6 +130,5 @@ impl Drop for Lsyncd {
     fn drop(&mut self) {
         drop(self.lsyncd.kill());
         drop(self.lsyncd.wait());
-        self.rsync.take().into_iter().for_each(end);
     }
 }

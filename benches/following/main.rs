@@ -6,6 +6,7 @@ mod follower;
 mod lsyncd;
 mod results;
 mod rows;
+mod rsync;
 mod standin;
 #[path = "../../tests/support/mod.rs"]
 mod support;

@@ -4,7 +4,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,8 +11,9 @@ use std::time::{Duration, Instant};
 use crate::follower::{Follower, Place, cpu_time, memory_mib};
 use crate::lsyncd::Lsyncd;
 use crate::results::line;
+use crate::rsync::Rsync;
 use crate::standin::Standin;
-use crate::support::{Done, PATIENCE, wait_until};
+use crate::support::{PATIENCE, wait_until};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Row {
@@ -183,28 +183,25 @@ fn catch_up() -> Vec<String> {
     let place = Place::new();
     write(&place.source, 1);
     let mut follower = Standin::start(&place);
-    let copy = place.work().join("rsync-copy");
-    let rsync = || {
-        let mut command = Command::new("rsync");
-        command.args(["-a", "--inplace"]).arg(format!("{}/", place.source.display())).arg(&copy);
-        Done::of(command).expect(0);
-    };
-    rsync();
+    let peers = [Rsync::served(&place), Rsync::local(&place)];
+    for peer in &peers {
+        peer.run();
+    }
     follower.cut();
     write(&place.source, 2);
     rustix::fs::sync();
     let start = Instant::now();
-    rsync();
-    let theirs = start.elapsed();
-    rustix::fs::sync();
-    let start = Instant::now();
     follower.catch_up();
     let ours = start.elapsed();
-    let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
     let seconds = |time: Duration| format!("{:.2} s", time.as_secs_f64());
-    let peer = "rsync -a --inplace of the same, local";
-    let what = ["2 GiB changed while the standby was away", "time to catch up", peer];
-    vec![line(what, [theirs, ours].map(seconds), ratio, "2 x", ratio >= 2.0)]
+    let rows = peers.iter().map(|peer| {
+        rustix::fs::sync();
+        let theirs = peer.run();
+        let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
+        let what = ["2 GiB changed while the standby was away", "time to catch up", peer.name];
+        line(what, [theirs, ours].map(seconds), ratio, "2 x", ratio >= 2.0)
+    });
+    rows.collect()
 }
 
 fn idle() -> Vec<String> {

@@ -111,6 +111,7 @@ impl Served {
             return HelloAnswer::OtherName { known_as: self.peer.clone() };
         }
         self.greeted.store(true, Ordering::Relaxed);
+        self.daemon.heard_of(&self.peer);
         HelloAnswer::Welcome(self.daemon.context.hello())
     }
 

@@ -68,6 +68,8 @@ struct State {
     away_since: Option<Instant>,
     /// Held while a pass is to end and does not.
     cut_off: Option<Deadline>,
+    /// Whether the standby said that it is there since it was dialled last.
+    peer_is_there: bool,
     trouble: Option<String>,
     last_mirror: Option<MirrorReport>,
     ended: VecDeque<(MirrorId, Result<MirrorReport, Failed>)>,
@@ -117,6 +119,7 @@ impl SourceSet {
             running: None,
             connection: None,
             away_since: Some(Instant::now()),
+            peer_is_there: false,
             cut_off: None,
             trouble: None,
             last_mirror: None,

@@ -70,19 +70,24 @@ struct Reading<F> {
     fold: GroupFold,
     unanswered: VecDeque<(u64, Value)>,
     attempt: u32,
-    /// Whether the next answer decides if it is sent whole.
-    on_trial: bool,
+    /// How many groups are announced first, whose answer decides if it is sent whole.
+    trial: Option<u64>,
 }
 
 impl<F: VolumeFile> Reading<F> {
     /// How many groups may be announced and not answered.
     fn window(&self) -> usize {
-        if self.on_trial { 1 } else { WINDOW }
+        if self.trial.is_some() { 1 } else { WINDOW }
+    }
+
+    /// How many groups are announced next.
+    fn at_once(&self) -> u64 {
+        self.trial.unwrap_or(GROUPS_AT_ONCE).min(group_count(self.size) - self.scanned)
     }
 
     /// Whether it is to be sent whole, by the answer to its first groups.
     fn is_another(&mut self, groups: u32, differing: &[Differing]) -> io::Result<bool> {
-        if !std::mem::take(&mut self.on_trial) {
+        if self.trial.take().is_none() {
             return Ok(false);
         }
         let read = |group, data: &mut [u8]| read_groups(&self.file, self.size, group, 1, data).map(drop);
@@ -194,9 +199,9 @@ impl<'a, V: Volume> Lane<'a, V> {
                 }
                 sink.send(&LaneDown::Begin { file, size }, &[])?;
                 let fold = GroupFold::new(size);
-                let on_trial = self.outcomes.is_none() && attempt == 1 && another::may_be(size);
+                let trial = another::trial(size).filter(|_| self.outcomes.is_none() && attempt == 1);
                 let unanswered = VecDeque::new();
-                let reading = Reading { want, file: opened, begun, size, scanned: 0, fold, unanswered, attempt, on_trial };
+                let reading = Reading { want, file: opened, begun, size, scanned: 0, fold, unanswered, attempt, trial };
                 self.compared.insert(file, reading);
                 return self.finish_if_complete(file, sink);
             }
@@ -229,7 +234,7 @@ impl<'a, V: Volume> Lane<'a, V> {
         };
         let Some(reading) = self.compared.values_mut().find(due) else { return Ok(false) };
         let file = reading.want.file;
-        let until = group_count(reading.size).min(reading.scanned + GROUPS_AT_ONCE);
+        let until = reading.scanned + reading.at_once();
         let mut values = Vec::with_capacity(GROUPS_AT_ONCE as usize);
         while reading.scanned < until {
             let count = (until - reading.scanned).min(GROUPS_PER_READ);

@@ -91,9 +91,23 @@ impl SourceSet {
                     if began.elapsed() > LONGEST_PAUSE {
                         pauses.reset();
                     }
-                    self.sleep(pauses.pause());
+                    if !self.lock().peer_is_there {
+                        self.sleep(pauses.pause());
+                    }
+                    if std::mem::take(&mut self.lock().peer_is_there) {
+                        pauses.reset();
+                    }
                 }
             }
+        }
+    }
+
+    /// The standby said that it is there: an attempt to reach it need not wait.
+    pub(in crate::daemon) fn peer_is_there(&self) {
+        let mut state = self.lock();
+        if state.connection.is_none() {
+            state.peer_is_there = true;
+            self.changed.notify_all();
         }
     }
 
@@ -149,7 +163,7 @@ impl SourceSet {
             )),
             SetAnswer::Known { .. } => None,
         };
-        (state.connection, state.away_since) = (Some(connection.clone()), None);
+        (state.connection, state.away_since, state.peer_is_there) = (Some(connection.clone()), None, false);
         state.on(Event::Connected);
         Ok(connection)
     }

@@ -26,7 +26,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 const IDLE_MS: u32 = 5_000;
 /// The least that may wait to be sent and acknowledged, in bytes.
 const MIN_SEND_WINDOW: u64 = 8 * 1024 * 1024;
-/// Streams that a peer may have open at once.
+/// What the time to the peer and back is taken for before it is known. RFC 9002 has 333 ms, by which a peer that comes up while it is
+/// dialled is met a second later, or three.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
+/// Streams that a peer may have open at a time.
 const MAX_STREAMS: u32 = 128;
 
 pub(super) fn transport() -> Arc<TransportConfig> {
@@ -42,6 +45,7 @@ pub(super) fn transport() -> Arc<TransportConfig> {
         .stream_receive_window(window(STREAM_WINDOW))
         .receive_window(window(MIN_WINDOW))
         .send_window(send_window(0))
+        .initial_rtt(INITIAL_RTT)
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS))))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .mtu_discovery_config(Some(discovery))
