@@ -103,6 +103,15 @@ pub fn sync_directory(path: &Path) -> Result<(), DiskError> {
     os::sync_directory(path).map_err(DiskError::at("make durable the directory", path))
 }
 
+/// Removes a file durably; one that is not there is removed already.
+pub fn remove(path: &Path) -> Result<(), DiskError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(DiskError::at("remove", path)(error)),
+        Ok(()) => sync_directory(directory_of(path)),
+    }
+}
+
 /// A file's bytes, `None` if there is no such file.
 pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
     match fs::read(path) {

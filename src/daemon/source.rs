@@ -7,6 +7,7 @@ mod mirror;
 mod pass;
 mod report;
 mod run;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};

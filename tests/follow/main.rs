@@ -136,6 +136,27 @@ fn a_source_that_was_restarted_or_killed_compares_all_and_goes_on() {
 }
 
 #[test]
+fn what_waited_when_the_source_ended_is_compared_by_its_data() {
+    // Nothing but a notice tells of this change.
+    let change = |name: &str| {
+        format!("touch -r {name} ../time; tr a-y b-z < {name} > ../new; cat ../new > {name}; touch -r ../time {name}")
+    };
+    let mut pair = following("", "for i in 1 2; do head -c 100000 /dev/urandom | base64 > $i; done");
+    pair.beta.kill();
+    shell(&pair.source, &change("1"));
+    wait_until("it is noticed", PATIENCE, || status(&pair)["lag"]["changes"].as_u64() > Some(0));
+    pair.alpha.stop();
+    pair.alpha.start();
+    shell(&pair.source, &change("2"));
+    let waiting = pair.alpha.state_dir().join("sets/mail/waiting");
+    assert!(waiting.exists());
+    pair.beta.start();
+    point(&pair);
+    pair.assert_equal();
+    wait_until("nothing is kept of it", PATIENCE, || !waiting.exists());
+}
+
+#[test]
 fn what_changes_while_it_is_paused_is_remembered() {
     let pair = following("", SOME);
     pair.alpha.run(&["mirror", "pause", "mail"]).expect(0);

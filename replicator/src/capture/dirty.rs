@@ -16,7 +16,7 @@ use crate::volume::is_reserved;
 const CROWD: usize = 8;
 
 /// What was taken out of a dirty set, for one pass to look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Taken {
     /// The places, sorted; nothing lies beneath a [`Depth::Subtree`] of them, and each place is there once.
     pub scopes: Vec<Scope>,

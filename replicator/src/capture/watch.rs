@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use standin_common::scope::Scope;
 
-use super::{Dirty, Method, Taken, Waker, Watcher};
+use super::{Damaged, Dirty, Method, Taken, Waker, Watcher};
 use crate::os;
 use crate::report::{Lag, WatchReport};
 use crate::rules::Rules;
@@ -109,6 +109,23 @@ impl Watch {
     /// Puts back what was taken and not replicated.
     pub fn put_back(&self, taken: Taken) {
         self.dirty().put_back(taken);
+    }
+
+    /// How often a change was noticed.
+    pub fn seen(&self) -> u64 {
+        self.dirty().seen()
+    }
+
+    /// Everything that waits, with what was taken and not put back, as bytes to keep; `None` if nothing does.
+    pub fn save(&self, under_way: Option<&Taken>) -> Option<Vec<u8>> {
+        let mut waiting = self.dirty().clone();
+        waiting.put_back(under_way.cloned().unwrap_or_default());
+        (!waiting.is_empty()).then(|| waiting.save())
+    }
+
+    /// Takes in what [`Watch::save`] kept. Damaged bytes mean that anything may have changed.
+    pub fn restore(&self, kept: &[u8]) -> Result<(), Damaged> {
+        self.dirty().restore(kept, Instant::now())
     }
 
     /// Whether notices were lost, and why: then everything may have changed.

@@ -21,6 +21,7 @@ use standin_replicator::source::state::{Event, Hold};
 
 use super::kept::Job;
 use super::run::Outcome;
+use super::waiting::Waiting;
 use super::{Asked, SourceSet, failed, new_mirror_id};
 use crate::control::{Failed, FailedKind};
 
@@ -51,6 +52,7 @@ pub(super) struct Follow {
     left: Option<String>,
     /// The pass of a mirror that this watch was opened for.
     watched: Option<MirrorId>,
+    waiting: Waiting,
 }
 
 /// What one round is about.
@@ -66,7 +68,7 @@ struct Round {
 
 impl Follow {
     /// Of a source that starts; its mirror goes on, if one was running.
-    pub(super) fn new(job: Option<&Job>) -> Self {
+    pub(super) fn new(job: Option<&Job>, waiting: Waiting) -> Self {
         let now = Instant::now();
         Self {
             watch: None,
@@ -81,6 +83,7 @@ impl Follow {
             whole_due: None,
             left: None,
             watched: None,
+            waiting,
         }
     }
 
@@ -88,13 +91,27 @@ impl Follow {
         self.watch.is_some()
     }
 
+    /// The daemon ends: what waits is kept for the next.
+    pub(super) fn end(mut self) {
+        if let Some(watch) = self.watch.take() {
+            watch.stop();
+            self.waiting.keep(&watch, self.cut.as_ref().map(|cut| &cut.taken));
+        }
+    }
+
     /// Nothing is followed any more.
-    pub(super) fn end(&mut self) {
+    fn unwatch(&mut self) {
         if let Some(watch) = self.watch.take() {
             watch.stop();
         }
+        self.waiting.arrived();
         self.base.clear();
         self.cut = None;
+    }
+
+    /// Nothing is sent at the moment.
+    pub(super) fn waits(&mut self) {
+        self.waiting.keep_now_and_then(self.watch.as_deref(), self.cut.as_ref().map(|cut| &cut.taken));
     }
 
     /// From now on this watch notices what changes; what the one before noticed is not forgotten.
@@ -176,6 +193,7 @@ impl SourceSet {
         if self.lock().watch.replace(watch.clone()).is_none() {
             self.on(Event::WatchBegan);
         }
+        follow.waiting.restore_to(&watch);
         follow.watch_by(watch.clone());
         follow.watched = Some(job.pass_id());
         scope.spawn(move || watch.run(&|| self.noticed()));
@@ -187,7 +205,7 @@ impl SourceSet {
         if state.kept.following.is_none() && state.watch.take().is_some() {
             state.on(Event::WatchEnded);
             drop(state);
-            follow.end();
+            follow.unwatch();
         }
     }
 
@@ -235,7 +253,7 @@ impl SourceSet {
     }
 
     /// A mirror over everything comes next.
-    fn order_whole(&self, follow: &mut Follow) -> Outcome {
+    pub(super) fn order_whole(&self, follow: &mut Follow) -> Outcome {
         let why = match &follow.watch {
             None => "nothing was watched until now".to_owned(),
             Some(watch) => watch.lost().unwrap_or_else(|| {
@@ -335,6 +353,7 @@ impl SourceSet {
         let Some(point) = passed.point else { return Outcome::Ended };
         tracing::debug!(point = %point.number, consistent = point.consistent, reason = ?point.reason, millis = took.as_millis(), "round ended");
         follow.base = vec![round.mirror];
+        follow.waiting.arrived();
         follow.made(&point, took);
         // Where something could not be read, orphans stay for that reason; it is looked at again before long.
         let removes = self.lock().kept.following.is_some_and(|following| following.ordered.orphans == OrphanPolicy::Remove);

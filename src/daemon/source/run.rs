@@ -13,6 +13,7 @@ use standin_replicator::source::state::Event;
 
 use super::follow::Follow;
 use super::kept::Job;
+use super::waiting::Waiting;
 use super::{Compare, SourceSet, carried};
 use crate::daemon::peer;
 
@@ -47,7 +48,7 @@ impl SourceSet {
         let generation = self.lock().kept.generation;
         let span = tracing::info_span!("set", set = %self.set().name, peer = %self.set().standby, %generation);
         let _entered = span.enter();
-        let follow = Follow::new(self.lock().kept.job.as_ref());
+        let follow = Follow::new(self.lock().kept.job.as_ref(), Waiting::open(&self.directory));
         thread::scope(|scope| self.run_with(scope, follow));
     }
 
@@ -60,6 +61,7 @@ impl SourceSet {
             }
             self.unwatch_if_not_followed(&mut follow);
             if let Next::Held = next {
+                follow.waits();
                 self.sleep(LOOK);
                 continue;
             }
@@ -67,19 +69,11 @@ impl SourceSet {
                 self.watch_for(job, &mut follow, scope);
             }
             let began = Instant::now();
-            let again = match (self.connect(), next) {
-                (Err(why), _) => Some(why),
-                (Ok(connection), Next::Mirror(job)) => self.mirror(&connection, job, &mut follow).again(),
-                (Ok(connection), Next::Follow) => self.follow(&connection, &mut follow).again(),
-                (Ok(connection), Next::Compare(compare)) => self.run_compare(&connection, compare).again(),
-                (Ok(_), _) => {
-                    self.sleep(LOOK);
-                    None
-                }
-            };
+            let again = self.do_next(next, &mut follow).again();
             match again {
                 None => pauses.reset(),
                 Some(why) => {
+                    follow.waits();
                     let before = self.lock().trouble.replace(why.clone());
                     // A standby that is down for a day is worth a line, not thousands.
                     if before.as_ref() == Some(&why) {
@@ -108,6 +102,27 @@ impl SourceSet {
         if state.connection.is_none() {
             state.peer_is_there = true;
             self.changed.notify_all();
+        }
+    }
+
+    fn do_next(&self, next: Next, follow: &mut Follow) -> Outcome {
+        if matches!(next, Next::Follow) && !follow.is_watched() {
+            // Before the standby is reached, so that what changes until then is noticed.
+            return self.order_whole(follow);
+        }
+        let connection = match self.connect() {
+            Ok(connection) => connection,
+            Err(why) => return Outcome::Again(why),
+        };
+        match next {
+            Next::Mirror(job) => self.mirror(&connection, job, follow),
+            Next::Follow => self.follow(&connection, follow),
+            Next::Compare(compare) => self.run_compare(&connection, compare),
+            Next::Held | Next::Idle | Next::Stop => {
+                follow.waits();
+                self.sleep(LOOK);
+                Outcome::Ended
+            }
         }
     }
 
