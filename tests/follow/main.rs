@@ -204,7 +204,13 @@ fn a_root_that_is_emptied_at_once_is_asked_about() {
     assert!(pair.target.join("d/1").exists());
     // Also after rounds that leave nothing.
     shell(&pair.source, "echo more > more");
-    point(&pair);
+    let left = point(&pair)["orphans"].as_u64();
+    assert!(left > Some(50), "{left:?}");
+    assert_eq!(status(&pair)["trouble"], json!(trouble));
+    // And a mirror that leaves them, too, with what follows it.
+    pair.alpha.run(&["mirror", "start", "mail", "--wait"]).expect(3);
+    shell(&pair.source, "echo more >> more");
+    assert_eq!(point(&pair)["orphans"].as_u64(), left);
     assert_eq!(status(&pair)["trouble"], json!(trouble));
     pair.mirror(&["--max-orphans", "100%"]);
     assert_eq!(status(&pair)["trouble"], Value::Null);

@@ -1,7 +1,8 @@
 //! When the next round begins, and what its point is made for. Pure: times come in, the next moment to look goes out.
 //!
 //! A round waits a little after the newest change, since changes come in groups, but not long after the oldest; and it rests for twice as long
-//! as the round before took, so that a source under load gives at most a part of a core to it.
+//! as the round before kept the source busy, so that a source under load gives at most a part of a core to it. One that waited for a slow line
+//! or standby kept nobody busy.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use standin_common::scope::Reason;
 const CALM: Duration = Duration::from_millis(8);
 /// How long the oldest change waits at most for that.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// How many times as long as the last round took it rests, so that a source under load gives it a part of a core and no more.
+/// How many times as long as the last round worked it rests, so that a source under load gives it a part of a core and no more.
 const REST: u32 = 2;
 /// How long a round that somebody waits for holds out for a calm moment: until then, it is made again.
 const ASKED_PATIENCE: Duration = Duration::from_secs(10);
@@ -38,8 +39,8 @@ pub struct Moment {
     pub newest: Option<Instant>,
     /// When the last round ended.
     pub ended: Instant,
-    /// How long it took.
-    pub took: Duration,
+    /// How long it worked: its processor time, but no longer than it took.
+    pub worked: Duration,
     /// When the last point was made that is kept.
     pub kept: Instant,
     /// Whether the newest point is one that is kept.
@@ -62,13 +63,13 @@ impl Rhythm {
     pub fn turn(&self, now: Instant, moment: &Moment) -> Turn {
         if moment.asked.is_some() {
             // Asked again for a consistent one: not without a rest.
-            return begin(now, moment.ended + if moment.took.is_zero() { Duration::ZERO } else { CALM });
+            return begin(now, moment.ended + if moment.worked.is_zero() { Duration::ZERO } else { CALM });
         }
         let Some(oldest) = moment.oldest else {
             return self.due_when_quiet(moment).map_or(Turn::Wait(None), |due| begin(now, due));
         };
         let calm = moment.newest.map_or(now, |newest| newest + CALM).min(oldest + PATIENCE);
-        begin(now, calm.max(moment.ended + moment.took * REST))
+        begin(now, calm.max(moment.ended + moment.worked * REST))
     }
 
     /// When the newest point becomes one that is kept, although nothing changed since it.
@@ -115,8 +116,8 @@ mod tests {
     }
 
     fn at(start: Instant) -> Moment {
-        let took = Duration::from_millis(200);
-        Moment { oldest: None, newest: None, ended: start, took, kept: start, is_kept: true, asked: None }
+        let worked = Duration::from_millis(200);
+        Moment { oldest: None, newest: None, ended: start, worked, kept: start, is_kept: true, asked: None }
     }
 
     #[test]
@@ -133,9 +134,9 @@ mod tests {
     }
 
     #[test]
-    fn it_rests_longer_than_the_last_round_took() {
+    fn it_rests_longer_than_the_last_round_worked() {
         let start = Instant::now();
-        let changed = Moment { oldest: Some(start), newest: Some(start), took: seconds(3), ..at(start) };
+        let changed = Moment { oldest: Some(start), newest: Some(start), worked: seconds(3), ..at(start) };
         assert_eq!(RHYTHM.turn(start + seconds(1), &changed), Turn::Wait(Some(start + seconds(6))));
         assert_eq!(RHYTHM.turn(start + seconds(6), &changed), Turn::Round);
     }

@@ -408,8 +408,10 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         if removed && too_many && !stay {
             self.keep_orphans()?;
         }
-        let orphans = if removed && !too_many && !stay { 0 } else { summary.orphans };
-        // A round met a part of both sides: the rest is as it was.
+        let left = if removed && !too_many && !stay { 0 } else { summary.orphans };
+        // A round met a part of both sides: the rest is as it was. It does not tell which of the orphans that stayed it met, so these count
+        // until a mirror over everything.
+        let orphans = before.as_ref().map_or(left, |before| before.orphans.max(left));
         let rest = |of: Option<u64>, part: u64| of.map_or(0, |of| of.saturating_sub(part));
         let objects = rest(before.as_ref().map(|before| before.objects), summary.standby_objects).saturating_add(objects);
         let bytes = rest(before.as_ref().map(|before| before.bytes), summary.standby_bytes).saturating_add(bytes);

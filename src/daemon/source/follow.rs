@@ -14,6 +14,7 @@ use standin_common::scope::Reason;
 use standin_replicator::capture::watch::Watch;
 use standin_replicator::capture::{LinkedNames, Taken};
 use standin_replicator::journal::Point;
+use standin_replicator::os::cpu_time;
 use standin_replicator::scopes::Scopes;
 use standin_replicator::source::pass::{PassError, Passed};
 use standin_replicator::source::rhythm::{Moment, Rhythm, Turn};
@@ -40,16 +41,16 @@ pub(super) struct Follow {
     cut: Option<Round>,
     /// A mirror that began before the watch did.
     unwatched: Option<MirrorId>,
-    /// When a round or mirror ended, and how long it took.
+    /// When a round or mirror ended, and how long it worked.
     ended: Instant,
-    took: Duration,
+    worked: Duration,
     /// When the last point was made that is kept, and whether it is the newest.
     kept: Instant,
     is_kept: bool,
     /// When everything is looked at again.
     whole_due: Option<Instant>,
-    /// What a round left to a person, until a mirror over everything.
-    left: Option<String>,
+    /// What was left to a person, until a mirror over everything leaves nothing.
+    pub(super) left: Option<String>,
     /// The pass of a mirror that this watch was opened for.
     watched: Option<MirrorId>,
     waiting: Waiting,
@@ -77,7 +78,7 @@ impl Follow {
             cut: None,
             unwatched: job.map(Job::pass_id),
             ended: now,
-            took: Duration::ZERO,
+            worked: Duration::ZERO,
             kept: now,
             is_kept: true,
             whole_due: None,
@@ -139,18 +140,18 @@ impl Follow {
     }
 
     /// A mirror over everything ended, which the watch accompanied.
-    pub(super) fn mirrored(&mut self, point: &Point, flawed: bool, rescan: Option<Duration>) {
+    pub(super) fn mirrored(&mut self, point: &Point, flawed: bool, rescan: Option<Duration>, left: Option<String>) {
         self.base = vec![point.mirror];
         self.cut = None;
-        self.left = None;
+        self.left = left;
         // Nothing rests for what a person ordered.
         self.made(point, Duration::ZERO);
         self.whole_due = rescan.into_iter().chain(flawed.then_some(FLAWED)).min().map(|after| self.ended + after);
     }
 
-    fn made(&mut self, point: &Point, took: Duration) {
+    fn made(&mut self, point: &Point, worked: Duration) {
         self.ended = Instant::now();
-        self.took = took;
+        self.worked = worked;
         self.is_kept = point.reason != Reason::Passing;
         if self.is_kept {
             self.kept = self.ended;
@@ -161,7 +162,7 @@ impl Follow {
         let (oldest, newest) = watch.times();
         // What a cut round took waits, too.
         let oldest = self.cut.as_ref().and_then(|cut| cut.taken.oldest).or(oldest);
-        Moment { oldest, newest, ended: self.ended, took: self.took, kept: self.kept, is_kept: self.is_kept, asked }
+        Moment { oldest, newest, ended: self.ended, worked: self.worked, kept: self.kept, is_kept: self.is_kept, asked }
     }
 }
 
@@ -290,12 +291,16 @@ impl SourceSet {
             watch.put_back(round.taken);
             return self.order_whole(follow);
         }
-        let began = Instant::now();
+        let (began, used) = (Instant::now(), cpu_time());
         self.lock().under_way = Some((round.taken.scopes.len() as u64, round.taken.oldest));
         let ended = self.run_round(connection, follow, again, &round, watch, moment);
         self.lock().under_way = None;
         match ended {
-            Ok(passed) => self.round_passed(follow, round, watch, passed, began.elapsed()),
+            Ok(passed) => {
+                let took = began.elapsed();
+                tracing::debug!(millis = took.as_millis(), "round ended");
+                self.round_passed(follow, round, watch, passed, cpu_time().saturating_sub(used).min(took))
+            }
             Err(error) => {
                 let end = self.round_failed(connection, &error);
                 if goes_on(&error) {
@@ -349,21 +354,15 @@ impl SourceSet {
         passed
     }
 
-    fn round_passed(&self, follow: &mut Follow, round: Round, watch: &Watch, passed: Passed, took: Duration) -> Outcome {
+    fn round_passed(&self, follow: &mut Follow, round: Round, watch: &Watch, passed: Passed, worked: Duration) -> Outcome {
         let Some(point) = passed.point else { return Outcome::Ended };
-        tracing::debug!(point = %point.number, consistent = point.consistent, reason = ?point.reason, millis = took.as_millis(), "round ended");
+        tracing::debug!(point = %point.number, consistent = point.consistent, reason = ?point.reason, "point");
         follow.base = vec![round.mirror];
         follow.waiting.arrived();
-        follow.made(&point, took);
+        follow.made(&point, worked);
         // Where something could not be read, orphans stay for that reason; it is looked at again before long.
-        let removes = self.lock().kept.following.is_some_and(|following| following.ordered.orphans == OrphanPolicy::Remove);
-        if removes && point.orphans > 0 && passed.flaws == 0 {
-            follow.left = Some(format!(
-                "{} objects were removed here, more than `max_orphans` allows at once: they stay on the standby until \
-                 `standin mirror start {} --max-orphans 100%` says that it is meant",
-                point.orphans,
-                self.set().name
-            ));
+        if passed.flaws == 0 {
+            follow.left = self.left_orphans(&point);
         }
         // What changed without a notice is looked at once more; of what there is a notice, it says where.
         if passed.moved && watch.catch_up().is_ok_and(|seen| seen == round.seen) {
@@ -379,6 +378,19 @@ impl SourceSet {
         }
         self.changed.notify_all();
         Outcome::Ended
+    }
+
+    /// What is to be said of orphans that a point has although they are to be removed.
+    pub(super) fn left_orphans(&self, point: &Point) -> Option<String> {
+        let removes = self.lock().kept.following.is_some_and(|following| following.ordered.orphans == OrphanPolicy::Remove);
+        (removes && point.orphans > 0).then(|| {
+            format!(
+                "{} objects of the standby are not here, more than `max_orphans` allows to be removed at once: they stay there until \
+                 `standin mirror start {} --max-orphans 100%` says that it is meant",
+                point.orphans,
+                self.set().name
+            )
+        })
     }
 
     /// What is to be done about a round that did not end well; what it took is kept.

@@ -50,7 +50,8 @@ impl SourceSet {
                 false => consistent || job.pass >= u32::from(self.set().passes) || flawed || never_proven,
             };
             if let Some(point) = passed.point.as_ref().filter(|_| covered) {
-                follow.mirrored(point, flawed, self.set().rescan_ms.map(Duration::from_millis));
+                let left = if flawed { None } else { self.left_orphans(point) };
+                follow.mirrored(point, flawed, self.set().rescan_ms.map(Duration::from_millis), left);
             }
             follow.watched_now();
             let left = passed.point.as_ref().map_or(0, |point| point.orphans);
@@ -72,7 +73,7 @@ impl SourceSet {
             if last {
                 // In this order, so that whoever sees it idle sees how it ended.
                 self.end(job.mirror, Ok(report));
-                self.settle(job.mirror, None);
+                self.settle(job.mirror, follow.left.clone());
                 return Outcome::Ended;
             }
             self.lock().last_mirror = Some(report);

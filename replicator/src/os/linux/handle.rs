@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -45,11 +45,9 @@ impl Directory for OsDirectory {
 
     fn object(&self, name: &[u8]) -> io::Result<Option<Object>> {
         let Some(stat) = self.stat(name)? else { return Ok(None) };
-        let mut path = format!("/proc/self/fd/{}/", self.fd.as_raw_fd()).into_bytes();
-        path.extend_from_slice(name);
-        let path = CString::new(path)?;
         let target = || Ok(readlinkat(&self.fd, name, Vec::new())?.into_bytes());
-        match object::assemble(&stat, target, || xattr::read(Reach::Beneath(&path), self.privileged)) {
+        let xattrs = || xattr::read(Reach::Beneath(self.fd.as_fd(), &CString::new(name)?), self.privileged);
+        match object::assemble(&stat, target, xattrs) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             assembled => assembled.map(Some),
         }

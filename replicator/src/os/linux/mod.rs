@@ -6,6 +6,7 @@
 //! | `resolve` | from a path to a handle, however long the path is |
 //! | `object` | reads and sets what a file system keeps of an object besides its data |
 //! | `xattr` | extended attributes |
+//! | `xattr_at` | their names, by directory handle and name |
 //! | `handle` | open directories and files |
 //! | `mount` | which file system a root lies in |
 //! | `volume` | ties them together |
@@ -21,12 +22,15 @@ mod tests;
 mod volume;
 mod watch;
 mod xattr;
+mod xattr_at;
 
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use standin_common::path::RelPath;
 
 pub use confine::confine;
@@ -39,4 +43,10 @@ pub use watch::watch;
 pub fn file_len(root: &Path, path: &RelPath) -> Option<u64> {
     let at = root.join(OsStr::from_bytes(path.as_bytes()));
     at.symlink_metadata().ok().filter(Metadata::is_file).map(|found| found.len())
+}
+
+/// Processor time that this process has used so far.
+pub fn cpu_time() -> Duration {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(used.tv_sec.unsigned_abs(), used.tv_nsec.unsigned_abs() as u32)
 }

@@ -1,11 +1,11 @@
 //! Extended attributes, which ACLs are too.
 //!
-//! The calls take a path or an open file, never a directory handle with a name; such an object is reached through
+//! All calls but the newest take a path or an open file, not a directory handle with a name; such an object is reached through
 //! `/proc/self/fd/N/name`, which starts at the handle and so cannot be led elsewhere.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{
@@ -13,6 +13,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use standin_common::entry::Xattr;
+
+use super::xattr_at;
 
 /// Bytes of names that are read in one call; more is rare and asked for by size.
 const LIST: usize = 1024;
@@ -26,8 +28,8 @@ pub(super) enum Reach<'a> {
     Open(BorrowedFd<'a>),
     /// `/proc/self/fd/N` of a handle that only names the object.
     Named(&'a CStr),
-    /// `/proc/self/fd/N/name`; the last name is not followed. For reading only.
-    Beneath(&'a CStr),
+    /// A name in an open directory; it is not followed. For reading only.
+    Beneath(BorrowedFd<'a>, &'a CStr),
 }
 
 /// Whether an attribute is replicated; `privileged` ones only where they can be set.
@@ -93,8 +95,18 @@ fn list(from: Reach<'_>, buffer: &mut [u8]) -> rustix::io::Result<usize> {
     match from {
         Reach::Open(fd) => flistxattr(fd, buffer),
         Reach::Named(path) => listxattr(path, buffer),
-        Reach::Beneath(path) => llistxattr(path, buffer),
+        Reach::Beneath(directory, name) => match xattr_at::list(directory, name, buffer) {
+            Some(listed) => listed,
+            None => llistxattr(&*through_proc(directory, name)?, buffer),
+        },
     }
+}
+
+/// `/proc/self/fd/N/name`.
+fn through_proc(directory: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<CString> {
+    let mut path = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
+    path.extend_from_slice(name.to_bytes());
+    CString::new(path).map_err(|_| Errno::INVAL)
 }
 
 /// The kernel's bound on a list, `XATTR_LIST_MAX`.
@@ -114,7 +126,7 @@ fn value(from: Reach<'_>, name: &[u8]) -> rustix::io::Result<Vec<u8>> {
         let got = match from {
             Reach::Open(fd) => fgetxattr(fd, name, room),
             Reach::Named(path) => getxattr(path, name, room),
-            Reach::Beneath(path) => lgetxattr(path, name, room),
+            Reach::Beneath(directory, at) => lgetxattr(&*through_proc(directory, at)?, name, room),
         };
         match got {
             Err(Errno::RANGE) => {}
@@ -132,7 +144,7 @@ fn set(to: Reach<'_>, name: &[u8], value: &[u8]) -> rustix::io::Result<()> {
     match to {
         Reach::Open(fd) => fsetxattr(fd, name, value, XattrFlags::empty()),
         Reach::Named(path) => setxattr(path, name, value, XattrFlags::empty()),
-        Reach::Beneath(_) => Err(Errno::INVAL),
+        Reach::Beneath(..) => Err(Errno::INVAL),
     }
 }
 
@@ -140,7 +152,7 @@ fn remove(to: Reach<'_>, name: &[u8]) -> rustix::io::Result<()> {
     let removed = match to {
         Reach::Open(fd) => fremovexattr(fd, name),
         Reach::Named(path) => removexattr(path, name),
-        Reach::Beneath(_) => Err(Errno::INVAL),
+        Reach::Beneath(..) => Err(Errno::INVAL),
     };
     match removed {
         Err(Errno::NODATA) => Ok(()),
