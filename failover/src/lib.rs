@@ -1,0 +1,7 @@
+//! The directory half of a cutover: read Exchange's objects once, pair the stores, plan every change, check the plan, and only then write.
+//!
+//! The way is one direction: directory snapshot → pairing → plan → check → execute (journalled) → verified. Everything up to the check
+//! is pure or only reads; see `ARCHITECTURE.md` for the map.
+
+pub mod directory;
+pub mod plan;
