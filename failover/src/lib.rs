@@ -3,5 +3,6 @@
 //! The way is one direction: directory snapshot → pairing → plan → check → execute (journalled) → verified. Everything up to the check
 //! is pure or only reads; see `ARCHITECTURE.md` for the map.
 
+pub mod credentials;
 pub mod directory;
 pub mod plan;

@@ -21,6 +21,14 @@ pub enum DirectoryError {
         /// The server's reason; never a password.
         why: String,
     },
+    /// The server can not prove who it is, so nothing was sent to it.
+    #[error("directory server {server} is not trusted: {why}")]
+    Untrusted {
+        /// Host and port.
+        server: String,
+        /// What is wrong with its certificate, and what to do.
+        why: String,
+    },
     /// The account may not do this to this object.
     #[error("no right to do this to {object}: {why}; give the account rights on it, or use another")]
     Rights {

@@ -98,7 +98,10 @@ impl Controller {
     /// What `ldbsearch` finds beneath a base in this controller's own files, sorted: for comparing two moments.
     pub(crate) fn dump(&self, base: &str, filter: &str, attributes: &[&str]) -> String {
         let mut command = Command::new("ldbsearch");
-        command.arg("-H").arg(self.dir.join("private/sam.ldb")).arg(format!("--configfile={}", Settings::path(&self.dir).display()));
+        command
+            .arg("-H")
+            .arg(self.dir.join("private/sam.ldb"))
+            .arg(format!("--configfile={}", Settings::path(&self.dir).display()));
         command.args(["--cross-ncs", "-S", "-b", base, filter]).args(attributes);
         finish(&mut command)
     }

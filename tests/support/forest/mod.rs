@@ -14,7 +14,10 @@ use std::time::{Duration, Instant};
 
 pub(crate) use controller::{Certificates, Controller};
 pub(crate) use namespace::{Namespace, finish};
-pub(crate) use organization::Organization;
+#[allow(unused_imports)]
+pub(crate) use organization::{
+    Organization, group_dn, mailbox_dn, mailbox_upn, mta_dn, organization_dn, server_dn, server_legacy_dn, store_of, stores,
+};
 
 /// The domain's DNS name, and its root.
 pub(crate) const DOMAIN: &str = "fb.test";

@@ -240,7 +240,8 @@ fn computer(ldif: &mut Ldif, server: &str) {
     let host = format!("{}.{DOMAIN}", server.to_lowercase());
     let account = format!("{server}$");
     let mut attributes = vec![("sAMAccountName", account.as_str()), ("dNSHostName", &host), ("userAccountControl", "4096")];
-    let services = ["exchangeMDB", "exchangeRFR", "SMTPSVC", "HOST"].map(|service| [format!("{service}/{host}"), format!("{service}/{server}")]);
+    let services = ["exchangeMDB", "exchangeRFR", "SMTPSVC", "HOST"]
+        .map(|service| [format!("{service}/{host}"), format!("{service}/{server}")]);
     attributes.extend(services.iter().flatten().map(|name| ("servicePrincipalName", name.as_str())));
     ldif.add(&format!("CN={server},CN=Computers,{DOMAIN_DN}"), "computer", &attributes);
 }
@@ -291,9 +292,7 @@ fn routing(ldif: &mut Ldif) {
     ldif.set(&routing_group("EX1 Routing"), "msExchRoutingMasterDN", &server_dn("EX1"));
     ldif.set(&routing_group("Second Routing"), "msExchRoutingMasterDN", &server_dn("EX10"));
     let connections = |group: &str| format!("CN=Connections,{}", routing_group(group));
-    for (name, group, from, to) in
-        [("To Second", "EX1 Routing", "EX1", "EX10"), ("To EX1", "Second Routing", "EX10", "EX1")]
-    {
+    for (name, group, from, to) in [("To Second", "EX1 Routing", "EX1", "EX10"), ("To EX1", "Second Routing", "EX10", "EX1")] {
         let attributes = [
             ("homeMTA", mta_dn(from)),
             ("msExchSourceBridgeheadServersDN", smtp_server(from)),
