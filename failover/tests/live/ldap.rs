@@ -5,7 +5,7 @@ use std::process::Command;
 
 use standin_failover::directory::ldap::{ConnectError, Endpoint, LdapDirectory, LdapSettings, Limits, Servers, Trust};
 use standin_failover::directory::{
-    self, Change, Directory, DirectoryError, Dn, Filter, Modify, Rdn, Rename, Scope, Search, Value,
+    self, Change, Directory, DirectoryError, Dn, Entry, Filter, Modify, Rdn, Rename, Scope, Search, Value,
 };
 
 use crate::forest::{self, ADMINISTRATOR, DOMAIN, DOMAIN_DN, Forest, HELPDESK, Organization, PASSWORD, finish};
@@ -204,22 +204,9 @@ fn another_controller_answers_and_none_but_the_writer_is_written_to() {
     assert_eq!(directory.holders(&context), ["dc1.fb.test", "dc2.fb.test"]);
     assert_eq!(directory.writer(&context).unwrap(), "dc1.fb.test");
     directory.modify(&moved(1)).unwrap();
-    forest::wait_for("the second controller has the change", || {
-        let mut now = None;
-        let one = Search {
-            base: dn(&forest::mailbox_dn(1)),
-            scope: Scope::Base,
-            filter: Filter::Present("cn".into()),
-            attributes: vec!["homeMTA".into()],
-        };
-        directory
-            .search_at("dc2.fb.test", &one, &mut |entry| {
-                now = entry.text("homeMTA").map(str::to_owned);
-                ControlFlow::Continue(())
-            })
-            .ok()?;
-        (now? == forest::mta_dn("EX2")).then_some(())
-    });
+    assert_eq!(at(&directory, "dc2.fb.test", 1), forest::mta_dn("EX1"), "nothing was replicated yet");
+    forest.replicate(0, 1);
+    assert_eq!(at(&directory, "dc2.fb.test", 1), forest::mta_dn("EX2"));
     stop(&mut forest, 0);
     assert_eq!(text_of(&directory, 1, "homeMTA"), forest::mta_dn("EX2"), "read from the other one");
     let lost = directory.modify(&moved(2)).unwrap_err();
@@ -230,6 +217,19 @@ fn another_controller_answers_and_none_but_the_writer_is_written_to() {
     assert_eq!(directory.writer(&context).unwrap(), "dc2.fb.test");
     forest.controllers[0].start(&forest.room);
     directory.use_writer(&context, "dc1.fb.test").unwrap();
+}
+
+/// The `homeMTA` of a mailbox at one controller.
+fn at(directory: &LdapDirectory, controller: &str, number: usize) -> String {
+    let base = dn(&forest::mailbox_dn(number));
+    let one = Search { base, scope: Scope::Base, filter: Filter::Present("cn".into()), attributes: vec!["homeMTA".into()] };
+    let mut found = String::new();
+    let mut keep = |entry: Entry| {
+        found = entry.text("homeMTA").unwrap().to_owned();
+        ControlFlow::Continue(())
+    };
+    directory.search_at(controller, &one, &mut keep).unwrap();
+    found
 }
 
 fn stop(forest: &mut Forest, number: usize) {

@@ -77,6 +77,11 @@ impl Controller {
         });
     }
 
+    /// Its `smb.conf`.
+    pub(crate) fn settings(&self) -> PathBuf {
+        Settings::path(&self.dir)
+    }
+
     /// What the process said.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.join("output")).unwrap_or_default()

@@ -60,7 +60,25 @@ impl Forest {
     pub(crate) fn join(&mut self) {
         let mut second = Controller::joined(&self.room, &self.certificates, 2);
         second.start(&self.room);
+        let (first, address) = (&self.controllers[0].host, second.address.to_string());
+        self.tool(&["dns", "add", first, DOMAIN, "dc2", "A", &address]);
         self.controllers.push(second);
+        self.replicate(0, 1);
+    }
+
+    /// Brings what one controller has to another now: the domain, the configuration, DNS. Nothing is replicated by itself here.
+    pub(crate) fn replicate(&self, from: usize, to: usize) {
+        let (from, to) = (&self.controllers[from].host, &self.controllers[to]);
+        let settings = format!("--configfile={}", to.settings().display());
+        for above in ["", "CN=Configuration,", "DC=DomainDnsZones,"] {
+            self.tool(&["drs", "replicate", &to.host, from, &format!("{above}{DOMAIN_DN}"), "--local", &settings]);
+        }
+    }
+
+    /// Samba's tool of many things, as the administrator.
+    fn tool(&self, arguments: &[&str]) {
+        let (user, password) = (format!("--username={ADMINISTRATOR}"), format!("--password={PASSWORD}"));
+        self.room.run("samba-tool", &[arguments, &[&user, &password]].concat());
     }
 
     /// The calling thread, and what it starts, is in the forest's network from now on.

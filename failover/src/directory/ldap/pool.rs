@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use tokio::runtime::Runtime;
@@ -29,9 +30,14 @@ pub(super) struct Pool {
     refusal: Mutex<Option<DirectoryError>>,
 }
 
+/// How long an address is not asked for again.
+const ADDRESSES_HOLD: Duration = Duration::from_secs(60);
+
 /// Connections to one port of one controller.
 struct Controller {
     endpoint: Endpoint,
+    /// Where it last was, and when that was asked: who answered that is often a controller, too, and may be gone with this one.
+    addresses: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
     slots: Vec<AsyncMutex<Option<Connection>>>,
     turn: AtomicUsize,
 }
@@ -89,7 +95,7 @@ impl Pool {
                 return Ok(connection);
             }
             let endpoint = &opening.endpoint;
-            let addresses = locate::addresses(&endpoint.host, endpoint.domain_port(), &name_servers).await?;
+            let addresses = opening.find(&name_servers).await?;
             let connection = Connection::open(endpoint, &addresses, tls, &credentials, &limits).await?;
             Ok(place.insert(connection).clone())
         });
@@ -101,7 +107,7 @@ impl Pool {
 
     fn controller(&self, endpoint: &Endpoint) -> Arc<Controller> {
         let slots = (0..self.limits.connections.max(1)).map(|_| AsyncMutex::new(None)).collect();
-        Arc::new(Controller { endpoint: endpoint.clone(), slots, turn: AtomicUsize::new(0) })
+        Arc::new(Controller { endpoint: endpoint.clone(), addresses: Mutex::default(), slots, turn: AtomicUsize::new(0) })
     }
 
     /// One page of a search on a leased connection; pages of one search must come over one connection.
@@ -147,6 +153,24 @@ impl Pool {
         match runtime.block_on(runtime.spawn(work)) {
             Ok(done) => done,
             Err(_) => Err(gone("its answer can not be understood")),
+        }
+    }
+}
+
+impl Controller {
+    async fn find(&self, name_servers: &[IpAddr]) -> Result<Vec<SocketAddr>, DirectoryError> {
+        let last = lock(&self.addresses).clone();
+        match &last {
+            Some((asked, known)) if asked.elapsed() < ADDRESSES_HOLD => return Ok(known.clone()),
+            _ => {}
+        }
+        match (locate::addresses(&self.endpoint.host, self.endpoint.domain_port(), name_servers).await, last) {
+            (Ok(found), _) => {
+                *lock(&self.addresses) = Some((Instant::now(), found.clone()));
+                Ok(found)
+            }
+            (Err(_), Some((_, known))) => Ok(known),
+            (Err(error), None) => Err(error),
         }
     }
 }
