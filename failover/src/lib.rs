@@ -5,4 +5,5 @@
 
 pub mod credentials;
 pub mod directory;
+pub mod execute;
 pub mod plan;
