@@ -39,23 +39,27 @@ pub(super) fn look(directory: &dyn Controllers, controller: &str, job: &Job) -> 
         }
         Write::Rename(rename) => {
             let named = [AttributeName::new("cn")];
+            let at = |dn: &Dn| all_at(directory, controller, &base(dn, &named)).map(|mut found| found.pop());
             let now = match by_guid(directory, controller, job, &named)? {
-                Some(entry) => Some(entry.dn),
-                None => {
-                    let at = |dn: &Dn| all_at(directory, controller, &base(dn, &named)).map(|mut found| found.pop());
-                    at(&rename.dn)?.or(at(&rename.renamed())?).map(|entry| entry.dn)
-                }
+                Some(entry) => Some(entry),
+                None => at(&rename.dn)?.or(at(&rename.renamed())?),
             };
-            Ok((renamed(now, &rename.dn, &rename.renamed()), None))
+            let name = now.as_ref().map(|entry| entry.dn.clone()).filter(|now| *now != rename.dn);
+            Ok((renamed(now.map(|entry| entry.dn), &rename.dn, &rename.renamed()), name))
         }
     }
 }
 
+/// The object's own name counts: what it lies in may have got another name, too.
 fn renamed(now: Option<Dn>, old: &Dn, new: &Dn) -> Standing {
+    let named_like = |one: &Dn, other: &Dn| match (one.name(), other.name()) {
+        (Some(one), Some(other)) => Dn::root().child(&one) == Dn::root().child(&other),
+        _ => false,
+    };
     match now {
         None => Standing::Gone,
-        Some(now) if now == *new => Standing::New,
-        Some(now) if now == *old => Standing::Old,
+        Some(now) if named_like(&now, new) => Standing::New,
+        Some(now) if named_like(&now, old) => Standing::Old,
         Some(now) => Standing::Other(format!("it is {now} now")),
     }
 }

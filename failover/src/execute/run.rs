@@ -45,22 +45,17 @@ fn take_stage(
     let mut changes = Vec::new();
     let mut renames = Vec::new();
     for step in steps {
-        if crew.is_over() {
+        let Some(mut job) = Job::of(plan, step, Way::Forward) else { continue };
+        if crew.is_over() || crew.is_away(&job.context) {
             crew.report.not_tried.push(step);
             continue;
         }
-        let state = |step: StepId| crew.state(step);
-        let missing = after
-            .get(&step)
-            .into_iter()
-            .flatten()
-            .find(|before| !matches!(state(**before), State::Written { .. } | State::Already));
-        if let Some(StepId::Change(before) | StepId::Rename(before)) = missing {
-            let holder = plan.changes.get(*before).map(|change| change.object.to_string()).unwrap_or_default();
-            crew.block(step, Way::Forward, format!("{holder} still has these names: they must be off there before"))?;
+        let is_done = |step: StepId| matches!(crew.state(step), State::Written { .. } | State::Already);
+        let missing = after.get(&step).into_iter().flatten().find(|before| !is_done(**before));
+        if let Some(before) = missing {
+            crew.block(step, Way::Forward, still_there(plan, *before))?;
             continue;
         }
-        let Some(mut job) = Job::of(plan, step, Way::Forward) else { continue };
         job.intended = matches!(crew.state(step), State::Intended);
         if matches!(step, StepId::Change(_)) { changes.push(job) } else { renames.push(job) }
     }
@@ -70,6 +65,13 @@ fn take_stage(
         take_one(crew, rename)?;
     }
     Ok(())
+}
+
+/// Why a step waits for another one.
+pub(super) fn still_there(plan: &Plan, step: StepId) -> String {
+    let (StepId::Change(number) | StepId::Rename(number)) = step;
+    let holder = plan.changes.get(number).map(|change| change.object.to_string()).unwrap_or_default();
+    format!("{holder} still has these names: they must be off there before")
 }
 
 /// One step that the next ones depend on.

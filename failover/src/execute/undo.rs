@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::journal::{Journal, JournalError, State, StepId, Way};
-use super::run::{finish, pin_writers, steadfast, steps_of, take_one, what_comes_after};
+use super::run::{finish, pin_writers, steadfast, steps_of, still_there, take_one, what_comes_after};
 use super::worker::{Crew, Job};
 use super::{ExecuteError, Only, Report, Tools};
 use crate::plan::{Plan, Stage};
@@ -43,23 +43,20 @@ fn take_stage_back(crew: &mut Crew<'_>, plan: &Plan, steps: &[StepId]) -> Result
     let after = what_comes_after(plan);
     let mut jobs = Vec::new();
     for step in steps.iter().copied().filter(|step| matches!(step, StepId::Change(_))) {
-        if crew.is_over() {
+        let Some(job) = backward(crew, plan, step) else { continue };
+        if crew.is_over() || crew.is_away(&job.context) {
             crew.report.not_tried.push(step);
             continue;
         }
         let giver = after.iter().find(|(giver, takers)| takers.contains(&step) && may_be_written(&crew.state(**giver)));
-        if let Some((StepId::Change(giver) | StepId::Rename(giver), _)) = giver {
-            let holder = plan.changes.get(*giver).map(|change| change.object.to_string()).unwrap_or_default();
-            let why = format!("{holder} still has these names: they must be off there before");
-            // In doubt is not in the journal's power to end; whoever undoes again comes here again.
-            if matches!(crew.state(step), State::Written { .. } | State::UndoFailed(..)) {
-                crew.block(step, Way::Back, why)?;
-            } else {
-                crew.report.in_doubt.push(step);
+        match (giver, crew.state(step)) {
+            (None, _) => jobs.push(job),
+            (Some((giver, _)), State::Written { .. } | State::UndoFailed(..)) => {
+                crew.block(step, Way::Back, still_there(plan, *giver))?;
             }
-            continue;
+            // In doubt stays in doubt: whoever undoes again comes here again.
+            (Some(_), _) => crew.report.in_doubt.push(step),
         }
-        jobs.extend(backward(crew, plan, step));
     }
     let at_once = crew.manner.at_once;
     crew.take(jobs, at_once)

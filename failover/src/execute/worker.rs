@@ -95,10 +95,11 @@ impl Crew<'_> {
         let queue = Mutex::new(queue);
         let (tools, journal, manner) = (self.tools, &self.journal, &self.manner);
         let mut ledger = Ledger { report: &mut self.report, tools, journal, done: &mut self.done, of: self.of };
+        let driver = Driver { tools, journal, manner, away: Mutex::default() };
         let died = std::thread::scope(|scope| {
             for _ in 0..at_once.clamp(1, jobs.len().max(1)) {
-                let (queue, tell, halt) = (&queue, tell.clone(), &halt);
-                scope.spawn(move || work(queue, &tell, halt, &Driver { tools, journal, manner }));
+                let (queue, tell, halt, driver) = (&queue, tell.clone(), &halt, &driver);
+                scope.spawn(move || work(queue, &tell, halt, driver));
             }
             drop(tell);
             let ended = ledger.keep(jobs, &give, &told, &halt);
@@ -119,6 +120,11 @@ impl Crew<'_> {
     /// Whether nothing more is to be begun.
     pub(super) fn is_over(&self) -> bool {
         self.report.stopped.is_some()
+    }
+
+    /// Whether a context has no writer.
+    pub(super) fn is_away(&self, context: &Dn) -> bool {
+        self.report.away.iter().any(|(away, _)| away == context)
     }
 
     /// A step that is not sent, for this reason.
@@ -262,7 +268,7 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>, tell: &mpsc::Sender<Told>, halt: &At
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        let told = if halt.load(Ordering::Relaxed) {
+        let told = if halt.load(Ordering::Relaxed) || driver.is_away(&job.context) {
             Ok(Told::NotTried(job.step))
         } else {
             let driven = std::panic::catch_unwind(AssertUnwindSafe(|| driver.drive(&job)));
@@ -281,9 +287,15 @@ struct Driver<'a, 'b> {
     tools: &'a Tools<'a>,
     journal: &'a Mutex<&'b mut Journal>,
     manner: &'a Manner,
+    /// Contexts that lost their writer while these steps were out: whoever waits for nothing need not wait as long again.
+    away: Mutex<Vec<Dn>>,
 }
 
 impl Driver<'_, '_> {
+    fn is_away(&self, context: &Dn) -> bool {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner).contains(context)
+    }
+
     /// Takes a step to its verdict. With it, the controller that was asked last.
     fn drive(&self, job: &Job) -> (Verdict, String) {
         let mut attempt = Attempt::new(self.manner, job.intended, job.seed());
@@ -291,7 +303,12 @@ impl Driver<'_, '_> {
         let mut at = String::new();
         loop {
             next = match next {
-                Next::End(verdict) => return (verdict, at),
+                Next::End(verdict) => {
+                    if matches!(verdict, Verdict::InDoubt(_)) {
+                        self.away.lock().unwrap_or_else(PoisonError::into_inner).push(job.context.clone());
+                    }
+                    return (verdict, at);
+                }
                 Next::Wait(_) if self.tools.interrupt.load(Ordering::Relaxed) => attempt.give_up(),
                 Next::Wait(pause) => {
                     self.tools.clock.sleep(pause);
@@ -322,7 +339,10 @@ impl Driver<'_, '_> {
                 Some(dn) => self.tools.directory.modify(&Modify { dn, ..modify.clone() }),
                 None => self.tools.directory.modify(modify),
             },
-            Write::Rename(rename) => self.tools.directory.rename(rename),
+            Write::Rename(rename) => match name {
+                Some(dn) => self.tools.directory.rename(&Rename { dn, ..rename.clone() }),
+                None => self.tools.directory.rename(rename),
+            },
         }
     }
 
