@@ -2,7 +2,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod execute;
 #[path = "../../../tests/support/forest/mod.rs"]
 mod forest;
 mod ldap;
+mod plans;
 mod support;

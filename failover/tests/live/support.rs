@@ -7,7 +7,7 @@ use std::time::Duration;
 use standin_failover::credentials::{Credentials, Secret};
 use standin_failover::directory::ldap::{ConnectError, Endpoint, LdapDirectory, LdapSettings, Limits, Servers, Trust};
 
-use crate::forest::{ADMINISTRATOR, Forest, Organization, PASSWORD};
+use crate::forest::{ADMINISTRATOR, Forest, Organization, PASSWORD, address, host_name};
 
 /// A small organization: every difficult name twice, every store at least once.
 pub(crate) const SMALL: Organization = Organization { mailboxes: 24, strangers: 3 };
@@ -38,10 +38,14 @@ pub(crate) fn forest(organization: &Organization) -> Option<Forest> {
 
 /// How the forest is reached with nothing unusual.
 pub(crate) fn settings(forest: &Forest) -> LdapSettings {
+    usual(&forest.certificates.file)
+}
+
+fn usual(authorities: &Path) -> LdapSettings {
     LdapSettings {
-        servers: Servers::List(vec![Endpoint::ldaps(&forest.controllers[0].host)]),
-        trust: Trust::Authorities(forest.certificates.file.clone()),
-        name_servers: vec![IpAddr::V4(forest.controllers[0].address)],
+        servers: Servers::List(vec![Endpoint::ldaps(&host_name(1))]),
+        trust: Trust::Authorities(authorities.to_owned()),
+        name_servers: vec![IpAddr::V4(address(1))],
         limits: Limits { connect: Duration::from_secs(20), answer: Duration::from_secs(30), ..Limits::default() },
     }
 }
@@ -59,4 +63,9 @@ pub(crate) fn connect(forest: &Forest) -> LdapDirectory {
 /// The same with other settings.
 pub(crate) fn connect_with(settings: LdapSettings) -> Result<LdapDirectory, ConnectError> {
     LdapDirectory::connect(settings, credentials(ADMINISTRATOR, PASSWORD))
+}
+
+/// What another process of this test needs to know of a forest in whose network it is: the authorities' file.
+pub(crate) fn connect_as_child(authorities: &Path) -> LdapDirectory {
+    connect_with(usual(authorities)).unwrap()
 }

@@ -12,11 +12,12 @@ mod pristine;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-pub(crate) use controller::{Certificates, Controller};
+pub(crate) use controller::{Certificates, Controller, address, host_name};
 pub(crate) use namespace::{Namespace, finish};
 #[allow(unused_imports)]
 pub(crate) use organization::{
-    Organization, group_dn, mailbox_dn, mailbox_upn, mta_dn, organization_dn, server_dn, server_legacy_dn, store_of, stores,
+    Organization, Store, group_dn, mailbox_dn, mailbox_upn, mta_dn, organization_dn, server_dn, server_legacy_dn, store_of,
+    stores,
 };
 
 /// The domain's DNS name, and its root.
@@ -79,6 +80,12 @@ impl Forest {
     fn tool(&self, arguments: &[&str]) {
         let (user, password) = (format!("--username={ADMINISTRATOR}"), format!("--password={PASSWORD}"));
         self.room.run("samba-tool", &[arguments, &[&user, &password]].concat());
+    }
+
+    /// Takes from everybody the right to change this object's values.
+    pub(crate) fn forbid_writing(&self, object: &str) {
+        let url = format!("--URL=ldap://{}", self.controllers[0].host);
+        self.tool(&["dsacl", "set", &url, &format!("--objectdn={object}"), "--sddl=(D;;WP;;;WD)"]);
     }
 
     /// The calling thread, and what it starts, is in the forest's network from now on.
