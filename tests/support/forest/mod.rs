@@ -72,7 +72,7 @@ impl Forest {
         let (from, to) = (&self.controllers[from].host, &self.controllers[to]);
         let settings = format!("--configfile={}", to.settings().display());
         for above in ["", "CN=Configuration,", "DC=DomainDnsZones,"] {
-            self.tool(&["drs", "replicate", &to.host, from, &format!("{above}{DOMAIN_DN}"), "--local", &settings]);
+            self.tool(&["drs", "replicate", &to.host, from, &format!("{above}{DOMAIN_DN}"), "--local", "--full-sync", &settings]);
         }
     }
 
