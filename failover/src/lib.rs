@@ -4,4 +4,5 @@
 //! is pure or only reads; see `ARCHITECTURE.md` for the map.
 
 pub mod directory;
+pub mod pairing;
 pub mod plan;
