@@ -4,5 +4,6 @@
 //! is pure or only reads; see `ARCHITECTURE.md` for the map.
 
 pub mod directory;
+pub mod exchfailover;
 pub mod pairing;
 pub mod plan;

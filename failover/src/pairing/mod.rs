@@ -9,6 +9,7 @@ mod rule;
 mod tests;
 
 pub use clash::{Clash, ClashKind, Refused};
+pub(crate) use rule::is_unfinished;
 pub use rule::{Rule, RuleError, Side};
 
 /// A store as pairing sees it.
