@@ -4,6 +4,7 @@ pub mod dn;
 mod entry;
 mod error;
 pub mod filter;
+pub mod ldif;
 mod name;
 
 pub use dn::{Dn, DnError, Rdn};
