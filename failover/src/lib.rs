@@ -4,6 +4,7 @@
 //! is pure or only reads; see `ARCHITECTURE.md` for the map.
 
 pub mod directory;
+pub mod exchange;
 pub mod exchfailover;
 pub mod pairing;
 pub mod plan;
