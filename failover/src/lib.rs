@@ -8,3 +8,6 @@ pub mod exchange;
 pub mod exchfailover;
 pub mod pairing;
 pub mod plan;
+
+#[cfg(test)]
+mod tests;
