@@ -8,6 +8,7 @@
 //! in reverse, in each the inverse renames in reverse order, then the inverse changes.
 
 pub mod build;
+pub mod check;
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ pub(super) fn contexts(objects: &Objects) -> Result<NamingContexts, DirectoryErr
     let mut suffixes: BTreeMap<Dn, usize> = BTreeMap::new();
     for at in 0..objects.len() {
         let dn = objects.dn(at);
-        let domain_parts = dn.key().split(',').rev().take_while(|part| part.starts_with("dc=")).count();
+        let domain_parts = domain_parts(dn);
         let Some(domain) = dn.ancestor(dn.depth() - domain_parts).filter(|domain| domain.depth() > 0) else { continue };
         if domain.key().starts_with("dc=domaindnszones,") || domain.key().starts_with("dc=forestdnszones,") {
             continue;
@@ -36,6 +36,11 @@ pub(super) fn contexts(objects: &Objects) -> Result<NamingContexts, DirectoryErr
     }
     domains.sort_by_key(|domain| (domain.context.depth(), domain.context.clone()));
     Ok(NamingContexts { default, configuration, schema, domains })
+}
+
+/// How many `DC` parts the name ends in.
+pub(super) fn domain_parts(dn: &Dn) -> usize {
+    dn.key().split(',').rev().take_while(|part| part.starts_with("dc=")).count()
 }
 
 /// A name of `DC` parts that is not a zone of the name service within another domain.

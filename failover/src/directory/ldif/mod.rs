@@ -122,6 +122,8 @@ impl Directory for LdifDirectory {
         }
         let context = self.contexts.of(&search.base);
         let depth = search.base.depth();
+        // Zones of the name service are contexts of their own, beneath those of the forest.
+        let domain_parts = forest::domain_parts(&search.base);
         let places = match search.scope {
             Scope::Base => base.unwrap_or_default()..base.map_or(0, |at| at + 1),
             _ => 0..objects.len(),
@@ -131,7 +133,9 @@ impl Directory for LdifDirectory {
             let is_meant = match search.scope {
                 Scope::Base => true,
                 Scope::Children => dn.is_within(&search.base) && dn.depth() == depth + 1,
-                Scope::Subtree => dn.is_within(&search.base) && self.contexts.of(dn) == context,
+                Scope::Subtree => {
+                    dn.is_within(&search.base) && self.contexts.of(dn) == context && forest::domain_parts(dn) == domain_parts
+                }
             };
             if is_meant && search.filter.matches(&objects.object(at)) && each(objects.entry(at, &search.attributes)).is_break() {
                 break;
