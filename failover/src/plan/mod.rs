@@ -9,6 +9,7 @@
 
 pub mod build;
 pub mod check;
+pub mod show;
 
 use std::sync::Arc;
 
