@@ -74,12 +74,8 @@ fn mailbox(text: &mut String, number: usize) {
     writeln!(text, "sAMAccountName: anna{number}\nuserPrincipalName: anna{number}@example.com\nmail: anna{number}@example.com\nmailNickname: anna{number}").unwrap();
     writeln!(text, "proxyAddresses: SMTP:anna{number}@example.com\nproxyAddresses: X400:c=US;a= ;p=Org;o=Exchange;s=M{number};")
         .unwrap();
-    writeln!(
-        text,
-        "legacyExchangeDN: /o=Org/ou=First/cn=Recipients/cn=anna{number}\nobjectGUID:: {:08}AAAAAAAAAAAAAA==",
-        number
-    )
-    .unwrap();
+    writeln!(text, "legacyExchangeDN: /o=Org/ou=First/cn=Recipients/cn=anna{number}\nobjectGUID:: {:08}AAAAAAAAAAAAAA==", number)
+        .unwrap();
     writeln!(text, "showInAddressBook: CN=Default Global Address List,CN=All Global Address Lists,CN=Address Lists Container,CN=Org,CN=Microsoft Exchange,CN=Services,CN=Configuration,DC=example,DC=com").unwrap();
     writeln!(text, "homeMDB: CN=S{},CN=First,CN=InformationStore,{server}\nhomeMTA: CN=Microsoft MTA,{server}", number % STORES)
         .unwrap();

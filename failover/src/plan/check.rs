@@ -9,7 +9,7 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 
 use super::{Action, Edit, Kind, PLAN_SCHEMA, Plan, PlannedChange};
-use crate::directory::{Dn, Entry, Value};
+use crate::directory::{AttributeName, Dn, Entry, Value};
 use crate::exchange::{LegacyDn, Snapshot};
 use crate::pairing::base_name;
 
@@ -27,7 +27,8 @@ pub struct Fault {
 ///
 /// Old values of the configuration are compared with the snapshot; those of mailboxes when they are written.
 pub fn check(plan: &Plan, snapshot: &Snapshot) -> Vec<Fault> {
-    let mut checker = Checker { plan, snapshot, faults: Vec::new() };
+    let servers = snapshot.of_class("msExchExchangeServer").map(|server| server.dn.clone()).collect();
+    let mut checker = Checker { plan, snapshot, servers, judged: HashMap::new(), faults: Vec::new() };
     if plan.schema != PLAN_SCHEMA {
         checker.fault(
             &snapshot.organization,
@@ -64,6 +65,10 @@ fn find_server<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a Entry> {
 struct Checker<'a> {
     plan: &'a Plan,
     snapshot: &'a Snapshot,
+    /// All servers of the organization.
+    servers: Vec<Dn>,
+    /// What was found of a value before: thousands of mailboxes have the same.
+    judged: HashMap<(Kind, AttributeName, Value, bool), Option<String>>,
     faults: Vec<Fault>,
 }
 
@@ -197,15 +202,13 @@ impl Checker<'_> {
 
     /// Objects of uninvolved servers are not touched, but for the public store that their stores use.
     fn place(&mut self, change: &PlannedChange, from: &Entry) {
-        let servers = self.snapshot.of_class("msExchExchangeServer");
-        let holder = servers.map(|server| &server.dn).find(|server| change.object.is_within(server));
-        let Some(holder) = holder else { return };
+        let Some(holder) = self.servers.iter().find(|server| change.object.is_within(server)).cloned() else { return };
         let is_involved =
             [&self.plan.asked.from, &self.plan.asked.to].iter().any(|name| name.eq_ignore_ascii_case(&holder.common_name()));
         let may = match change.kind {
             Kind::PublicStore => true,
-            Kind::RoutingGroup => is_involved && change.object == *holder,
-            Kind::Overwrite => is_involved && *holder != from.dn,
+            Kind::RoutingGroup => is_involved && change.object == holder,
+            Kind::Overwrite => is_involved && holder != from.dn,
             Kind::FolderTree => is_involved,
             _ => false,
         };
@@ -251,7 +254,14 @@ impl Checker<'_> {
         for (value, is_new) in all {
             // What a mailbox named before may be anything: it is replaced as it is.
             let is_free = !is_new && change.kind == Kind::Mailbox && edit.attribute != *"homeMDB";
-            if !is_free && let Some(why) = self.objection(&meaning, value, is_new, servers) {
+            if is_free {
+                continue;
+            }
+            let key = (change.kind, edit.attribute.clone(), value.clone(), is_new);
+            let known = self.judged.get(&key).cloned();
+            let why = known.unwrap_or_else(|| self.objection(&meaning, value, is_new, servers));
+            self.judged.entry(key).or_insert_with(|| why.clone());
+            if let Some(why) = why {
                 self.fault(
                     &change.object,
                     format!("{} {} {value}, which {why}", edit.attribute, if is_new { "would be" } else { "was" }),
