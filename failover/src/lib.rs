@@ -3,6 +3,7 @@
 //! The way is one direction: directory snapshot → pairing → plan → check → execute (journalled) → verified. Everything up to the check
 //! is pure or only reads; see `ARCHITECTURE.md` for the map.
 
+pub mod compare;
 pub mod directory;
 pub mod exchange;
 pub mod exchfailover;

@@ -8,12 +8,15 @@ mod server;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod version;
 
 pub use computer::{Computer, find_computer};
 pub use legacy::LegacyDn;
 pub use server::{MailStore, Server, StorageGroup, StoreKind};
 pub use snapshot::Snapshot;
+pub(crate) use tree::duties;
+pub use tree::{GroupBranch, StoreBranch, Tree, tree};
 pub use version::{Generation, Version};
 
 use crate::directory::{DirectoryError, Dn};

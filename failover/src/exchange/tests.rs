@@ -70,3 +70,23 @@ fn what_is_missing_is_told() {
     let snapshot = Snapshot::read(&LdifDirectory::from_text(&text).unwrap()).unwrap();
     assert!(snapshot.server("EX1").unwrap_err().to_string().contains("no legacyExchangeDN"));
 }
+
+#[test]
+fn a_tree_shows_stores_users_and_duties() {
+    let directory = Organization::new(2).directory();
+    let text = tree(&directory, &Snapshot::read(&directory).unwrap(), "EX1").unwrap().to_string();
+    for part in [
+        "EX1  ex1.fa.test  Version 6.5",
+        "  in routing group EX1\n",
+        "  Second Group  E01  L:\\logs\n    Ex1 Mail  E:\\mdb\\3.edb  2 users\n",
+        "    Public  E:\\mdb\\4.edb  public folders\n",
+        "  routing master of EX1\n",
+        "  Recipient Update Service FA\n",
+        "  makes address book Default\n",
+        "  folders of EX1 Group\n",
+        "  bridgehead of Internet\n",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert!(!text.contains("SUB") && !text.contains("Other"), "{text}");
+}
