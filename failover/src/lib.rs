@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod exchfailover;
 pub mod pairing;
 pub mod plan;
+pub mod preflight;
 
 #[cfg(test)]
 mod tests;
