@@ -12,6 +12,22 @@ use crate::exchange::{MailStore, Server, Snapshot, StorageGroup};
 use crate::pairing::base_name;
 use crate::plan::{Action, Asked, Kind, PLAN_SCHEMA, Plan, PlannedRename};
 
+/// What a difference is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aspect {
+    /// Versions of the servers.
+    Version,
+    /// A storage group or a store that one of them lacks.
+    Presence,
+    /// A name, which a rename of the target's object makes equal.
+    Name,
+    /// A file or a path.
+    Place,
+    /// The target has no public store.
+    PublicStore,
+}
+
 /// One thing in which the target is not as the source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
@@ -23,8 +39,8 @@ pub struct Difference {
     pub target: Option<Dn>,
     /// What differs, and what to do.
     pub what: String,
-    /// Whether a rename of the target's object mends it.
-    pub is_mended_by_rename: bool,
+    /// What it is about.
+    pub aspect: Aspect,
 }
 
 impl fmt::Display for Difference {
@@ -47,6 +63,7 @@ pub fn compare(source: &Server, target: &Server) -> Comparison {
     let mut found = Comparison { differences: Vec::new(), renames: Vec::new() };
     if source.version != target.version {
         found.differ(
+            Aspect::Version,
             Some(&source.dn),
             Some(&target.dn),
             format!(
@@ -67,6 +84,7 @@ pub fn compare(source: &Server, target: &Server) -> Comparison {
         match other.map(|at| theirs[at]) {
             Some(other) => found.groups(group, other),
             None => found.differ(
+                Aspect::Presence,
                 Some(&group.dn),
                 None,
                 format!("{} has no storage group \"{}\": create it, with the same log prefix", target.name, group.name),
@@ -74,10 +92,16 @@ pub fn compare(source: &Server, target: &Server) -> Comparison {
         }
     }
     for (_, group) in theirs.iter().enumerate().filter(|(at, _)| !matched.contains(&Some(*at))) {
-        found.differ(None, Some(&group.dn), format!("{} has a storage group more, \"{}\"", target.name, group.name));
+        found.differ(
+            Aspect::Presence,
+            None,
+            Some(&group.dn),
+            format!("{} has a storage group more, \"{}\"", target.name, group.name),
+        );
     }
     if source.public_store().is_some() && target.public_store().is_none() {
         found.differ(
+            Aspect::PublicStore,
             Some(&source.dn),
             Some(&target.dn),
             format!("{} has no public store: create one, or name another server's with --default-public-store", target.name),
@@ -87,8 +111,8 @@ pub fn compare(source: &Server, target: &Server) -> Comparison {
 }
 
 impl Comparison {
-    fn differ(&mut self, source: Option<&Dn>, target: Option<&Dn>, what: String) {
-        self.differences.push(Difference { source: source.cloned(), target: target.cloned(), what, is_mended_by_rename: false });
+    fn differ(&mut self, aspect: Aspect, source: Option<&Dn>, target: Option<&Dn>, what: String) {
+        self.differences.push(Difference { source: source.cloned(), target: target.cloned(), what, aspect });
     }
 
     fn name(&mut self, source: &Dn, target: &Dn, kind: &str) {
@@ -102,7 +126,7 @@ impl Comparison {
             source: Some(source.clone()),
             target: Some(target.clone()),
             what,
-            is_mended_by_rename: true,
+            aspect: Aspect::Name,
         });
     }
 
@@ -117,6 +141,7 @@ impl Comparison {
         ];
         for (what, one, other) in all.into_iter().filter(|(_, one, other)| !same(one.as_deref(), other.as_deref())) {
             self.differ(
+                Aspect::Place,
                 Some(&ours.dn),
                 Some(&theirs.dn),
                 format!("{what} of storage group \"{}\" is {}, on the target {}", ours.name, shown(one), shown(other)),
@@ -132,6 +157,7 @@ impl Comparison {
             match other.map(|at| &theirs.stores[at]) {
                 Some(other) => self.stores(store, other),
                 None => self.differ(
+                    Aspect::Presence,
                     Some(&store.dn),
                     Some(&theirs.dn),
                     format!(
@@ -144,7 +170,12 @@ impl Comparison {
             }
         }
         for (_, store) in theirs.stores.iter().enumerate().filter(|(at, _)| !matched.contains(&Some(*at))) {
-            self.differ(None, Some(&store.dn), format!("the target has a store more, \"{}, {}\"", theirs.name, store.name));
+            self.differ(
+                Aspect::Presence,
+                None,
+                Some(&store.dn),
+                format!("the target has a store more, \"{}, {}\"", theirs.name, store.name),
+            );
         }
     }
 
@@ -157,7 +188,7 @@ impl Comparison {
                 shown(&ours.file),
                 shown(&theirs.file)
             );
-            self.differ(Some(&ours.dn), Some(&theirs.dn), what);
+            self.differ(Aspect::Place, Some(&ours.dn), Some(&theirs.dn), what);
         } else if !same(ours.file.as_deref(), theirs.file.as_deref()) {
             let what = format!(
                 "the file of store \"{}\" is {}, on the target {}: replicate it to there",
@@ -165,7 +196,7 @@ impl Comparison {
                 shown(&ours.file),
                 shown(&theirs.file)
             );
-            self.differ(Some(&ours.dn), Some(&theirs.dn), what);
+            self.differ(Aspect::Place, Some(&ours.dn), Some(&theirs.dn), what);
         }
         if !same(ours.stream_file.as_deref(), theirs.stream_file.as_deref()) {
             let what = format!(
@@ -174,7 +205,7 @@ impl Comparison {
                 shown(&ours.stream_file),
                 shown(&theirs.stream_file)
             );
-            self.differ(Some(&ours.dn), Some(&theirs.dn), what);
+            self.differ(Aspect::Place, Some(&ours.dn), Some(&theirs.dn), what);
         }
     }
 

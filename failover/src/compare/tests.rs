@@ -37,7 +37,7 @@ fn other_names_are_made_equal() {
     ]);
     let (found, plan) = compared(&directory);
     assert_eq!(found.differences.len(), 3, "{:?}", found.differences);
-    assert!(found.differences.iter().all(|difference| difference.is_mended_by_rename));
+    assert!(found.differences.iter().all(|difference| difference.aspect == Aspect::Name));
     assert_eq!(plan.renames.len(), 3);
     for rename in &plan.renames {
         directory.rename(&rename.rename()).unwrap();

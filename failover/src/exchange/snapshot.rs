@@ -6,7 +6,30 @@ use std::ops::ControlFlow;
 use super::{ExchangeError, Server, server};
 use crate::directory::{AttributeName, Directory, Dn, Entry, Filter, NamingContexts, Scope, Search};
 
-/// All objects of the configuration with all their attributes, as they were at one moment.
+/// What is read of a store. Not all of it: its back link `homeMDBBL` names every mailbox.
+const STORE_ATTRIBUTES: &[&str] = &[
+    "objectClass",
+    "objectGUID",
+    "cn",
+    "legacyExchangeDN",
+    "msExchEDBFile",
+    "msExchSLVFile",
+    "msExchPatchMDB",
+    "msExchDatabaseBeingRestored",
+    "msExchEDBOffline",
+    "msExchOwningServer",
+    "msExchMasterServerOrAvailabilityGroup",
+    "msExchHomePublicMDB",
+    "msExchOwningPFTree",
+    "msExchUseOAB",
+    "msExchOrigMDB",
+    "msExchRestore",
+    "msExchRecovery",
+    "homeMDB",
+    "homeMTA",
+];
+
+/// All objects of the configuration with their attributes, as they were at one moment.
 pub struct Snapshot {
     /// The forest's naming contexts.
     pub contexts: NamingContexts,
@@ -23,17 +46,21 @@ impl Snapshot {
     /// Those of the directory, and [`ExchangeError::NoOrganization`].
     pub fn read(directory: &dyn Directory) -> Result<Self, ExchangeError> {
         let contexts = directory.contexts()?;
-        let search = Search {
-            base: contexts.configuration.clone(),
-            scope: Scope::Subtree,
-            filter: Filter::Present(AttributeName::new("objectClass")),
-            attributes: Vec::new(),
-        };
         let mut entries = Vec::new();
-        directory.search(&search, &mut |entry| {
-            entries.push(entry);
-            ControlFlow::Continue(())
-        })?;
+        let store = Filter::class("msExchMDB");
+        let others = Filter::Not(Box::new(store.clone()));
+        for (filter, attributes) in [(others, &[][..]), (store, STORE_ATTRIBUTES)] {
+            let search = Search {
+                base: contexts.configuration.clone(),
+                scope: Scope::Subtree,
+                filter,
+                attributes: attributes.iter().map(|name| AttributeName::new(name)).collect(),
+            };
+            directory.search(&search, &mut |entry| {
+                entries.push(entry);
+                ControlFlow::Continue(())
+            })?;
+        }
         entries.sort_by(|a: &Entry, b| a.dn.cmp(&b.dn));
         let organization = entries.iter().find(|entry| entry.is_of_class("msExchOrganizationContainer"));
         let organization = organization.map(|entry| entry.dn.clone());

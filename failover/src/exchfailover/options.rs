@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::words::{UsageError, Word, file_words};
 use crate::pairing::{Rule, is_unfinished};
+use crate::plan::build::PlanOptions;
 
 /// What a command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +70,8 @@ pub struct Options {
     pub swap_routing_groups: bool,
     /// `--no-connectors`: leave connectors' bridgeheads alone.
     pub leave_connectors: bool,
-    /// `--default-public-store GROUP,STORE@SERVER` or its name: what takes the place of the source's public store where the target has none.
+    /// `--default-public-store`: the public store, by its name, its server's, or its distinguished name, that takes the place of the
+    /// source's where the target has none.
     pub default_public_store: Option<String>,
 }
 
@@ -96,6 +98,26 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
+    }
+}
+
+impl Options {
+    /// What is asked of a plan.
+    pub fn plan_options(&self) -> PlanOptions {
+        PlanOptions {
+            failback: self.direction == Some(Direction::Failback),
+            source: self.source.clone(),
+            target: self.target.clone(),
+            rules: self.rules.clone(),
+            setup_only: self.setup_only,
+            leave_update_service: self.leave_update_service,
+            leave_service_names: self.leave_service_names,
+            leave_connectors: self.leave_connectors,
+            swap_routing_groups: self.swap_routing_groups,
+            move_host_names: self.move_host_names,
+            leave_unpaired: self.leave_unpaired,
+            default_public_store: self.default_public_store.clone(),
+        }
     }
 }
 

@@ -65,20 +65,17 @@ impl Refused {
         let matched = match_up(source, target);
         let rule = |at: usize| matched[at].map(|other| Rule::exactly(&source[at], &target[other]));
         let clashes = clashes.iter().map(|clash| (said(clash, source, target), clash.store.and_then(rule))).collect();
-        let all: Vec<Option<usize>> = matched.iter().copied().filter(Option::is_some).collect();
-        let needed = source.iter().zip(&matched).all(|(store, other)| other.is_some() || store.is_public);
-        let one_to_one = |at: usize| matched[at].is_none_or(|other| same_names(&source[at], &target[other]));
-        let settle = match () {
-            () if !needed || all.is_empty() => Vec::new(),
-            () if (0..source.len()).all(one_to_one) => vec![Rule::default()],
-            () => (0..source.len()).filter_map(rule).collect(),
-        };
+        let exact: Vec<Rule> = (0..source.len()).filter_map(rule).collect();
+        // The shorter one first; whatever is proposed was tried.
+        let settle = [vec![Rule::default()], exact].into_iter().find(|rules| settles(source, target, rules)).unwrap_or_default();
         Self { clashes, settle }
     }
 }
 
-fn same_names(one: &Store, other: &Store) -> bool {
-    super::fold(&one.group) == super::fold(&other.group) && super::fold(&one.name) == super::fold(&other.name)
+/// Whether the rules pair every store but public ones, for which there may be none.
+fn settles(source: &[Store], target: &[Store], rules: &[Rule]) -> bool {
+    let (pairing, clashes) = super::attempt(source, target, rules);
+    !rules.is_empty() && clashes.is_empty() && pairing.unpaired.iter().all(|(at, _)| source[*at].is_public)
 }
 
 /// For each store of the source the store of the target that is most likely meant: equal file and kind, then the most alike in names;

@@ -58,9 +58,15 @@ pub struct Pairing {
 /// # Errors
 /// [`Refused`] lists every clash with the `-r` that would settle it.
 pub fn pair(source: &[Store], target: &[Store], rules: &[Rule]) -> Result<Pairing, Refused> {
+    let (pairing, clashes) = attempt(source, target, rules);
+    if clashes.is_empty() { Ok(pairing) } else { Err(Refused::new(source, target, clashes)) }
+}
+
+/// The pairing, and what stands against it.
+fn attempt(source: &[Store], target: &[Store], rules: &[Rule]) -> (Pairing, Vec<Clash>) {
     let (pairing, mut clashes) = if rules.is_empty() { by_file(source, target) } else { by_rules(source, target, rules) };
     clashes.extend(taken_twice(source, target, &pairing));
-    if clashes.is_empty() { Ok(pairing) } else { Err(Refused::new(source, target, clashes)) }
+    (pairing, clashes)
 }
 
 fn by_file(source: &[Store], target: &[Store]) -> (Pairing, Vec<Clash>) {

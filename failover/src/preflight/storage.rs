@@ -1,7 +1,7 @@
 //! Versions, stores, files and paths.
 
 use super::{Facts, Finding};
-use crate::compare::compare;
+use crate::compare::{Aspect, compare};
 use crate::exchange::{Generation, Server};
 use crate::pairing::pair;
 
@@ -49,12 +49,12 @@ impl Facts<'_> {
         }
     }
 
-    /// What compare finds, but the version, which has a line of its own.
+    /// What compare finds, but what has a line of its own.
     fn differences(&self) -> Vec<Finding> {
         let found = compare(&self.source, &self.target).differences;
         let of_stores: Vec<Finding> = found
             .iter()
-            .filter(|difference| !difference.what.contains("service pack") && !difference.what.contains("has no public store"))
+            .filter(|difference| !matches!(difference.aspect, Aspect::Version | Aspect::PublicStore))
             .map(|difference| {
                 Finding::warn(
                     "names and paths",

@@ -42,6 +42,10 @@ impl Organization {
         LdifDirectory::from_text(&self.text).unwrap()
     }
 
+    pub(crate) fn from_text(text: String) -> Self {
+        Self { text: format!("{}\n\n", text.trim_end()) }
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.text
     }

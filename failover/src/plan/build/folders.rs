@@ -1,6 +1,6 @@
 //! Recipient Update Services, address books, folder servers, public stores.
 
-use super::{Draft, replaced, set};
+use super::{Draft, PlanError, replaced, set};
 use crate::directory::{Dn, Entry, Value};
 use crate::exchange::StoreKind;
 use crate::plan::Kind;
@@ -58,9 +58,31 @@ impl Draft<'_> {
             return Some((from.dn.clone(), to.dn.clone()));
         }
         let from = self.from.public_store()?.dn.clone();
-        let asked = self.options.default_public_store.as_deref()?;
-        let chosen = self.snapshot.of_class("msExchPublicMDB").find(|entry| is_named(entry, asked) && entry.dn != from)?;
-        Some((from, chosen.dn.clone()))
+        let chosen = self.chosen_public_stores().into_iter().next()?;
+        Some((from, chosen.clone()))
+    }
+
+    /// Refuses a default public store that is none, or could be several.
+    pub(super) fn default_public_store(&self) -> Result<(), PlanError> {
+        let Some(asked) = self.options.default_public_store.as_deref() else { return Ok(()) };
+        let names = |stores: &[&Dn]| stores.iter().map(|dn| dn.to_string()).collect::<Vec<_>>().join(" and ");
+        match self.chosen_public_stores().as_slice() {
+            [_] => Ok(()),
+            [] => Err(PlanError::Refused(format!(
+                "--default-public-store: no other server than {} has a public store \"{asked}\"",
+                self.from.name
+            ))),
+            several => Err(PlanError::Refused(format!(
+                "--default-public-store: \"{asked}\" can be {}; give the distinguished name",
+                names(several)
+            ))),
+        }
+    }
+
+    fn chosen_public_stores(&self) -> Vec<&Dn> {
+        let Some(asked) = self.options.default_public_store.as_deref() else { return Vec::new() };
+        let stores = self.snapshot.of_class("msExchPublicMDB").filter(|entry| !entry.dn.is_beneath(&self.from.dn));
+        stores.filter(|entry| is_named(entry, asked)).map(|entry| &entry.dn).collect()
     }
 }
 

@@ -88,6 +88,7 @@ pub fn build(directory: &dyn Directory, options: &PlanOptions, recorded: Option<
     if from.generation == Generation::Ex2010 {
         draft.databases()?;
     } else {
+        draft.default_public_store()?;
         draft.pair(&source, &target)?;
         draft.overwrite_flags();
     }

@@ -42,7 +42,7 @@ impl Draft<'_> {
     pub(super) fn overwrite_flags(&mut self) {
         for (from, to) in self.pairs.clone() {
             if let Some(entry) = self.snapshot.get(&to.dn) {
-                let reason = format!("it opens the database of {}, {}", self.from.name, from.name);
+                let reason = format!("{} opens the database of {} with it", self.to.name, from.dn);
                 self.change(entry, Kind::Overwrite, [set(entry, "msExchPatchMDB", &Value::from("TRUE"))], reason);
             }
         }

@@ -1,11 +1,15 @@
 use std::collections::BTreeMap;
 
+mod database;
+mod public;
+mod random;
+
 use super::*;
 use crate::directory::ldif::{LdifDirectory, Write};
 use crate::plan::{Decision, Stage};
 use crate::tests::{ADMIN_GROUP, LEGACY, ORGANIZATION, Organization, STORES, dn, object, routing_group, server, store};
 
-fn options() -> PlanOptions {
+pub(super) fn options() -> PlanOptions {
     PlanOptions { source: "ex1".into(), target: "EX10".into(), ..PlanOptions::default() }
 }
 
@@ -13,7 +17,7 @@ fn failback() -> PlanOptions {
     PlanOptions { failback: true, ..options() }
 }
 
-fn apply(directory: &LdifDirectory, writes: impl IntoIterator<Item = Write>) {
+pub(super) fn apply(directory: &LdifDirectory, writes: impl IntoIterator<Item = Write>) {
     for write in writes {
         match &write {
             Write::Modify(modify) => directory.modify(modify),
@@ -23,10 +27,22 @@ fn apply(directory: &LdifDirectory, writes: impl IntoIterator<Item = Write>) {
     }
 }
 
-fn dump(directory: &LdifDirectory) -> String {
+pub(super) fn dump(directory: &LdifDirectory) -> String {
     let mut out = Vec::new();
     directory.export(&mut out).unwrap();
     String::from_utf8(out).unwrap()
+}
+
+/// Objects with their lines, in an order that does not depend on the one of values.
+fn sorted(text: &str) -> Vec<String> {
+    let lines = |object: &str| {
+        let mut lines: Vec<&str> = object.lines().collect();
+        lines.sort_unstable();
+        lines.join("\n")
+    };
+    let mut objects: Vec<String> = text.replace("\n ", "").split("\n\n").map(lines).collect();
+    objects.sort();
+    objects
 }
 
 fn counts(plan: &Plan) -> BTreeMap<Kind, usize> {
@@ -166,19 +182,6 @@ fn undo_is_the_beginning() {
         apply(&directory, read.writes());
         assert_ne!(dump(&directory), before);
         apply(&directory, read.undoing());
-        let sorted = |text: &str| {
-            let mut lines: Vec<String> = text
-                .replace("\n ", "")
-                .split("\n\n")
-                .map(|object| {
-                    let mut lines: Vec<&str> = object.lines().collect();
-                    lines.sort_unstable();
-                    lines.join("\n")
-                })
-                .collect();
-            lines.sort();
-            lines
-        };
         assert_eq!(sorted(&dump(&directory)), sorted(&before));
     }
 }
