@@ -3,7 +3,15 @@
 //! The way is one direction: directory snapshot → pairing → plan → check → execute (journalled) → verified. Everything up to the check
 //! is pure or only reads; see `ARCHITECTURE.md` for the map.
 
+pub mod compare;
 pub mod credentials;
 pub mod directory;
+pub mod exchange;
+pub mod exchfailover;
 pub mod execute;
+pub mod pairing;
 pub mod plan;
+pub mod preflight;
+
+#[cfg(test)]
+mod tests;

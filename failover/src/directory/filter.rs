@@ -114,12 +114,22 @@ fn looks_like_dn(text: &str) -> bool {
 
 fn same_dn(one: &str, other: &str) -> bool {
     // What is spelled plainly differs already; only escapes, spaces and other scripts need a closer look.
-    let plain = |text: &str| text.is_ascii() && !text.contains(['\\', '"', '+']) && !text.contains("  ") && !text.contains(", ");
-    if plain(one) && plain(other) && !one.contains(" ,") && !other.contains(" ,") && !one.contains("= ") && !other.contains("= ")
-    {
+    if is_plain(one) && is_plain(other) {
         return false;
     }
     matches!((one.parse::<Dn>(), other.parse::<Dn>()), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Whether a name has no second spelling but for the case of its letters.
+fn is_plain(text: &str) -> bool {
+    let mut before = b',';
+    text.bytes().all(|byte| {
+        let is_special = !byte.is_ascii() || matches!(byte, b'\\' | b'"' | b'+');
+        let is_surplus =
+            (byte == b' ' && matches!(before, b' ' | b',' | b'=')) || (matches!(byte, b',' | b'=') && before == b' ');
+        before = byte;
+        !is_special && !is_surplus
+    }) && before != b' '
 }
 
 fn order(one: &[u8], other: &[u8]) -> std::cmp::Ordering {

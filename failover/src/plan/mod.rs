@@ -7,10 +7,15 @@
 //! flight together, then its renames (`plan.renames_of`), one after the other in the order of the plan. To undo: the stages
 //! in reverse, in each the inverse renames in reverse order, then the inverse changes.
 
+pub mod build;
+pub mod check;
+pub mod show;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::directory::ldif::Write;
 use crate::directory::{AttributeName, Change, Dn, Modify, NamingContexts, Rdn, Rename, Value};
 
 /// The version of the plan's form that this program writes, and the only one that it executes.
@@ -35,8 +40,19 @@ pub struct Plan {
     pub renames: Vec<PlannedRename>,
     /// What else in the forest names the source and stays as it is.
     pub references: Vec<Reference>,
+    /// Domains whose users are not in the plan, as they could not be read: what is left for a later run.
+    pub missing: Vec<MissingDomain>,
     /// What whoever reviews the plan should know.
     pub warnings: Vec<String>,
+}
+
+/// A domain of the forest that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingDomain {
+    /// Its naming context.
+    pub context: Dn,
+    /// Why it could not be read.
+    pub why: String,
 }
 
 /// What was asked when the plan was made.
@@ -86,6 +102,8 @@ pub struct Unpaired {
     pub store: Dn,
     /// Why.
     pub why: String,
+    /// How many mailboxes stay with it.
+    pub mailboxes: u64,
 }
 
 /// One compare-and-swap modify: all that changes of one object in one stage.
@@ -273,6 +291,27 @@ impl Plan {
     /// The renames of a stage, to be done one after the other after the stage's changes.
     pub fn renames_of(&self, stage: Stage) -> impl Iterator<Item = &PlannedRename> {
         self.renames.iter().filter(move |rename| rename.kind.stage() == stage)
+    }
+
+    /// Every write, one after the other, as [`Stage`]s ask for it.
+    pub fn writes(&self) -> impl DoubleEndedIterator<Item = Write> {
+        Stage::ALL.into_iter().flat_map(|stage| {
+            let changes = self.changes.iter().filter(move |change| change.kind.stage() == stage);
+            let renames = self.renames.iter().filter(move |rename| rename.kind.stage() == stage);
+            let changes = changes.map(|change| Write::Modify(change.modify()));
+            changes.chain(renames.map(|rename| Write::Rename(rename.rename())))
+        })
+    }
+
+    /// Every write that takes the plan back after all of it was done.
+    pub fn undoing(&self) -> impl Iterator<Item = Write> {
+        self.writes().rev().map(|write| write.inverse())
+    }
+
+    /// The writes of service principal names alone, deletions before additions: what `spn.ldf` holds.
+    pub fn service_name_writes(&self) -> impl Iterator<Item = Write> {
+        let off = self.changes_of(Stage::ServiceNamesOff).chain(self.changes_of(Stage::ServiceNamesOn));
+        off.map(|change| Write::Modify(change.modify()))
     }
 
     /// Whether there is nothing to do.
