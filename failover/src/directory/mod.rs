@@ -4,11 +4,8 @@ pub mod dn;
 mod entry;
 mod error;
 pub mod filter;
-<<<<<<< HEAD
 pub mod ldap;
-=======
 pub mod ldif;
->>>>>>> dirpure
 mod name;
 
 pub use dn::{Dn, DnError, Rdn};

@@ -108,7 +108,8 @@ pub(super) fn many(
         }
         for one in some {
             found.push(match one.guid {
-                Some(guid) => entries.remove(guid),
+                // The same object may be asked for more than once: several steps may be about it.
+                Some(guid) => entries.get(guid).cloned(),
                 None => all_at(directory, controller, &base(one.object, attributes))?.pop(),
             });
         }

@@ -14,8 +14,7 @@ use crate::plan::{Plan, Stage};
 /// [`ExecuteError`]; what single steps met is in the [`Report`].
 pub fn undo(journal: &mut Journal, tools: &Tools<'_>, only: &Only) -> Result<Report, ExecuteError> {
     let plan = journal.plan().clone();
-    let mut report = Report::default();
-    report.away = pin_writers(journal, tools, &plan, false)?;
+    let mut report = Report { away: pin_writers(journal, tools, &plan, false)?, ..Report::default() };
     let steps: Vec<(Stage, StepId)> = Stage::ALL.iter().rev().flat_map(|stage| steps_of(&plan, *stage)).collect();
     report.done_before = steps.iter().filter(|(_, step)| matches!(journal.steps().of(*step), State::Undone)).count();
     let open = steps.into_iter().filter(|(_, step)| may_be_written(journal.steps().of(*step)));

@@ -105,6 +105,7 @@ fn plan() -> Plan {
         changes,
         renames: renames.into(),
         references: vec![],
+        missing: vec![],
         warnings: vec![],
     }
 }
