@@ -39,6 +39,17 @@ fn other_names_are_made_equal() {
     assert_eq!(found.differences.len(), 3, "{:?}", found.differences);
     assert!(found.differences.iter().all(|difference| difference.aspect == Aspect::Name));
     assert_eq!(plan.renames.len(), 3);
+    let snapshot = Snapshot::read(&directory).unwrap();
+    let faults = |spoil: &dyn Fn(&mut Plan)| {
+        let mut spoiled = plan.clone();
+        spoil(&mut spoiled);
+        check(&spoiled, &snapshot).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert!(faults(&|plan| plan.renames[0].name = Rdn::cn("EX1")).contains("exists already"));
+    assert!(faults(&|plan| plan.renames[0].object = dn(&store("EX3", "EX1/EX1"))).contains("no storage group or store of EX10"));
+    assert!(
+        faults(&|plan| plan.renames[0].object = dn(&format!("CN=Microsoft MTA,{}", server("EX10")))).contains("no storage group")
+    );
     for rename in &plan.renames {
         directory.rename(&rename.rename()).unwrap();
     }

@@ -359,10 +359,18 @@ impl Checker<'_> {
         for change in &plan.changes {
             self.fault(&change.object, "a plan of renames changes a value");
         }
+        let beneath = self.snapshot.entries().iter().map(|entry| &entry.dn).filter(|dn| dn.is_beneath(&to.dn));
+        let mut names: HashSet<Dn> = beneath.cloned().collect();
         for rename in &plan.renames {
-            let is_right = rename.kind == Kind::Name && rename.object.is_beneath(&to.dn);
-            if !is_right {
+            let is_of_store = |entry: &Entry| entry.is_of_class("msExchStorageGroup") || entry.is_of_class("msExchMDB");
+            let is_right = rename.kind == Kind::Name && self.snapshot.get(&rename.object).is_some_and(is_of_store);
+            // What was renamed before its turn has another name then.
+            if !names.remove(&rename.object) || !is_right {
                 self.fault(&rename.object, format!("it is no storage group or store of {}", plan.asked.to));
+            }
+            let new = rename.object.with_name(&rename.name);
+            if !names.insert(new.clone()) {
+                self.fault(&rename.object, format!("{new} exists already"));
             }
         }
     }

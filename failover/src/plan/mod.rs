@@ -10,6 +10,7 @@
 pub mod build;
 pub mod check;
 pub mod show;
+pub mod since;
 
 use std::sync::Arc;
 

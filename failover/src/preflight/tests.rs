@@ -2,7 +2,10 @@ use super::*;
 use crate::directory::ldif::LdifDirectory;
 use crate::tests::Organization;
 
-fn findings(change: &[(&str, &str)], more: &[(&str, &[&str], &[(&str, &str)])]) -> Vec<Finding> {
+/// An object: its name, classes, attributes.
+type Added<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, &'a str)]);
+
+fn findings(change: &[(&str, &str)], more: &[Added<'_>]) -> Vec<Finding> {
     let mut organization = Organization::new(1);
     for (name, classes, values) in more {
         organization.add(name, classes, values);
@@ -54,7 +57,7 @@ fn what_is_wrong_is_seen() {
     let policy =
         "CN=Default Policy,CN=Recipient Policies,CN=First EX1,CN=Microsoft Exchange,CN=Services,CN=Configuration,DC=fa,DC=test";
     let thief = "CN=thief,OU=EX1,DC=sub,DC=fa,DC=test";
-    let more: &[(&str, &[&str], &[(&str, &str)])] = &[
+    let more: &[Added<'_>] = &[
         (policy, &["msExchRecipientPolicy"], &[("gatewayProxy", "SMTP:@EX10.fa.test")]),
         (thief, &["user"], &[("servicePrincipalName", "EXCHANGEMDB/ex1")]),
     ];

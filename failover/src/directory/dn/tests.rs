@@ -8,7 +8,8 @@ fn dn(text: &str) -> Dn {
 
 #[test]
 fn examples_of_the_rfc() {
-    let cases: &[(&str, &[&[(&str, &str)]])] = &[
+    type Parts = [(&'static str, &'static str)];
+    let cases: &[(&str, &[&Parts])] = &[
         ("UID=jsmith,DC=example,DC=net", &[&[("UID", "jsmith")], &[("DC", "example")], &[("DC", "net")]]),
         ("OU=Sales+CN=J.  Smith,DC=net", &[&[("OU", "Sales"), ("CN", "J.  Smith")], &[("DC", "net")]]),
         (r#"CN=James \"Jim\" Smith\, III,DC=net"#, &[&[("CN", r#"James "Jim" Smith, III"#)], &[("DC", "net")]]),

@@ -31,6 +31,9 @@ pub struct Reader<R> {
     line: usize,
 }
 
+/// A logical line and its number, from 1.
+type Line = (usize, Vec<u8>);
+
 /// Text of one byte for each character or more, or UTF-16 that was made so when it was opened.
 enum Input<R> {
     Bytes(R),
@@ -101,8 +104,8 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Logical lines up to an empty one, folded ones joined, comments left out, with their numbers.
-    fn paragraph(&mut self) -> Result<Option<Vec<(usize, Vec<u8>)>>, DirectoryError> {
-        let mut lines: Vec<(usize, Vec<u8>)> = Vec::new();
+    fn paragraph(&mut self) -> Result<Option<Vec<Line>>, DirectoryError> {
+        let mut lines: Vec<Line> = Vec::new();
         let mut in_comment = false;
         let mut bytes = 0;
         while let Some(line) = self.advance()? {
@@ -129,7 +132,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// The object that a paragraph describes; `None` for what tools write around objects.
-    fn record(&self, lines: Vec<(usize, Vec<u8>)>) -> Result<Option<Record>, DirectoryError> {
+    fn record(&self, lines: Vec<Line>) -> Result<Option<Record>, DirectoryError> {
         let mut lines = lines.into_iter().peekable();
         // The version may stand in a paragraph with the first object.
         lines.next_if(|(_, line)| line.to_ascii_lowercase().starts_with(b"version:"));

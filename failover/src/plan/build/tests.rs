@@ -115,7 +115,7 @@ fn nothing_of_the_third_server_changes() {
     let third = |text: &str| -> Vec<String> {
         let own = [
             server("EX3"),
-            format!("CN=stranger\\, EX1"),
+            "CN=stranger\\, EX1".to_owned(),
             "CN=EX3,OU=EX1".to_owned(),
             "CN=SUB,CN=Rec".to_owned(),
             "CN=Other,CN=Off".to_owned(),
