@@ -381,6 +381,11 @@ fn is_service_name(text: &str, servers: [&Entry; 2]) -> bool {
     let Some((service, host)) = text.split_once('/') else { return false };
     let is_known =
         ["exchangeMDB", "exchangeRFR", "SMTPSVC", "SMTP", "HOST"].iter().any(|known| known.eq_ignore_ascii_case(service));
-    let name = host.split(['.', ':']).next().unwrap_or_default();
-    is_known && servers.iter().any(|server| server.dn.common_name().eq_ignore_ascii_case(name))
+    let label = host.split(['.', ':']).next().unwrap_or_default();
+    let is_own = |server: &Entry| {
+        let mut addresses = server.values("networkAddress").iter().filter_map(Value::as_text);
+        let is_address = |address: &str| address.split_once(':').is_some_and(|(_, name)| name.trim().eq_ignore_ascii_case(host));
+        server.dn.common_name().eq_ignore_ascii_case(label) || addresses.any(is_address)
+    };
+    is_known && servers.into_iter().any(is_own)
 }
