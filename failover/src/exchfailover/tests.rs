@@ -111,6 +111,7 @@ fn what_is_refused() {
         ("-failover -s a -t b -r -x", "\"-x\" is no option"),
         ("-failover -s a -t b -u", "-u needs USER"),
         ("-failover -s a -t b -u :x", "-u needs USER"),
+        ("-failover -s a -t b -u me: hunter2", "-u takes one word"),
         ("--undo --resume", "can not be meant together"),
     ] {
         assert!(error(line).contains(word), "{line}: {}", error(line));
@@ -124,6 +125,7 @@ fn every_option_is_explained_and_no_secret_is_printed() {
         let dashes = if option.len() > 8 || ["plan", "resume", "undo"].contains(option) { "--" } else { "-" };
         assert!(text.lines().any(|line| line.trim_start().starts_with(&format!("{dashes}{option}"))), "{option}");
     }
+    assert!(!error("-failover -s a -t b -u me: hunter2").contains("hunter2"));
     let printed = format!("{:?}", run("-failover -s a -t b -u me:hunter2"));
     assert!(!printed.contains("hunter2"), "{printed}");
 }
