@@ -127,14 +127,18 @@ impl Options {
 /// What is wrong with it, and with which word.
 pub fn parse(words: &[String], read_file: &dyn Fn(&str) -> Result<String, String>) -> Result<Asked, UsageError> {
     let mut reader = Reader { words: words.iter().map(|word| Word::typed(word)).collect(), options: Options::default() };
+    let mut before = None;
     while let Some(word) = reader.words.pop_front() {
-        match word.option() {
+        let option = word.option();
+        match option {
             Some("?") => return Ok(Asked::Syntax),
             Some("??") => return Ok(Asked::Explained),
             Some("o") => reader.take_file(&word, read_file)?,
             Some(option) => reader.take(option)?,
+            None if before == Some("u") => return Err(UsageError::AfterAccount),
             None => return Err(UsageError::Unknown(word.meant())),
         }
+        before = option;
     }
     reader.finish().map(|options| Asked::Run(Box::new(options)))
 }

@@ -111,6 +111,7 @@ fn what_is_refused() {
         ("-failover -s a -t b -r -x", "\"-x\" is no option"),
         ("-failover -s a -t b -u", "-u needs USER"),
         ("-failover -s a -t b -u :x", "-u needs USER"),
+        ("-failover -s a -t b -u me: hunter2", "-u takes one word"),
         ("--undo --resume", "can not be meant together"),
     ] {
         assert!(error(line).contains(word), "{line}: {}", error(line));
@@ -124,6 +125,7 @@ fn every_option_is_explained_and_no_secret_is_printed() {
         let dashes = if option.len() > 8 || ["plan", "resume", "undo"].contains(option) { "--" } else { "-" };
         assert!(text.lines().any(|line| line.trim_start().starts_with(&format!("{dashes}{option}"))), "{option}");
     }
+    assert!(!error("-failover -s a -t b -u me: hunter2").contains("hunter2"));
     let printed = format!("{:?}", run("-failover -s a -t b -u me:hunter2"));
     assert!(!printed.contains("hunter2"), "{printed}");
 }
@@ -144,4 +146,43 @@ proptest! {
     fn nothing_makes_it_fall(words in proptest::collection::vec("[-/\"a-z,:?#\\\\ ]{0,6}", 0..6)) {
         let _ = parse(&words, &|_| Ok(words.join("\n")));
     }
+}
+
+#[test]
+fn exit_codes_are_those_documented() {
+    use crate::directory::DirectoryError;
+    use crate::exchange::ExchangeError;
+    use crate::plan::build::PlanError;
+    let unreachable = DirectoryError::Unreachable { server: "dc1".into(), why: "refused".into() };
+    let cases = [
+        (Outcome::from(&PlanError::from(unreachable)), 4),
+        (Outcome::from(&PlanError::Unpaired(vec![])), 3),
+        (Outcome::from(&PlanError::Exchange(ExchangeError::NoServer { name: "x".into(), there_are: vec![] })), 2),
+        (Outcome::from(&UsageError::Unknown("x".into())), 2),
+        (Outcome::Done, 0),
+        (Outcome::SomeFailed, 1),
+        (Outcome::Halfway, 5),
+    ];
+    for (outcome, code) in cases {
+        assert_eq!(outcome.code(), code, "{outcome:?}");
+        assert!(explained().contains(&format!("  {code} ")), "{code}");
+    }
+}
+
+#[test]
+fn what_is_asked_of_a_plan() {
+    let plan = run("-failback -s a -t b -r X:Y -norus -nospn --no-connectors --default-public-store P --swap-routing-groups")
+        .plan_options();
+    assert!(
+        plan.failback
+            && plan.leave_update_service
+            && plan.leave_service_names
+            && plan.leave_connectors
+            && plan.swap_routing_groups
+    );
+    assert!(!plan.setup_only && !plan.move_host_names && !plan.leave_unpaired);
+    assert_eq!(
+        (plan.source.as_str(), plan.target.as_str(), plan.rules.len(), plan.default_public_store.as_deref()),
+        ("a", "b", 1, Some("P"))
+    );
 }

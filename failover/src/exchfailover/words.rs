@@ -8,6 +8,9 @@ pub enum UsageError {
     /// A word that is no option, where one was expected.
     #[error("\"{0}\" is no option; exchfailover -? shows the syntax")]
     Unknown(String),
+    /// A word too many after an account. It is not shown: it may be a part of a password.
+    #[error("-u takes one word, USER:PASSWORD, and another follows; put quotes around one with blanks")]
+    AfterAccount,
     /// An option without its value.
     #[error("-{option} needs {what} after it")]
     NoValue {

@@ -56,10 +56,11 @@ pub fn check(plan: &Plan, snapshot: &Snapshot) -> Vec<Fault> {
 }
 
 fn find_server<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a Entry> {
-    snapshot
-        .entries()
-        .iter()
-        .find(|entry| entry.is_of_class("msExchExchangeServer") && entry.dn.common_name().eq_ignore_ascii_case(name))
+    snapshot.entries().iter().find(|entry| entry.is_of_class("msExchExchangeServer") && same_name(&entry.dn.common_name(), name))
+}
+
+fn same_name(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
 }
 
 struct Checker<'a> {
@@ -203,8 +204,7 @@ impl Checker<'_> {
     /// Objects of uninvolved servers are not touched, but for the public store that their stores use.
     fn place(&mut self, change: &PlannedChange, from: &Entry) {
         let Some(holder) = self.servers.iter().find(|server| change.object.is_within(server)).cloned() else { return };
-        let is_involved =
-            [&self.plan.asked.from, &self.plan.asked.to].iter().any(|name| name.eq_ignore_ascii_case(&holder.common_name()));
+        let is_involved = [&self.plan.asked.from, &self.plan.asked.to].iter().any(|name| same_name(name, &holder.common_name()));
         let may = match change.kind {
             Kind::PublicStore => true,
             Kind::RoutingGroup => is_involved && change.object == holder,
@@ -381,6 +381,11 @@ fn is_service_name(text: &str, servers: [&Entry; 2]) -> bool {
     let Some((service, host)) = text.split_once('/') else { return false };
     let is_known =
         ["exchangeMDB", "exchangeRFR", "SMTPSVC", "SMTP", "HOST"].iter().any(|known| known.eq_ignore_ascii_case(service));
-    let name = host.split(['.', ':']).next().unwrap_or_default();
-    is_known && servers.iter().any(|server| server.dn.common_name().eq_ignore_ascii_case(name))
+    let label = host.split(['.', ':']).next().unwrap_or_default();
+    let is_own = |server: &Entry| {
+        let mut addresses = server.values("networkAddress").iter().filter_map(Value::as_text);
+        let is_address = |address: &str| address.split_once(':').is_some_and(|(_, name)| name.trim().eq_ignore_ascii_case(host));
+        server.dn.common_name().eq_ignore_ascii_case(label) || addresses.any(is_address)
+    };
+    is_known && servers.into_iter().any(is_own)
 }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::{Computers, Draft, PlanError};
-use crate::directory::{AttributeName, Directory, Dn, Filter, Scope, Search, Value};
+use crate::directory::{AttributeName, Directory, DirectoryError, Dn, Filter, Scope, Search, Value};
 use crate::exchange::{Computer, Server};
 use crate::plan::{Edit, Kind, PlannedChange};
 
@@ -65,28 +65,44 @@ impl Draft<'_> {
     }
 
     /// Accounts of the forest, other than the two, that hold one of the names.
-    fn held_by_others(&self, directory: &dyn Directory, names: &[Value], two: [&Dn; 2]) -> Result<Vec<(Value, Dn)>, PlanError> {
+    ///
+    /// A domain that does not answer is told and passed over: should one of its accounts have a name, the
+    /// directory refuses to give it to another.
+    fn held_by_others(
+        &mut self,
+        directory: &dyn Directory,
+        names: &[Value],
+        two: [&Dn; 2],
+    ) -> Result<Vec<(Value, Dn)>, PlanError> {
         let mut held = Vec::new();
         if names.is_empty() {
             return Ok(held);
         }
         let filter = Filter::Or(names.iter().map(|name| Filter::equal("servicePrincipalName", name.clone())).collect());
-        let missing =
-            |domain: &&crate::directory::Domain| self.plan.missing.iter().all(|missing| missing.context != domain.context);
-        for domain in self.snapshot.contexts.domains.iter().filter(missing) {
+        for domain in &self.snapshot.contexts.domains {
             let search = Search {
                 base: domain.context.clone(),
                 scope: Scope::Subtree,
                 filter: filter.clone(),
                 attributes: vec![AttributeName::new("servicePrincipalName")],
             };
-            directory.search(&search, &mut |entry| {
+            let result = directory.search(&search, &mut |entry| {
                 if !two.contains(&&entry.dn) {
                     let theirs = texts(entry.values("servicePrincipalName"));
                     held.extend(names.iter().filter(|name| is_among(name, &theirs)).map(|name| (name.clone(), entry.dn.clone())));
                 }
                 ControlFlow::Continue(())
-            })?;
+            });
+            match result {
+                Ok(()) => {}
+                Err(error) if error.is_worth_a_retry() || matches!(error, DirectoryError::NoSuchObject { .. }) => {
+                    self.warn(format!(
+                        "accounts of {} were not searched for the service principal names: {error}",
+                        domain.dns_name
+                    ));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(held)
     }
@@ -94,7 +110,9 @@ impl Draft<'_> {
 
 /// The names of the server's services, folded.
 fn names(server: &Server, computer: &Computer, with_host: bool) -> Vec<String> {
-    let hosts = [Some(server.name.clone()), server.host_name.clone(), computer.host_name.clone()];
+    // An account of another name is a node's, under which a virtual server runs: the node's own names stay.
+    let is_own = |host: &&String| host.split('.').next().is_some_and(|label| label.eq_ignore_ascii_case(&server.name));
+    let hosts = [Some(server.name.clone()), server.host_name.clone(), computer.host_name.as_ref().filter(is_own).cloned()];
     let services = SERVICES.iter().copied().chain(with_host.then_some("HOST"));
     services.flat_map(|service| hosts.iter().flatten().map(move |host| format!("{service}/{host}").to_lowercase())).collect()
 }

@@ -249,3 +249,24 @@ fn what_is_refused() {
     let clash = build(&with("E:\\mdb\\1.edb", "F:\\0.EDB"), &options(), None).unwrap_err();
     assert!(matches!(clash, PlanError::Pairing(ref refused) if refused.settle == [Rule::default()]), "{clash}");
 }
+
+#[test]
+fn a_virtual_servers_node_keeps_its_own_names() {
+    let text = Organization::new(0).text().replace("ncacn_ip_tcp:ex1.fa.test", "ncacn_ip_tcp:a-very-long-mail-server.fa.test");
+    let text = text.replace("sAMAccountName: EX1$\ndNSHostName: ex1.fa.test", "sAMAccountName: EX1$\ndNSHostName: node7.fa.test\nservicePrincipalName: SMTP/node7.fa.test\nservicePrincipalName: SMTP/A-very-long-mail-server.fa.test");
+    let directory = LdifDirectory::from_text(&text).unwrap();
+    let plan = build(&directory, &options(), None).unwrap();
+    let off: Vec<String> =
+        plan.changes_of(Stage::ServiceNamesOff).flat_map(|change| &change.edits[0].old).map(ToString::to_string).collect();
+    assert_eq!(off, ["exchangeMDB/EX1", "exchangeRFR/EX1", "SMTPSVC/EX1", "SMTP/EX1", "SMTP/A-very-long-mail-server.fa.test"]);
+    assert_eq!(crate::plan::check::check(&plan, &Snapshot::read(&directory).unwrap()), []);
+}
+
+#[test]
+fn exchange_2007() {
+    let text = Organization::new(2).text().replace("Version 6.5 (Build 7638.2: Service Pack 2)", "Version 8.3 (Build 30083.6)");
+    let directory = LdifDirectory::from_text(&text).unwrap();
+    let plan = build(&directory, &options(), None).unwrap();
+    assert_eq!(counts(&plan)[&Kind::Mailbox], 10);
+    assert_eq!(crate::plan::check::check(&plan, &Snapshot::read(&directory).unwrap()), []);
+}
