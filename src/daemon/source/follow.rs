@@ -167,8 +167,8 @@ impl Follow {
 
 /// Whether a round that ended so is made again as it was.
 fn goes_on(error: &PassError) -> bool {
-    use Refusal::{Busy, Failed};
-    matches!(error, PassError::Stopped | PassError::Link(_) | PassError::Lane(_) | PassError::Refused(Busy | Failed(_)))
+    use Refusal::{Anew, Busy, Failed};
+    matches!(error, PassError::Stopped | PassError::Link(_) | PassError::Lane(_) | PassError::Refused(Anew | Busy | Failed(_)))
 }
 
 impl SourceSet {
