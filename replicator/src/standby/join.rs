@@ -472,8 +472,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
 
     /// Whether an object that is not received was made before a cut.
     fn made_before(&mut self, path: &RelPath) -> bool {
-        let before = self.reception.resumed(&self.position(path));
-        let made = matches!(before, Some(Before::Sealed(_) | Before::Directory));
+        let made = matches!(self.reception.resumed(&self.position(path)), Some(Before::Sealed(_) | Before::Directory));
         if made {
             self.touch();
         }

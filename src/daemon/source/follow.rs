@@ -19,7 +19,7 @@ use standin_replicator::source::pass::{PassError, Passed};
 use standin_replicator::source::rhythm::{Moment, Rhythm, Turn};
 use standin_replicator::source::state::{Event, Hold};
 
-use super::kept::Job;
+use super::kept::{Job, Ordered};
 use super::run::Outcome;
 use super::waiting::Waiting;
 use super::{Asked, SourceSet, failed, new_mirror_id};
@@ -230,7 +230,9 @@ impl SourceSet {
         let now = Instant::now();
         let due = follow.whole_due.is_some_and(|due| due <= now);
         let watch = match &follow.watch {
-            Some(watch) if !follow.base.is_empty() && !due && watch.lost().is_none() => watch.clone(),
+            Some(watch) if !follow.base.is_empty() && !due && !follow.waiting.is_unknown() && watch.lost().is_none() => {
+                watch.clone()
+            }
             _ => return self.order_whole(follow),
         };
         let moment = follow.moment(&watch, asked.since);
@@ -263,13 +265,21 @@ impl SourceSet {
         };
         tracing::info!(why, "everything is compared");
         follow.base.clear();
-        let ordered = self.keep(|kept| {
+        let by_data = follow.waiting.is_unknown().then_some(Comparison::Checksum);
+        let ordered = self.try_keep(|kept| {
             if let (None, Some(following)) = (&kept.job, &kept.following) {
-                kept.job = Some(Job::new(new_mirror_id(), following.ordered));
+                let comparison = by_data.unwrap_or(following.ordered.comparison);
+                kept.job = Some(Job::new(new_mirror_id(), Ordered { comparison, ..following.ordered }));
+                return Ok(true);
             }
+            // Somebody else ordered one meanwhile, or that nothing follows.
+            Ok(false)
         });
         match ordered {
-            Ok(()) => {
+            Ok(is_ours) => {
+                if is_ours {
+                    follow.waiting.is_found_by_data();
+                }
                 self.on(Event::Ordered);
                 Outcome::Ended
             }
