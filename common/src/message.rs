@@ -201,6 +201,8 @@ pub enum Refusal {
     Protocol(String),
     /// The replica is not at the point that this pass builds upon: everything has to be looked at.
     OtherBase,
+    /// What came before a cut does not go together with what the source is now: the same pass begins anew.
+    Anew,
 }
 
 /// The answer to [`MirrorOpening`].

@@ -268,6 +268,7 @@ impl StandbySet {
             }
             Ok(None) => tracing::debug!("the source ended a pass without a point"),
             Err(SessionError::Link(error)) => tracing::warn!(%error, "cut off"),
+            Err(SessionError::Receive(error @ ReceiveError::Anew)) => tracing::info!("{error}"),
             Err(SessionError::Receive(error)) => {
                 let error = error.explained();
                 tracing::error!(error, "the mirror failed");

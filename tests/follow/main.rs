@@ -157,6 +157,23 @@ fn what_waited_when_the_source_ended_is_compared_by_its_data() {
 }
 
 #[test]
+fn if_what_waited_is_not_known_all_is_compared_by_its_data() {
+    let mut pair = following("", "head -c 100000 /dev/urandom > 1");
+    pair.beta.kill();
+    shell(&pair.source, "touch -r 1 ../time; head -c 100000 /dev/urandom > ../new; cat ../new > 1; touch -r ../time 1");
+    wait_until("it is noticed", PATIENCE, || status(&pair)["lag"]["changes"].as_u64() > Some(0));
+    pair.alpha.stop();
+    let waiting = pair.alpha.state_dir().join("sets/mail/waiting");
+    std::fs::write(&waiting, "damaged").unwrap();
+    pair.alpha.start();
+    pair.beta.start();
+    point(&pair);
+    pair.assert_equal();
+    assert!(!waiting.exists());
+    assert_eq!(count(&pair.alpha.log(), WHOLE), 1, "{}", pair.alpha.log());
+}
+
+#[test]
 fn what_changes_while_it_is_paused_is_remembered() {
     let pair = following("", SOME);
     pair.alpha.run(&["mirror", "pause", "mail"]).expect(0);

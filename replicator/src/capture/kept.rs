@@ -56,6 +56,11 @@ impl Dirty {
     }
 }
 
+/// Whether these bytes are what [`Dirty::save`] wrote.
+pub fn is_sound(bytes: &[u8]) -> bool {
+    read(bytes).is_some()
+}
+
 fn read(bytes: &[u8]) -> Option<Kept> {
     let (head, body) = bytes.split_at_checked(HEAD)?;
     let (magic, rest) = head.split_at(MAGIC.len());
@@ -112,6 +117,7 @@ mod tests {
             let mut bad = good.clone();
             bad[at] ^= 0x10;
             for bytes in [&bad[..], &good[..at]] {
+                assert!(!is_sound(bytes));
                 let mut dirty = dirty();
                 assert_eq!(dirty.restore(bytes, Instant::now()), Err(Damaged), "byte {at}");
                 assert!(dirty.whole().is_some());

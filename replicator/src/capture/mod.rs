@@ -14,7 +14,7 @@ mod notice;
 pub mod watch;
 
 pub use dirty::{Dirty, Taken};
-pub use kept::Damaged;
+pub use kept::{Damaged, is_sound};
 pub use links::Links;
 pub use names::LinkedNames;
 pub use notice::{Method, Noticed, Waker, Watcher};

@@ -31,6 +31,9 @@ pub enum ReceiveError {
     /// The source broke the protocol.
     #[error("the source broke the protocol: {0}")]
     Protocol(&'static str),
+    /// What is in the journal from before a cut does not go together with what the source is now.
+    #[error("too much changed on the source while it was cut off: what came of this pass is dropped, and it begins anew")]
+    Anew,
     /// Another part of this reception failed before.
     #[error("the mirror has ended")]
     Ended,

@@ -197,12 +197,17 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
     fn take_out(&mut self, step: Step, file: Option<u64>) -> Result<(), ReceiveError> {
         self.leave_orphans(Some(&step.path))?;
         self.leave_directories(Some(&step.path))?;
-        if self.reception.resumed(&self.position(&step.path)) != Some(Before::Parked) {
-            if step.object.kind == ObjectKind::Directory {
+        let at = self.position(&step.path);
+        match self.reception.resumed(&at) {
+            Some(Before::Parked { as_orphan }) if !as_orphan || file == Some(ORPHANS) => {}
+            _ if step.object.kind == ObjectKind::Directory => {
                 self.leaving.push((step.path, file));
                 return Ok(());
             }
-            self.note(file, &step.path, Op::Park(self.reception.new_side()))?;
+            Some(Before::Sealed(Some(received))) => self.reception.take_out_instead(received, &at, file)?,
+            Some(Before::Sealed(None) | Before::Directory) => return Err(self.reception.begin_anew()),
+            // Those that were parked as orphans may stay after all.
+            _ => self.note(file, &step.path, Op::Park(self.reception.park_side(&at)))?,
         }
         self.touch();
         Ok(())
@@ -212,7 +217,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
     fn leave_orphans(&mut self, next: Option<&RelPath>) -> Result<(), ReceiveError> {
         while let Some((path, file)) = self.leaving.pop_if(|(path, _)| next.is_none_or(|next| !next.starts_with(path))) {
             // Twice is not once if something else was put in its place in between.
-            if !self.reception.was_removed(&self.position(&path)) {
+            if !self.reception.was_removed(&self.position(&path), file) {
                 self.note(file, &path, Op::RemoveDirectory)?;
             }
             self.touch();
@@ -249,6 +254,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         self.leave_orphans(Some(&entry.path))?;
         self.leave_directories(Some(&entry.path))?;
         self.check_place(&entry)?;
+        self.reception.check_before(&self.position(&entry.path), entry.kind == Kind::Directory)?;
         let here = match self.next_if(|path| *path == entry.path)? {
             Some(step) => Some(step.object),
             None => self.already_passed(&entry)?,
@@ -421,13 +427,13 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
     ) -> Result<(), ReceiveError> {
         let at = self.position(&path);
         let before = self.reception.resumed(&at);
-        if before == Some(Before::Sealed) {
+        if matches!(before, Some(Before::Sealed(_))) {
             // Whether it stayed the object that it was is not known any more.
             self.links.entry(path).and_modify(|kept| *kept = None);
             self.touch();
             return Ok(());
         }
-        let parked = before == Some(Before::Parked);
+        let parked = matches!(before, Some(Before::Parked { .. }));
         let in_place = self.in_place() && !cleared && !parked;
         let here = here.filter(|here| here.kind == ObjectKind::File || !in_place);
         // An object with other names on the standby than on the source must not be written in place.
@@ -466,7 +472,7 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
 
     /// Whether an object that is not received was made before a cut.
     fn made_before(&mut self, path: &RelPath) -> bool {
-        let made = self.reception.resumed(&self.position(path)) == Some(Before::Sealed);
+        let made = matches!(self.reception.resumed(&self.position(path)), Some(Before::Sealed(_) | Before::Directory));
         if made {
             self.touch();
         }

@@ -242,7 +242,7 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
 
     /// Whether what the replica has at a place was replaced or taken out before a cut, by what is in the journal.
     pub(super) fn is_changed(&self, at: &Position) -> bool {
-        matches!(lock(&self.resumed).files.get(at), Some(resume::Before::Sealed | resume::Before::Parked))
+        matches!(lock(&self.resumed).files.get(at), Some(resume::Before::Sealed(_) | resume::Before::Parked { .. }))
     }
 
     /// What became of a file before a cut, if it was received or begun then.
@@ -250,9 +250,29 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         lock(&self.resumed).files.remove(at)
     }
 
-    /// Whether the removal of a directory is in the journal from before a cut.
-    pub(super) fn was_removed(&self, at: &Position) -> bool {
-        lock(&self.resumed).removed.contains(at)
+    /// Whether the removal of a directory is in the journal from before a cut, and counts at least whenever one on behalf of `file` would.
+    pub(super) fn was_removed(&self, at: &Position, file: Option<u64>) -> bool {
+        lock(&self.resumed).removed.get(at).is_some_and(|always| *always || file == Some(ORPHANS))
+    }
+
+    /// An error if an entry of the source does not go together with what the journal says from before a cut.
+    pub(super) fn check_before(&self, at: &Position, is_directory: bool) -> Result<(), ReceiveError> {
+        if lock(&self.resumed).contradicts(at, is_directory) { Err(self.begin_anew()) } else { Ok(()) }
+    }
+
+    /// What the journal says from before a cut is dropped when the same mirror comes again.
+    pub(super) fn begin_anew(&self) -> ReceiveError {
+        self.replica.anew.store(true, Ordering::Relaxed);
+        ReceiveError::Anew
+    }
+
+    /// Takes out an object for which a file was received before a cut: that does not count, since it could not be repeated after this.
+    pub(super) fn take_out_instead(&self, received: u64, at: &Position, file: Option<u64>) -> Result<(), ReceiveError> {
+        let side = self.new_side();
+        let mut journal = lock(&self.journal);
+        journal.append(&Record::Drop { file: received }, &[])?;
+        journal.append(&Record::Op { file, root: at.root, path: at.path.clone(), op: Op::Park(side) }, &[])?;
+        Ok(())
     }
 
     /// Notes that a file is asked for; waits while too many are under way.

@@ -95,6 +95,8 @@ pub struct Replica<V, S> {
     receiving: Mutex<bool>,
     /// Whether it was looked for what a crash interrupted, and that was finished.
     pub(super) settled: AtomicBool,
+    /// Whether the journal that is being received is to be dropped instead of gone on with.
+    pub(super) anew: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -126,6 +128,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
             state: Mutex::new(state),
             receiving: Mutex::new(false),
             settled,
+            anew: AtomicBool::new(false),
         };
         if begins {
             replica.change(|_| Ok(()))?;

@@ -1,6 +1,7 @@
 //! Opening the journal of a mirror: a new one, or the one that a cut or crash left, back at its last mark.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use standin_common::id::{Generation, MirrorId, PointNumber, RootIndex};
 use standin_common::message::{JoinSummary, Position};
@@ -12,13 +13,16 @@ use crate::journal::{Journal, Landing, Op, Record};
 use crate::store::{LogFile, Store};
 use crate::volume::{Place, SideId, Volume};
 
-/// What became of a file before the cut.
+/// What became of an object before the cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Before {
-    /// It was received, or made.
-    Sealed,
-    /// The object was taken out, and nothing is in its place. It must not be taken out again.
-    Parked,
+    /// It was received as this file, or made.
+    Sealed(Option<u64>),
+    /// A directory was made.
+    Directory,
+    /// The object was taken out, and nothing is in its place. It must not be taken out again, unless only orphans were meant, which may
+    /// stay after all.
+    Parked { as_orphan: bool },
     /// It was begun.
     Begun {
         file: u64,
@@ -44,8 +48,22 @@ pub(super) struct Resumed<L = ()> {
     pub begun: BTreeSet<u64>,
     /// Objects that are taken out already, with where they are then.
     pub parked: BTreeMap<Position, SideId>,
-    /// Directories that are taken out already, whatever has come into their place since.
-    pub removed: BTreeSet<Position>,
+    /// Directories that are taken out already, whatever has come into their place since; whether they are even if orphans are to stay.
+    pub removed: BTreeMap<Position, bool>,
+}
+
+impl Resumed {
+    /// Whether the journal leaves something at a place, or beneath it, that an entry of the source has no room beside: a directory where there
+    /// is none, or none where there is one. Doing both in one journal could not be repeated.
+    pub(super) fn contradicts(&self, at: &Position, is_directory: bool) -> bool {
+        let before = self.files.get(at);
+        if is_directory {
+            return matches!(before, Some(Before::Sealed(_))) || self.removed.contains_key(at);
+        }
+        let beneath = self.files.range(at..).skip_while(|(below, _)| *below == at);
+        let mut beneath = beneath.take_while(|(below, _)| below.root == at.root && below.path.starts_with(&at.path));
+        before == Some(&Before::Directory) || beneath.any(|(_, before)| matches!(before, Before::Sealed(_) | Before::Directory))
+    }
 }
 
 impl<L> Resumed<L> {
@@ -77,7 +95,7 @@ impl<L> Resumed<L> {
             files: BTreeMap::new(),
             begun: BTreeSet::new(),
             parked: BTreeMap::new(),
-            removed: BTreeSet::new(),
+            removed: BTreeMap::new(),
         }
     }
 }
@@ -95,7 +113,8 @@ pub(super) fn open<V: Volume, S: Store>(
     if unfinished {
         journal.cut_torn_tail()?;
     }
-    let same = unfinished && journal.read(0)?.is_some_and(|placed| placed.record == begin);
+    let anew = replica.anew.swap(false, Ordering::Relaxed);
+    let same = unfinished && !anew && journal.read(0)?.is_some_and(|placed| placed.record == begin);
     if !same {
         if unfinished {
             replica.discard_incoming()?;
@@ -171,15 +190,18 @@ fn scan<L: LogFile>(journal: &Journal<L>, resumed: &mut Resumed) -> Result<BTree
                 sides.insert((root, side));
                 if file.is_none_or(|file| file == ORPHANS) {
                     resumed.parked.insert(Position { root, path: path.clone() }, side);
-                    resumed.files.insert(Position { root, path }, Before::Parked);
+                    resumed.files.insert(Position { root, path }, Before::Parked { as_orphan: file.is_some() });
                 }
             }
-            Record::Op { root, path, op: Op::RemoveDirectory, .. } => {
-                resumed.removed.insert(Position { root, path });
+            Record::Op { root, path, file, op: Op::RemoveDirectory } => {
+                *resumed.removed.entry(Position { root, path }).or_default() |= file.is_none();
             }
-            Record::Op { root, path, file: None, op: op @ (Op::Install(_) | Op::Link { .. } | Op::MakeDirectory) } => {
+            Record::Op { root, path, file: None, op: Op::MakeDirectory } => {
+                resumed.files.insert(Position { root, path }, Before::Directory);
+            }
+            Record::Op { root, path, file: None, op: op @ (Op::Install(_) | Op::Link { .. }) } => {
                 sides.extend(if let Op::Install(side) = op { Some((root, side)) } else { None });
-                resumed.files.insert(Position { root, path }, Before::Sealed);
+                resumed.files.insert(Position { root, path }, Before::Sealed(None));
             }
             Record::Op { file: Some(file), op: Op::Write { offset, len, .. }, .. } => {
                 note_write(&mut open, file, offset, offset + u64::from(len), placed.at);
@@ -188,8 +210,8 @@ fn scan<L: LogFile>(journal: &Journal<L>, resumed: &mut Resumed) -> Result<BTree
                 note_write(&mut open, file, start, end, placed.at);
             }
             Record::Seal { file } => {
-                if let Some((at, _)) = open.remove(&file) {
-                    resumed.files.insert(at, Before::Sealed);
+                if let Some((_, before)) = open.get_mut(&file) {
+                    *before = Before::Sealed(Some(file));
                 }
             }
             Record::Drop { file: ORPHANS } => resumed.orphans_stay = true,
@@ -201,12 +223,13 @@ fn scan<L: LogFile>(journal: &Journal<L>, resumed: &mut Resumed) -> Result<BTree
             _ => {}
         }
     }
-    resumed.begun = open.keys().copied().collect();
+    resumed.begun =
+        open.iter().filter(|(_, (_, before))| matches!(before, Before::Begun { .. })).map(|(file, _)| *file).collect();
     resumed.files.extend(open.into_values());
     let position = resumed.position.clone();
     let to_come = |at: &Position| position.as_ref().is_none_or(|position| at > position);
     resumed.files.retain(|at, _| to_come(at));
-    resumed.removed.retain(to_come);
+    resumed.removed.retain(|at, _| to_come(at));
     resumed.next_side = sides.iter().map(|(_, side)| side.number + 1).max().unwrap_or(1);
     Ok(sides)
 }

@@ -185,6 +185,7 @@ pub(super) fn refusal(error: &ReceiveError) -> Refusal {
         ReceiveError::Replica(ReplicaError::Promoted(_)) => Refusal::Promoted,
         ReceiveError::Replica(ReplicaError::Busy) => Refusal::Busy,
         ReceiveError::Replica(ReplicaError::Bad(cause)) => Refusal::Bad(cause.clone()),
+        ReceiveError::Anew => Refusal::Anew,
         ReceiveError::Protocol(what) => Refusal::Protocol((*what).to_owned()),
         other => Refusal::Failed(other.explained()),
     }

@@ -20,7 +20,7 @@ use standin_replicator::source::pass::{PassError, Passed};
 use standin_replicator::source::rhythm::{Moment, Rhythm, Turn};
 use standin_replicator::source::state::{Event, Hold};
 
-use super::kept::Job;
+use super::kept::{Job, Ordered};
 use super::run::Outcome;
 use super::waiting::Waiting;
 use super::{Asked, SourceSet, failed, new_mirror_id};
@@ -168,8 +168,8 @@ impl Follow {
 
 /// Whether a round that ended so is made again as it was.
 fn goes_on(error: &PassError) -> bool {
-    use Refusal::{Busy, Failed};
-    matches!(error, PassError::Stopped | PassError::Link(_) | PassError::Lane(_) | PassError::Refused(Busy | Failed(_)))
+    use Refusal::{Anew, Busy, Failed};
+    matches!(error, PassError::Stopped | PassError::Link(_) | PassError::Lane(_) | PassError::Refused(Anew | Busy | Failed(_)))
 }
 
 impl SourceSet {
@@ -231,7 +231,9 @@ impl SourceSet {
         let now = Instant::now();
         let due = follow.whole_due.is_some_and(|due| due <= now);
         let watch = match &follow.watch {
-            Some(watch) if !follow.base.is_empty() && !due && watch.lost().is_none() => watch.clone(),
+            Some(watch) if !follow.base.is_empty() && !due && !follow.waiting.is_unknown() && watch.lost().is_none() => {
+                watch.clone()
+            }
             _ => return self.order_whole(follow),
         };
         let moment = follow.moment(&watch, asked.since);
@@ -264,13 +266,21 @@ impl SourceSet {
         };
         tracing::info!(why, "everything is compared");
         follow.base.clear();
-        let ordered = self.keep(|kept| {
+        let by_data = follow.waiting.is_unknown().then_some(Comparison::Checksum);
+        let ordered = self.try_keep(|kept| {
             if let (None, Some(following)) = (&kept.job, &kept.following) {
-                kept.job = Some(Job::new(new_mirror_id(), following.ordered));
+                let comparison = by_data.unwrap_or(following.ordered.comparison);
+                kept.job = Some(Job::new(new_mirror_id(), Ordered { comparison, ..following.ordered }));
+                return Ok(true);
             }
+            // Somebody else ordered one meanwhile, or that nothing follows.
+            Ok(false)
         });
         match ordered {
-            Ok(()) => {
+            Ok(is_ours) => {
+                if is_ours {
+                    follow.waiting.is_found_by_data();
+                }
                 self.on(Event::Ordered);
                 Outcome::Ended
             }

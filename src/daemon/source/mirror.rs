@@ -88,7 +88,7 @@ impl SourceSet {
                 self.settle(job.mirror, None);
                 Outcome::Ended
             }
-            PassError::Link(_) | PassError::Refused(Refusal::Busy) => {
+            PassError::Link(_) | PassError::Refused(Refusal::Anew | Refusal::Busy) => {
                 let counted = self.keep(|kept| kept.job.iter_mut().for_each(|job| job.resumed += 1));
                 if let Err(error) = counted {
                     return self.give_up(job.mirror, error);
