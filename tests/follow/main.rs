@@ -157,6 +157,22 @@ fn what_waited_when_the_source_ended_is_compared_by_its_data() {
 }
 
 #[test]
+fn what_changed_during_a_long_round_is_kept_over_a_kill() {
+    const LIMIT: &str = "limit = \"500kB/s\"";
+    let mut pair = following(LIMIT, "head -c 100000 /dev/urandom > 1");
+    shell(&pair.source, "head -c 20000000 /dev/urandom > long");
+    shell(&pair.source, "touch -r 1 ../time; head -c 100000 /dev/urandom > ../new; cat ../new > 1; touch -r ../time 1");
+    let waiting = pair.alpha.state_dir().join("sets/mail/waiting");
+    wait_until("what waits is kept", PATIENCE, || waiting.exists());
+    pair.alpha.kill();
+    let settings = std::fs::read_to_string(pair.alpha.config()).unwrap();
+    std::fs::write(pair.alpha.config(), settings.replace(LIMIT, "")).unwrap();
+    pair.alpha.start();
+    point(&pair);
+    pair.assert_equal();
+}
+
+#[test]
 fn if_what_waited_is_not_known_all_is_compared_by_its_data() {
     let mut pair = following("", "head -c 100000 /dev/urandom > 1");
     pair.beta.kill();

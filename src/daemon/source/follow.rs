@@ -115,6 +115,11 @@ impl Follow {
         self.waiting.keep_now_and_then(self.watch.as_deref(), self.cut.as_ref().map(|cut| &cut.taken));
     }
 
+    /// Does what may take long.
+    pub(super) fn during<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        self.waiting.keep_during(self.watch.as_deref(), self.cut.as_ref().map(|cut| &cut.taken), work)
+    }
+
     /// From now on this watch notices what changes; what the one before noticed is not forgotten.
     fn watch_by(&mut self, watch: Arc<Watch>) {
         let before = self.watch.replace(watch.clone()).map(|before| {
@@ -303,7 +308,12 @@ impl SourceSet {
         }
         let (began, used) = (Instant::now(), cpu_time());
         self.lock().under_way = Some((round.taken.scopes.len() as u64, round.taken.oldest));
-        let ended = self.run_round(connection, follow, again, &round, watch, moment);
+        let mut base = follow.base.clone();
+        // If only the answer to its end was lost, the replica is there already.
+        base.extend(again.then_some(round.mirror));
+        let Follow { waiting, names, .. } = follow;
+        let run = || self.run_round(connection, names, base, &round, watch, moment);
+        let ended = waiting.keep_during(Some(watch), Some(&round.taken), run);
         self.lock().under_way = None;
         match ended {
             Ok(passed) => {
@@ -327,20 +337,17 @@ impl SourceSet {
     fn run_round(
         &self,
         connection: &Connection,
-        follow: &mut Follow,
-        again: bool,
+        names: &mut LinkedNames,
+        base: Vec<MirrorId>,
         round: &Round,
         watch: &Watch,
         moment: &Moment,
     ) -> Result<Passed, PassError> {
         let (volumes, _) = self.open_roots(false).map_err(|error| PassError::Unsafe(error.to_string()))?;
-        let scopes = follow.names.expand(&volumes, &self.rules, round.taken.scopes.clone()).and_then(Scopes::by_root);
+        let scopes = names.expand(&volumes, &self.rules, round.taken.scopes.clone()).and_then(Scopes::by_root);
         let scopes = scopes.map_err(|error| PassError::Unsafe(error.to_string()))?;
         let ordered = self.lock().kept.following.as_ref().map(|following| following.ordered).ok_or(PassError::Stopped)?;
         let running = self.running(round.mirror, ordered.limit_bytes_per_second, connection);
-        let mut base = follow.base.clone();
-        // If only the answer to its end was lost, the replica is there already.
-        base.extend(again.then_some(round.mirror));
         let opening = MirrorOpening {
             // Whatever was noticed may have left size and times as they were.
             comparison: Comparison::Checksum,
@@ -349,7 +356,7 @@ impl SourceSet {
             base: Some(base),
             ..self.opening(round.mirror, &volumes)
         };
-        tracing::debug!(places = round.taken.scopes.len(), again, "round");
+        tracing::debug!(places = round.taken.scopes.len(), "round");
         let rhythm = self.rhythm();
         let still = || watch.catch_up().is_ok_and(|seen| seen == round.seen);
         let reason = |consistent| rhythm.reason(Instant::now(), moment, consistent);

@@ -37,7 +37,7 @@ impl SourceSet {
                 ..self.opening(job.pass_id(), &volumes)
             };
             running.meter.begin_pass(job.pass);
-            let passed = match self.pass(connection, &running, &volumes, What::whole(opening)) {
+            let passed = match follow.during(|| self.pass(connection, &running, &volumes, What::whole(opening))) {
                 Ok(passed) => passed,
                 Err(error) => return self.pass_failed(connection, &job, error),
             };

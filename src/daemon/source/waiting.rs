@@ -5,6 +5,8 @@
 //! read, everything is compared by its data.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use standin_common::disk::{self, DiskError, Mode};
@@ -73,6 +75,21 @@ impl Waiting {
         if due {
             self.keep(watch, under_way);
         }
+    }
+
+    /// Does what may take long, and meanwhile keeps what waits, if there is a watch.
+    pub(super) fn keep_during<T>(&mut self, watch: Option<&Watch>, under_way: Option<&Taken>, work: impl FnOnce() -> T) -> T {
+        let (over, ended) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(INTERVAL) {
+                    self.keep_now_and_then(watch, under_way);
+                }
+            });
+            let result = work();
+            drop(over);
+            result
+        })
     }
 
     /// Keeps what waits, and what was taken and did not arrive.
