@@ -95,7 +95,10 @@ impl<V: Volume> Comparing<'_, '_, V> {
             ended = match message {
                 FromSource::Entries { root, entries } => join.entries(root, entries, &mut tell),
                 // The source counts it; nothing is removed here anyway.
-                FromSource::Unreadable(_) => Ok(()),
+                FromSource::Unreadable(_) => {
+                    self.survey.differs();
+                    Ok(())
+                }
                 FromSource::WalkEnd => join.end(&mut tell),
                 FromSource::Scopes(_) => Err(ReceiveError::Protocol("it sent scopes of what is compared whole")),
                 FromSource::Commit { .. } => Err(ReceiveError::Protocol("it committed what was only compared")),
