@@ -224,8 +224,13 @@ impl<V: Volume> Check<'_, V> {
         let expected = *reading.kept.stamp();
         let start = group * GROUP_LEN as u64;
         for _ in 0..MOST_TRIES {
-            if self.stamp().ok().flatten() != Some(expected) {
-                return Again::Changed;
+            match self.stamp() {
+                Ok(now) if now == Some(expected) => {}
+                Ok(_) => return Again::Changed,
+                Err(error) => {
+                    self.values.condemn(self.at, None);
+                    return Again::Wrong(Err(error));
+                }
             }
             let kept = match self.look(&expected) {
                 Look::Kept(kept) => kept,
