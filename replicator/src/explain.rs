@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use standin_config::{Rate, Role};
 
-use crate::report::{Lag, SetReport, SetState};
+use crate::report::{Lag, ScrubFinding, SetReport, SetState};
 use crate::words::{count, size, span};
 
 /// A state in words, each a sentence or two.
@@ -101,6 +101,69 @@ fn source(report: &SetReport) -> Three {
 }
 
 fn standby(report: &SetReport) -> Three {
+    let found = wrong(report);
+    // What follows and what to do is not told twice.
+    let told = match &found {
+        Some(found) if report.trouble == trouble(None, report) => {
+            SetReport { trouble: Some(found.cause.clone()), ..report.clone() }
+        }
+        _ => report.clone(),
+    };
+    let (cause, consequence, action) = state_of_standby(&told);
+    match found {
+        // The files of a promoted replica are not ours to mend.
+        Some(found) if report.state != SetState::Promoted => (
+            cause,
+            format!("{consequence} {}", found.consequence),
+            format!("{}. {}", found.action, action.trim_start_matches("Nothing. ")),
+        ),
+        _ => (cause, consequence, action),
+    }
+}
+
+/// What scrubs found wrong, in words; `None` if all of it is right, as far as that is known.
+pub fn wrong(report: &SetReport) -> Option<Explained> {
+    let scrub = report.scrub.as_ref()?;
+    let first = scrub.findings.first()?;
+    let others = match scrub.finding_count {
+        0 | 1 => String::new(),
+        more => format!(" (and {} more)", count(more - 1, "file")),
+    };
+    let cause = format!(
+        "a scrub found that {} of root {}{others} is not on this disk as it was received: {}. The disk or the memory is at fault, or \
+         somebody wrote past the file system",
+        first.path,
+        first.root.0,
+        differing(first)
+    );
+    let consequence = "The file would be wrong after a promotion; older recovery points may be, too.".to_owned();
+    let action = format!("`standin verify {} --repair` on {} mends it; then look to the disk", report.set, report.peer.node);
+    Some(Explained { cause, consequence, action })
+}
+
+fn differing(found: &ScrubFinding) -> String {
+    let at = found.first_byte;
+    let groups = format!(
+        "{} of 64 KiB differ{}, from byte {at} on",
+        count(found.groups, "group"),
+        if found.groups == 1 { "s" } else { "" }
+    );
+    let nothing_says = "although nothing says that it was written to";
+    match &found.unreadable {
+        None => format!("{groups}, {nothing_says}"),
+        Some(why) if found.groups == 0 => format!("it cannot be read from byte {at} on ({why})"),
+        Some(why) => format!("{groups}, {nothing_says}, and more of it cannot be read ({why})"),
+    }
+}
+
+/// What is wrong with a standby, in one text: what hinders it, and what its scrubs found.
+pub fn trouble(hindered: Option<String>, report: &SetReport) -> Option<String> {
+    let found = wrong(report).map(|Explained { cause, consequence, action }| format!("{cause}. {consequence} {action}"));
+    let both: Vec<_> = hindered.into_iter().chain(found).collect();
+    if both.is_empty() { None } else { Some(both.join("; and ")) }
+}
+
+fn state_of_standby(report: &SetReport) -> Three {
     let (set, source) = (&report.set, &report.peer.node);
     let promote = format!("If {source} is lost, `standin promote {set}` takes over at the newest point");
     let with_trouble = |text: String| match &report.trouble {

@@ -77,6 +77,11 @@ pub fn is_mended<V: Volume, S: Store>(replica: &Replica<V, S>, at: &Position, si
         || matches!(replica.values().look(at, &object.stamp)?, Look::Kept(_)))
 }
 
+/// A scrub that found something ends: all that is kept is dropped, as whatever refutes one value speaks against the others, too.
+pub fn doubt_all<V: Volume, S: Store>(replica: &Replica<V, S>, at: &Position) {
+    replica.values().doubt(at, "a scrub found a file that is not what was received");
+}
+
 /// Reads one file and compares it with what is kept.
 pub fn check<V: Volume, S: Store>(replica: &Replica<V, S>, listed: &Listed, pace: &mut dyn Pace) -> Checked {
     let Some(volume) = replica.volumes().get(usize::from(listed.at.root.0)) else { return Checked::Changed };
