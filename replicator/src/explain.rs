@@ -277,8 +277,9 @@ fn capital(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::acknowledge::Met;
-    use crate::report::{AcknowledgeReport, LimitReport, WatchReport};
-    use standin_common::id::Generation;
+    use crate::report::{AcknowledgeReport, LimitReport, ScrubReport, WatchReport};
+    use standin_common::entry::Time;
+    use standin_common::id::{Generation, RootIndex};
     use standin_config::{Acknowledge, Change, Day, LocalTime, OnDisconnect, Reconnect};
 
     fn report(role: Role, state: SetState) -> SetReport {
@@ -338,6 +339,43 @@ mod tests {
             causes.dedup();
             assert_eq!(causes.len(), states.len(), "{causes:#?}");
         }
+    }
+
+    #[test]
+    fn what_a_scrub_found_is_said_beside_what_hinders() {
+        let finding = |groups, unreadable: Option<&str>| ScrubFinding {
+            root: RootIndex(0),
+            path: "store.edb".into(),
+            at: Time::default(),
+            first_byte: 65_536,
+            groups,
+            unreadable: unreadable.map(Into::into),
+        };
+        let told = |findings: Vec<ScrubFinding>, hindered: Option<&str>, state| {
+            let finding_count = findings.len() as u64;
+            let scrub = Some(ScrubReport { findings, finding_count, ..ScrubReport::default() });
+            let report = SetReport { scrub, ..report(Role::Standby, state) };
+            let trouble = trouble(hindered.map(Into::into), &report);
+            (trouble.clone(), explain(&SetReport { trouble, ..report }))
+        };
+        assert_eq!(told(vec![], None, SetState::Ready).0, None);
+        let (trouble, explained) = told(vec![finding(1, None)], None, SetState::Ready);
+        let trouble = trouble.unwrap();
+        assert!(trouble.contains("1 group of 64 KiB differs, from byte 65536 on, although"), "{trouble}");
+        assert!(explained.cause.contains("store.edb of root 0 is not on this disk") && !explained.cause.contains("promotion"));
+        assert!(explained.consequence.contains("wrong after a promotion; older"), "{explained:?}");
+        assert!(explained.action.starts_with("`standin verify mail --repair` on beta mends it"), "{explained:?}");
+        let (trouble, _) = told(vec![finding(2, Some("gone")), finding(1, None)], Some("the disk is full"), SetState::Ready);
+        let trouble = trouble.unwrap();
+        assert!(
+            trouble.starts_with("the disk is full; and a scrub found that store.edb of root 0 (and 1 more file) is"),
+            "{trouble}"
+        );
+        assert!(trouble.contains(
+            "2 groups of 64 KiB differ, from byte 65536 on, although nothing says that it was written to, and more of it"
+        ));
+        let (_, promoted) = told(vec![finding(0, Some("gone"))], None, SetState::Promoted);
+        assert!(!promoted.action.contains("--repair"), "{promoted:?}");
     }
 
     #[test]

@@ -126,6 +126,12 @@ impl Mount {
 }
 
 impl Mount {
+    /// Unmounts it, which nothing must hinder.
+    pub(crate) fn unmount(self) {
+        run("umount", &[self.0.to_str().unwrap()]);
+        std::mem::forget(self);
+    }
+
     /// Gives it another size.
     pub(crate) fn resize(&self, size: &str) {
         run("mount", &["-o", &format!("remount,size={size}"), self.0.to_str().unwrap()]);
