@@ -111,13 +111,12 @@ fn standby(report: &SetReport) -> Three {
     };
     let (cause, consequence, action) = state_of_standby(&told);
     match found {
-        // The files of a promoted replica are not ours to mend.
-        Some(found) if report.state != SetState::Promoted => (
-            cause,
+        Some(found) => (
+            if cause.contains(&found.cause) { cause } else { format!("{cause} But: {}", found.cause) },
             format!("{consequence} {}", found.consequence),
             format!("{}. {}", found.action, action.trim_start_matches("Nothing. ")),
         ),
-        _ => (cause, consequence, action),
+        None => (cause, consequence, action),
     }
 }
 
@@ -127,7 +126,7 @@ pub fn wrong(report: &SetReport) -> Option<Explained> {
     let first = scrub.findings.first()?;
     let others = match scrub.finding_count {
         0 | 1 => String::new(),
-        more => format!(" (and {} more)", count(more - 1, "file")),
+        more => format!(" (and {} besides)", count(more - 1, "file")),
     };
     let cause = format!(
         "a scrub found that {} of root {}{others} is not on this disk as it was received: {}. The disk or the memory is at fault, or \
@@ -136,9 +135,18 @@ pub fn wrong(report: &SetReport) -> Option<Explained> {
         first.root.0,
         differing(first)
     );
-    let consequence = "The file would be wrong after a promotion; older recovery points may be, too.".to_owned();
-    let action = format!("`standin verify {} --repair` on {} mends it; then look to the disk", report.set, report.peer.node);
-    Some(Explained { cause, consequence, action })
+    let (consequence, action) = match report.state {
+        // Its files are not ours to mend.
+        SetState::Promoted => (
+            "It was promoted with that file, unless something has written it anew since.",
+            "Check the file with the means of its application, and look to the disk".to_owned(),
+        ),
+        _ => (
+            "The file would be wrong after a promotion; older recovery points may be, too.",
+            format!("`standin verify {} --repair` on {} mends it; then look to the disk", report.set, report.peer.node),
+        ),
+    };
+    Some(Explained { cause, consequence: consequence.to_owned(), action })
 }
 
 fn differing(found: &ScrubFinding) -> String {
@@ -368,14 +376,15 @@ mod tests {
         let (trouble, _) = told(vec![finding(2, Some("gone")), finding(1, None)], Some("the disk is full"), SetState::Ready);
         let trouble = trouble.unwrap();
         assert!(
-            trouble.starts_with("the disk is full; and a scrub found that store.edb of root 0 (and 1 more file) is"),
+            trouble.starts_with("the disk is full; and a scrub found that store.edb of root 0 (and 1 file besides) is"),
             "{trouble}"
         );
         assert!(trouble.contains(
             "2 groups of 64 KiB differ, from byte 65536 on, although nothing says that it was written to, and more of it"
         ));
         let (_, promoted) = told(vec![finding(0, Some("gone"))], None, SetState::Promoted);
-        assert!(!promoted.action.contains("--repair"), "{promoted:?}");
+        assert!(!promoted.action.contains("--repair") && promoted.cause.contains("store.edb"), "{promoted:?}");
+        assert!(promoted.action.contains("means of its application"), "{promoted:?}");
     }
 
     #[test]
