@@ -83,7 +83,14 @@ fn a_byte_that_the_disk_lost_is_found_and_mended() {
         (&json!(0), &json!(1), &json!(LARGE))
     );
     scene.damage();
-    let found = scene.pair.beta.run(&["--json", "scrub", "mail", "--wait"]).expect(5).json();
+    let said = scene.pair.beta.run(&["scrub", "mail", "--wait"]).expect(5).stdout;
+    println!("{said}");
+    for line in
+        ["root 0, large: 1 group of 64 KiB wrong, from byte 4980736 on\n", "1 file WRONG: 1 file, 9.00 MiB read", "--repair"]
+    {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    let found = scene.status()["scrub"].clone();
     let finding = &found["findings"][0];
     assert_eq!((&finding["path"], &finding["groups"]), (&json!("large"), &json!(1)), "{found}");
     assert_eq!(finding["first_byte"], json!(MARK_AT / GROUP * GROUP));
