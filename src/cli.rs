@@ -12,6 +12,7 @@ mod points;
 mod promote;
 mod reload;
 mod run;
+mod scrub;
 mod set;
 pub(crate) mod show;
 mod status;
@@ -36,7 +37,7 @@ Exit codes:
   2  the command line or the settings are wrong
   3  refused, because it would not be safe, or orphans were left because they are too many
   4  the daemon does not run, or the peer cannot be reached
-  5  verify found differences
+  5  verify found differences, or a scrub found files that are wrong
   6  what was waited for did not come in time";
 
 /// Keeps a standby ready to stand in for a mail server.
@@ -86,6 +87,8 @@ enum Command {
     Reload,
     /// Read both sides again and compare them.
     Verify(verify::Options),
+    /// Read the large files of the replica again, on the standby, and compare them with what was received.
+    Scrub(scrub::Options),
     /// See the main job done, on this machine: two nodes, a mail server's volume, a crash, a promotion. Nothing is left behind.
     Demo(demo::Options),
     /// Print a completion script.
@@ -222,6 +225,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Wait(options) => wait::run(&scene, options),
         Command::Reload => reload::run(&scene),
         Command::Verify(options) => verify::run(&scene, options),
+        Command::Scrub(options) => scrub::run(&scene, options),
         Command::Demo(options) => demo::run(&scene, options),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -18,7 +18,7 @@ use standin_common::message::{Comparison, OrphanPolicy};
 use standin_config::{Difference, MaxOrphans, Reload};
 use standin_replicator::goal::Goal;
 use standin_replicator::journal::Point;
-use standin_replicator::report::{MirrorReport, SetReport};
+use standin_replicator::report::{MirrorReport, ScrubReport, SetReport};
 
 pub(crate) use platform::listen;
 
@@ -65,6 +65,9 @@ pub(crate) enum Request {
     Wait { set: SetName, goal: Goal, timeout_seconds: Option<f64> },
     /// Compares both sides, writing nothing; answered by [`Answer::Mirrored`]. [`Reply::Progress`] comes before.
     Verify { set: SetName },
+    /// Reads the large files of the replica again; answered by [`Answer::Scrubbed`] if it is waited for, with [`Reply::Progress`] before,
+    /// else by [`Answer::Ok`].
+    Scrub { set: SetName, wait: bool },
     /// Reads the settings again; answered by [`Answer::Reloaded`].
     Reload,
     /// Compares the set's settings with the peer's; answered by [`Answer::Compared`].
@@ -144,6 +147,8 @@ pub(crate) enum Answer {
     Reached(Box<SetReport>),
     /// How it ended.
     Mirrored(MirrorReport),
+    /// What the scrub did, and what is wrong.
+    Scrubbed(ScrubReport),
     /// What was taken over, and what waits for a restart.
     Reloaded(Reload),
     /// The differences, none if the settings of the set are the same.

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `source` | one for each set of which this node is the source | one each, and those of a pass |
 //! | `standby` | one for each set of which it is the standby | none of its own |
+//! | `scrub` | reads the replicas again, to find what a disk lost | one |
 //! | `serve` | peers that dial this node | one for each connection and stream |
 //! | `handler` | what the command line asks for | one for each client |
 //!
@@ -13,6 +14,7 @@ mod clock;
 mod handler;
 mod pairing;
 mod peer;
+mod scrub;
 mod serve;
 mod source;
 mod standby;
@@ -36,6 +38,7 @@ use standin_replicator::rules::Rules;
 
 use self::pairing::PairingDesk;
 use self::peer::Context;
+use self::scrub::Bell;
 use self::source::SourceSet;
 use self::standby::StandbySet;
 use crate::control::server::Server;
@@ -48,6 +51,8 @@ struct Daemon {
     pairing: PairingDesk,
     sources: BTreeMap<SetName, Arc<SourceSet>>,
     standbys: BTreeMap<SetName, StandbySet>,
+    /// Wakes and ends the scrub.
+    bell: Bell,
 }
 
 /// What a peer is told of a set.
@@ -86,6 +91,8 @@ pub(crate) fn run(settings: Settings, config: &Path) -> Result<(), String> {
     let (end, ends) = mpsc::channel();
     let ticking = daemon.clone();
     start("clock", Box::new(move || clock::run(&ends, |now| ticking.sources.values().for_each(|source| source.tick(now)))))?;
+    let scrubbing = daemon.clone();
+    start("scrub", Box::new(move || scrub::run(&scrubbing.standbys, &scrubbing.bell)))?;
     let control = Server::start(listener, Arc::new(handler::Requests(daemon.clone()))).map_err(|error| error.to_string())?;
     for signal in signals.forever() {
         if signal != SIGHUP {
@@ -96,6 +103,7 @@ pub(crate) fn run(settings: Settings, config: &Path) -> Result<(), String> {
         let _ = daemon.reload();
     }
     drop(end);
+    daemon.bell.end();
     daemon.sources.values().for_each(|source| source.shut_down());
     daemon.context.endpoint.close(CloseCode::STOPPING, "the node stops");
     for thread in threads {
@@ -128,7 +136,7 @@ impl Daemon {
             }
         }
         let file = Mutex::new(config.to_owned());
-        Ok(Self { context, file, pairing: PairingDesk::default(), sources, standbys })
+        Ok(Self { context, file, pairing: PairingDesk::default(), sources, standbys, bell: Bell::default() })
     }
 
     /// Tells the sources of this node's sets that it is there again, who may be waiting longer and longer between their attempts.

@@ -63,6 +63,8 @@ pub struct Set {
     pub points: Points,
     /// How often everything is compared by its attributes although nothing was noticed, in milliseconds; `None` for never.
     pub rescan_ms: Option<u64>,
+    /// How long after the end of one scrub of the replica the next begins, in milliseconds; `None` for never.
+    pub scrub_ms: Option<u64>,
     /// Memory for the places of changes that the standby lacks, in bytes; beyond it, whole directories are remembered.
     pub queue_limit_bytes: u64,
     /// What becomes of orphans.

@@ -6,12 +6,13 @@ use crate::difference::Difference;
 use crate::model::{Set, Settings};
 
 /// Keys of a set that may change while it runs; of a key with parts, its first part.
-const LIVE: [&str; 14] = [
+const LIVE: [&str; 15] = [
     "acknowledge",
     "on_disconnect",
     "reconnect",
     "points",
     "rescan",
+    "scrub",
     "orphans",
     "max_orphans",
     "history_points",
@@ -93,6 +94,7 @@ impl Set {
             reconnect: written.reconnect,
             points: written.points,
             rescan_ms: written.rescan_ms,
+            scrub_ms: written.scrub_ms,
             queue_limit_bytes: self.queue_limit_bytes,
             orphans: written.orphans,
             max_orphans: written.max_orphans,

@@ -162,6 +162,7 @@ impl Resolver<'_> {
             reconnect: self.word(raw.reconnect.as_ref(), "reconnect", Reconnect::WORDS, Reconnect::Automatic),
             points,
             rescan_ms: self.rescan(raw.rescan.as_ref()),
+            scrub_ms: self.scrub(raw.scrub.as_ref()),
             queue_limit_bytes: queue,
             orphans: self.word(raw.orphans.as_ref(), "orphans", Orphans::WORDS, Orphans::Remove),
             max_orphans: self.max_orphans(raw.max_orphans.as_ref()),

@@ -43,6 +43,7 @@ state_dir = @STATE_DIR@
 # on_disconnect = "continue"  # while the standby is away they go on and are told so; or block: they wait
 # reconnect = "automatic"     # or manual: after a loss of the link a person says 'standin mirror resume'
 # rescan = "6 h"              # how often everything is compared although nothing was noticed, or off
+# scrub = "7 d"               # how often the standby reads its large files again, to find what its disk lost, or off
 # queue_limit = "256 MiB"     # memory for the places of changes not yet at the standby; then directories
 # orphans = "remove"          # what only the standby has: remove, report or keep
 # max_orphans = "25%"         # if more than this share (or number) would go, all of them stay, and the mirror says so

@@ -79,6 +79,7 @@ fn defaults_are_filled_in() {
     assert_eq!((set.capture, set.acknowledge), (Capture::Scan, Acknowledge::Local));
     assert_eq!((set.on_disconnect, set.reconnect), (OnDisconnect::Continue, Reconnect::Automatic));
     assert_eq!((set.points.interval_ms, set.points.quiet_ms, set.rescan_ms), (Some(900_000), Some(5000), Some(21_600_000)));
+    assert_eq!(set.scrub_ms, Some(7 * 86_400_000));
     assert_eq!((set.queue_limit_bytes, set.limits.len()), (256 << 20, 0));
     let node = |name: &str| name.parse::<NodeName>().unwrap();
     assert_eq!(set.role(&node("alpha")), Some(Role::Source));
@@ -98,6 +99,7 @@ fn one_standby_keeps_two_sources_apart() {
     targets.sort_unstable();
     assert_eq!(targets, [("alpha", "/srv/standby/alpha/mail"), ("beta", "/srv/standby/beta/mail")]);
     assert!(settings.sets.values().all(|set| set.role(&settings.node.name) == Some(Role::Standby)));
+    assert!(settings.sets.values().any(|set| set.scrub_ms == Some(30 * 86_400_000)));
     let limits: Vec<_> = settings.sets.values().map(|set| (set.journal_limit_bytes, set.limit_bytes_per_second)).collect();
     assert!(limits.contains(&(64 << 30, Some(50_000_000))) && limits.contains(&(64 << 30, None)), "{limits:?}");
 }
@@ -177,6 +179,7 @@ fn differences_name_each_setting_that_differs() {
     let mut there = here.clone();
     there.limit_bytes_per_second = None;
     there.points.quiet_ms = None;
+    there.scrub_ms = None;
     there.limits = sample("thin-line.toml").sets.into_values().next().unwrap().limits.split_off(2);
     there.journal_limit_bytes = 1 << 30;
     there.roots[0].rules[1].recurse = false;
@@ -186,6 +189,7 @@ fn differences_name_each_setting_that_differs() {
         rows,
         [
             "points.quiet: 10 s | off",
+            "scrub: 7 d | off",
             "journal_limit: 16 GiB | 1 GiB",
             "limit: 80 MB/s | (none)",
             "roots[0].rules[1]: { exclude = \"**/tmp\", recurse = true } | { exclude = \"**/tmp\" }",

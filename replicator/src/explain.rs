@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use standin_config::{Rate, Role};
 
-use crate::report::{Lag, SetReport, SetState};
+use crate::report::{Lag, ScrubFinding, SetReport, SetState};
 use crate::words::{count, size, span};
 
 /// A state in words, each a sentence or two.
@@ -101,6 +101,77 @@ fn source(report: &SetReport) -> Three {
 }
 
 fn standby(report: &SetReport) -> Three {
+    let found = wrong(report);
+    // What follows and what to do is not told twice.
+    let told = match &found {
+        Some(found) if report.trouble == trouble(None, report) => {
+            SetReport { trouble: Some(found.cause.clone()), ..report.clone() }
+        }
+        _ => report.clone(),
+    };
+    let (cause, consequence, action) = state_of_standby(&told);
+    match found {
+        Some(found) => (
+            if cause.contains(&found.cause) { cause } else { format!("{cause} But: {}", found.cause) },
+            format!("{consequence} {}", found.consequence),
+            format!("{}. {}", found.action, action.trim_start_matches("Nothing. ")),
+        ),
+        None => (cause, consequence, action),
+    }
+}
+
+/// What scrubs found wrong, in words; `None` if all of it is right, as far as that is known.
+pub fn wrong(report: &SetReport) -> Option<Explained> {
+    let scrub = report.scrub.as_ref()?;
+    let first = scrub.findings.first()?;
+    let others = match scrub.finding_count {
+        0 | 1 => String::new(),
+        more => format!(" (and {} besides)", count(more - 1, "file")),
+    };
+    let cause = format!(
+        "a scrub found that {} of root {}{others} is not on this disk as it was received: {}. The disk or the memory is at fault, or \
+         somebody wrote past the file system",
+        first.path,
+        first.root.0,
+        differing(first)
+    );
+    let (consequence, action) = match report.state {
+        // Its files are not ours to mend.
+        SetState::Promoted => (
+            "It was promoted with that file, unless something has written it anew since.",
+            "Check the file with the means of its application, and look to the disk".to_owned(),
+        ),
+        _ => (
+            "The file would be wrong after a promotion; older recovery points may be, too.",
+            format!("`standin verify {} --repair` on {} mends it; then look to the disk", report.set, report.peer.node),
+        ),
+    };
+    Some(Explained { cause, consequence: consequence.to_owned(), action })
+}
+
+fn differing(found: &ScrubFinding) -> String {
+    let at = found.first_byte;
+    let groups = format!(
+        "{} of 64 KiB differ{}, from byte {at} on",
+        count(found.groups, "group"),
+        if found.groups == 1 { "s" } else { "" }
+    );
+    let nothing_says = "although nothing says that it was written to";
+    match &found.unreadable {
+        None => format!("{groups}, {nothing_says}"),
+        Some(why) if found.groups == 0 => format!("it cannot be read from byte {at} on ({why})"),
+        Some(why) => format!("{groups}, {nothing_says}, and more of it cannot be read ({why})"),
+    }
+}
+
+/// What is wrong with a standby, in one text: what hinders it, and what its scrubs found.
+pub fn trouble(hindered: Option<String>, report: &SetReport) -> Option<String> {
+    let found = wrong(report).map(|Explained { cause, consequence, action }| format!("{cause}. {consequence} {action}"));
+    let both: Vec<_> = hindered.into_iter().chain(found).collect();
+    if both.is_empty() { None } else { Some(both.join("; and ")) }
+}
+
+fn state_of_standby(report: &SetReport) -> Three {
     let (set, source) = (&report.set, &report.peer.node);
     let promote = format!("If {source} is lost, `standin promote {set}` takes over at the newest point");
     let with_trouble = |text: String| match &report.trouble {
@@ -214,8 +285,9 @@ fn capital(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::acknowledge::Met;
-    use crate::report::{AcknowledgeReport, LimitReport, WatchReport};
-    use standin_common::id::Generation;
+    use crate::report::{AcknowledgeReport, LimitReport, ScrubReport, WatchReport};
+    use standin_common::entry::Time;
+    use standin_common::id::{Generation, RootIndex};
     use standin_config::{Acknowledge, Change, Day, LocalTime, OnDisconnect, Reconnect};
 
     fn report(role: Role, state: SetState) -> SetReport {
@@ -275,6 +347,44 @@ mod tests {
             causes.dedup();
             assert_eq!(causes.len(), states.len(), "{causes:#?}");
         }
+    }
+
+    #[test]
+    fn what_a_scrub_found_is_said_beside_what_hinders() {
+        let finding = |groups, unreadable: Option<&str>| ScrubFinding {
+            root: RootIndex(0),
+            path: "store.edb".into(),
+            at: Time::default(),
+            first_byte: 65_536,
+            groups,
+            unreadable: unreadable.map(Into::into),
+        };
+        let told = |findings: Vec<ScrubFinding>, hindered: Option<&str>, state| {
+            let finding_count = findings.len() as u64;
+            let scrub = Some(ScrubReport { findings, finding_count, ..ScrubReport::default() });
+            let report = SetReport { scrub, ..report(Role::Standby, state) };
+            let trouble = trouble(hindered.map(Into::into), &report);
+            (trouble.clone(), explain(&SetReport { trouble, ..report }))
+        };
+        assert_eq!(told(vec![], None, SetState::Ready).0, None);
+        let (trouble, explained) = told(vec![finding(1, None)], None, SetState::Ready);
+        let trouble = trouble.unwrap();
+        assert!(trouble.contains("1 group of 64 KiB differs, from byte 65536 on, although"), "{trouble}");
+        assert!(explained.cause.contains("store.edb of root 0 is not on this disk") && !explained.cause.contains("promotion"));
+        assert!(explained.consequence.contains("wrong after a promotion; older"), "{explained:?}");
+        assert!(explained.action.starts_with("`standin verify mail --repair` on beta mends it"), "{explained:?}");
+        let (trouble, _) = told(vec![finding(2, Some("gone")), finding(1, None)], Some("the disk is full"), SetState::Ready);
+        let trouble = trouble.unwrap();
+        assert!(
+            trouble.starts_with("the disk is full; and a scrub found that store.edb of root 0 (and 1 file besides) is"),
+            "{trouble}"
+        );
+        assert!(trouble.contains(
+            "2 groups of 64 KiB differ, from byte 65536 on, although nothing says that it was written to, and more of it"
+        ));
+        let (_, promoted) = told(vec![finding(0, Some("gone"))], None, SetState::Promoted);
+        assert!(!promoted.action.contains("--repair") && promoted.cause.contains("store.edb"), "{promoted:?}");
+        assert!(promoted.action.contains("means of its application"), "{promoted:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use standin_common::id::PointNumber;
 use standin_config::Role;
 
+use crate::explain;
 use crate::report::{SetReport, SetState};
 
 /// What is waited for.
@@ -76,7 +77,10 @@ impl Goal {
 
     fn of_standby(self, report: &SetReport) -> Outlook {
         match (self, report.state) {
-            (Self::Synced | Self::QueueEmpty, SetState::Ready) if report.trouble.is_none() => Outlook::Reached,
+            // What a scrub found hinders nothing from being received.
+            (Self::Synced | Self::QueueEmpty, SetState::Ready) if report.trouble == explain::trouble(None, report) => {
+                Outlook::Reached
+            }
             (Self::QueueEmpty, SetState::Empty) => Outlook::Reached,
             _ => Outlook::Coming,
         }

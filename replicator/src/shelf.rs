@@ -31,6 +31,8 @@ pub trait Shelf: Send + Sync + fmt::Debug {
     fn seal(&self) -> io::Result<()>;
     /// Takes the seal off, durably, before anything of the shelf is used or what it speaks of changes; returns whether there was one.
     fn unseal(&self) -> io::Result<bool>;
+    /// Whether there is a seal, which stays.
+    fn is_sealed(&self) -> io::Result<bool>;
 }
 
 /// A shelf in a directory, which is made with its first file.
@@ -113,6 +115,10 @@ impl Shelf for DirectoryShelf {
         }
         Ok(sealed)
     }
+
+    fn is_sealed(&self) -> io::Result<bool> {
+        self.path(SEAL).try_exists()
+    }
 }
 
 #[cfg(test)]
@@ -130,7 +136,8 @@ mod tests {
         shelf.rename("one", "two").unwrap();
         shelf.seal().unwrap();
         assert_eq!(shelf.names().unwrap(), ["two"]);
-        assert!(shelf.unseal().unwrap() && !shelf.unseal().unwrap());
+        assert!(shelf.is_sealed().unwrap() && shelf.unseal().unwrap());
+        assert!(!shelf.unseal().unwrap() && !shelf.is_sealed().unwrap());
         let mut found = [0; 2];
         let mut opened = shelf.open("two").unwrap().unwrap();
         opened.append(&[b"2"]).unwrap();

@@ -159,6 +159,11 @@ pub trait VolumeFile: Send {
     fn set_attrs(&self, attrs: &Attrs) -> io::Result<()>;
     /// Makes the file's data and attributes durable.
     fn sync(&self) -> io::Result<()>;
+    /// Lets the system forget what of `start..end` it holds in memory, so that the next reading is from the disk. What is not on the
+    /// disk yet stays, and all of it where the system cannot.
+    fn forget_cached(&self, _start: u64, _end: u64) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What is set of an object's owner, which an unprivileged process cannot do.

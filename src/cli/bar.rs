@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use standin_replicator::report::{SetReport, Stage};
+use standin_replicator::report::{ScrubReport, SetReport, Stage};
 
 use super::show;
 
@@ -26,6 +26,13 @@ impl Bar {
     /// Shows how far a mirror is.
     pub(crate) fn show(&self, report: &SetReport) {
         let Some(bar) = &self.0 else { return };
+        if let Some(scrub) = report.scrub.as_ref().filter(|scrub| scrub.running.is_some()) {
+            bar.set_message(describe_scrub(scrub));
+            let running = scrub.running.unwrap_or_default();
+            bar.set_length(running.bytes.max(1));
+            bar.set_position(running.done_bytes.min(running.bytes));
+            return;
+        }
         bar.set_message(describe(report));
         if let Some(progress) = &report.mirror {
             bar.set_length(progress.wanted_bytes.max(1));
@@ -40,6 +47,18 @@ impl Drop for Bar {
             bar.finish_and_clear();
         }
     }
+}
+
+/// A scrub that runs, in one line.
+pub(crate) fn describe_scrub(report: &ScrubReport) -> String {
+    let running = report.running.unwrap_or_default();
+    format!(
+        "reading again: {} of {} files, {} of {}",
+        running.done_files,
+        running.files,
+        show::size(running.done_bytes.min(running.bytes)),
+        show::size(running.bytes),
+    )
 }
 
 /// A mirror in one line.

@@ -88,9 +88,10 @@ fn definition(set: &Set) -> String {
     text += &format!("link           {} lanes, compression {}, limit {limit}\n", set.lanes, set.compression);
     let span = |ms: Option<u64>| ms.map_or("off".to_owned(), units::print_span);
     text += &format!(
-        "capture        {}, rescan {}, queue {}\n",
+        "capture        {}, rescan {}, scrub {}, queue {}\n",
         set.capture,
         span(set.rescan_ms),
+        span(set.scrub_ms),
         units::print_size(set.queue_limit_bytes)
     );
     text += &format!("points         interval {}, quiet {}\n", span(set.points.interval_ms), span(set.points.quiet_ms));

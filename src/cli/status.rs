@@ -10,7 +10,7 @@ use standin_config::{Acknowledge, Rate};
 use standin_replicator::explain::explain;
 use standin_replicator::report::{Lag, SetReport, SetState};
 
-use super::{Failure, Scene, bar, show, unexpected};
+use super::{Failure, Scene, bar, scrub, show, unexpected};
 use crate::control::{Answer, Request};
 
 /// How often `--watch` looks.
@@ -138,6 +138,13 @@ fn describe(report: &SetReport) -> String {
     if let Some(last) = &report.last_mirror {
         let made = last.point.map_or(String::new(), |point| format!("made point {point} in "));
         text += &format!("last mirror {made}{}\n", show::span(last.seconds));
+    }
+    if let Some(report) = &report.scrub {
+        if report.running.is_some() {
+            text += &format!("scrub       {}\n", bar::describe_scrub(report));
+        } else if let Some(last) = &report.last {
+            text += &format!("scrub       {} ({}), {}\n", show::time(last.at), show::age(last.at), scrub::last(last));
+        }
     }
     text + &format!("peer        {}, {path}\n", report.peer.node)
 }

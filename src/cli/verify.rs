@@ -9,7 +9,7 @@ use super::{Failure, Scene, mirror, show, unexpected};
 use crate::control::{Answer, MirrorOrder, Request};
 
 /// Exit code where both sides differ.
-const DIFFERENT: u8 = 5;
+pub(super) const DIFFERENT: u8 = 5;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {

@@ -11,6 +11,7 @@ use standin_config::{LoadError, Set};
 use standin_replicator::explain::explain;
 use standin_replicator::goal::{Goal, Outlook};
 use standin_replicator::standby::replica::ReplicaError;
+use standin_replicator::standby::scrub;
 
 use super::peer::PeerError;
 use super::source::SourceSet;
@@ -67,6 +68,7 @@ impl Handler for Requests {
                 let mirror = source.verify()?;
                 self.wait(source, mirror, client)
             }
+            Request::Scrub { set, wait } => self.scrub(&set, wait, client),
             Request::Reload => {
                 let refused = |error: LoadError| {
                     failed(FailedKind::Usage, format!("nothing was changed, the daemon goes on as it was:\n{error}"))
@@ -171,6 +173,31 @@ impl Requests {
             };
             return Err(failed(kind, text));
         }
+    }
+
+    /// Scrubs a replica, as long as the client waits or not.
+    fn scrub(&self, name: &SetName, wait: bool, client: &mut Client) -> Result<Answer, Failed> {
+        let set = self.set(name)?;
+        let standby = self.0.standbys.get(name).ok_or_else(|| {
+            failed(FailedKind::Usage, format!("this node is not the standby of {name}: scrub on {}", set.standby))
+        })?;
+        let replica = standby.replica(None)?;
+        if !scrub::is_due_to(&*replica) {
+            let text =
+                format!("{name} has no recovery point yet, or is promoted or bad: `standin status {name} --explain` says which");
+            return Err(failed(FailedKind::Refused, text));
+        }
+        let number = standby.scrubs.order();
+        self.0.bell.ring();
+        if !wait {
+            return Ok(Answer::Ok);
+        }
+        while !standby.scrubs.wait(number, PROGRESS) {
+            if !client.progress(&standby.report()) || self.0.bell.has_ended() {
+                return Err(failed(FailedKind::Unreachable, "the daemon ends; scrub again when it runs"));
+            }
+        }
+        Ok(Answer::Scrubbed(standby.scrubs.report()))
     }
 
     /// What the other node says of a set.

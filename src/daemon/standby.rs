@@ -1,5 +1,6 @@
 //! A set of which this node is the standby.
 
+mod scrubs;
 mod targets;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +13,6 @@ use standin_common::link::talk::Talk;
 use standin_common::link::{CloseCode, LinkError};
 use standin_common::message::{MirrorAnswer, MirrorOpening, Purpose, Refusal, RootKind};
 use standin_config::{Role, Set};
-use standin_replicator::definition;
 use standin_replicator::journal::Point;
 use standin_replicator::os::{OsVolume, confine, mount_point};
 use standin_replicator::report::{PeerReport, SetReport, SetState};
@@ -24,7 +24,9 @@ use standin_replicator::standby::session::{self, Arrivals, SessionError};
 use standin_replicator::standby::state::Phase;
 use standin_replicator::store::DirectoryStore;
 use standin_replicator::volume::Volume;
+use standin_replicator::{definition, explain};
 
+pub(super) use self::scrubs::{Partial, Scrubs, now};
 use self::targets::Target;
 use super::path_report;
 
@@ -35,7 +37,7 @@ const END: Duration = Duration::from_secs(15);
 
 const REPLICA: &str = "replica";
 
-type OsReplica = Replica<OsVolume, DirectoryStore>;
+pub(super) type OsReplica = Replica<OsVolume, DirectoryStore>;
 
 /// See the module.
 pub(super) struct StandbySet {
@@ -44,6 +46,8 @@ pub(super) struct StandbySet {
     directory: PathBuf,
     state: Mutex<State>,
     changed: Condvar,
+    /// What scrubs of the replica did and found.
+    pub(super) scrubs: Scrubs,
 }
 
 #[derive(Default)]
@@ -114,7 +118,8 @@ impl StandbySet {
     /// Opens the replica if there is one, which finishes what a crash interrupted.
     pub(super) fn open(set: Set, rules: Vec<Rules>, directory: PathBuf) -> Self {
         let set = RwLock::new(Arc::new(set));
-        let standby = Self { set, rules, directory, state: Mutex::default(), changed: Condvar::new() };
+        let scrubs = Scrubs::open(&directory);
+        let standby = Self { set, rules, directory, state: Mutex::default(), changed: Condvar::new(), scrubs };
         if let Err(error) = standby.replica(None)
             && !matches!(error, StandbyError::Nothing)
         {
@@ -208,6 +213,11 @@ impl StandbySet {
         Ok(volume)
     }
 
+    /// The replica, if it is open.
+    pub(super) fn opened(&self) -> Option<Arc<OsReplica>> {
+        self.lock().replica.clone()
+    }
+
     /// The source spoke of this set on `connection`.
     pub(super) fn heard_from(&self, connection: &Connection) {
         self.lock().connection = Some(connection.clone());
@@ -254,10 +264,16 @@ impl StandbySet {
             *deadline.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
         };
         let limit = self.set().journal_limit_bytes;
+        let began = now();
         let ended = match opening.purpose {
             Purpose::Mirror => session::receive(&replica, &self.rules, opening, limit, (send, receive), lanes, &stopping),
             Purpose::DryRun | Purpose::Verify => {
-                comparing::compare(&replica, &self.rules, &opening, (send, receive), lanes, &stopping).map(|()| None)
+                comparing::compare(&replica, &self.rules, &opening, (send, receive), lanes, &stopping).map(|equal| {
+                    if equal {
+                        self.scrubs.verified(began);
+                    }
+                    None
+                })
             }
         };
         let mut state = self.lock();
@@ -348,12 +364,14 @@ impl StandbySet {
         };
         let path = state.connection.as_ref().filter(|connection| !connection.is_closed()).map(path_report);
         let (set, generation) = (self.set(), replica.as_ref().map(|replica| replica.generation).unwrap_or_default());
-        SetReport {
-            trouble: cause.or_else(|| state.trouble.clone()),
+        let hindered = cause.or_else(|| state.trouble.clone());
+        let report = SetReport {
             point: replica.and_then(|replica| replica.points.last().cloned()),
+            scrub: Some(self.scrubs.report()),
             peer: PeerReport { node: set.source.clone(), path },
             ..SetReport::new(set.name.clone(), Role::Standby, generation, doing, set.source.clone())
-        }
+        };
+        SetReport { trouble: explain::trouble(hindered, &report), ..report }
     }
 }
 

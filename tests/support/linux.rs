@@ -109,6 +109,12 @@ impl Mount {
         mounted.success().then(|| Self(at.to_owned()))
     }
 
+    /// A file system that an image has already.
+    pub(crate) fn image(at: &Path, image: &Path) -> Self {
+        run("mount", &["-o", "loop", image.to_str().unwrap(), at.to_str().unwrap()]);
+        Self(at.to_owned())
+    }
+
     /// A btrfs in an image file, which can clone files; `None` if the system has no loop devices for it.
     pub(crate) fn btrfs(at: &Path, image: &Path, bytes: u64) -> Option<Self> {
         fs::create_dir_all(at).unwrap();
@@ -120,6 +126,12 @@ impl Mount {
 }
 
 impl Mount {
+    /// Unmounts it, which nothing must hinder.
+    pub(crate) fn unmount(self) {
+        run("umount", &[self.0.to_str().unwrap()]);
+        std::mem::forget(self);
+    }
+
     /// Gives it another size.
     pub(crate) fn resize(&self, size: &str) {
         run("mount", &["-o", &format!("remount,size={size}"), self.0.to_str().unwrap()]);

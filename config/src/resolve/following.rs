@@ -1,4 +1,5 @@
-//! What belongs to continuous replication: when points are made, how often everything is looked at, and how fast may be sent when.
+//! What belongs to continuous replication: when points are made, how often everything is looked at on either side, and how fast may be
+//! sent when.
 
 use crate::model::{Day, Points};
 use crate::problem::{nearest, quote};
@@ -14,11 +15,14 @@ const OFF: &str = "off";
 const DEFAULT_INTERVAL_MS: u64 = 15 * 60 * 1000;
 const DEFAULT_QUIET_MS: u64 = 5000;
 const DEFAULT_RESCAN_MS: u64 = 6 * 3600 * 1000;
+const DEFAULT_SCRUB_MS: u64 = 7 * 24 * 3600 * 1000;
 /// Points that follow each other faster would take the link from what they are made of.
 const MIN_INTERVAL_MS: u64 = 1000;
 const MIN_QUIET_MS: u64 = 100;
 /// A look at everything takes minutes where there is much.
 const MIN_RESCAN_MS: u64 = 60_000;
+/// Read without a pause, a disk has little time for anything else.
+const MIN_SCRUB_MS: u64 = 3600 * 1000;
 /// Longer than this is never; and no clock overflows.
 const MAX_SPAN_MS: u64 = 366 * 24 * 3600 * 1000;
 /// Most entries of a timetable.
@@ -37,6 +41,10 @@ impl Resolver<'_> {
 
     pub(super) fn rescan(&self, written: Option<&Placed<String>>) -> Option<u64> {
         written.map_or(Some(DEFAULT_RESCAN_MS), |written| self.span(written, &SET, "rescan", MIN_RESCAN_MS))
+    }
+
+    pub(super) fn scrub(&self, written: Option<&Placed<String>>) -> Option<u64> {
+        written.map_or(Some(DEFAULT_SCRUB_MS), |written| self.span(written, &SET, "scrub", MIN_SCRUB_MS))
     }
 
     /// A span of time of at least `least` milliseconds; `None` for `off`, and for what is wrong, which is reported.

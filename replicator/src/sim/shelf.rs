@@ -126,4 +126,8 @@ impl Shelf for SimShelf {
     fn unseal(&self) -> io::Result<bool> {
         Ok(std::mem::take(&mut self.start(false)?.sealed))
     }
+
+    fn is_sealed(&self) -> io::Result<bool> {
+        Ok(self.start(false)?.sealed)
+    }
 }

@@ -40,6 +40,7 @@ struct Comparing<F> {
     file: F,
     /// Its size on the source.
     size: u64,
+    size_here: u64,
     /// The next group that the source announces.
     next: u64,
     /// The values of all groups so far, while all are the same.
@@ -77,6 +78,7 @@ impl<'s, 'a, V: Volume> CompareLane<'s, 'a, V> {
             LaneDown::End { file, end } => self.finish(file, &end).map(Some),
             LaneDown::Gone { file, .. } => {
                 self.files.remove(&file);
+                self.survey.differs();
                 self.survey.done(file);
                 Ok(None)
             }
@@ -116,7 +118,7 @@ impl<'s, 'a, V: Volume> CompareLane<'s, 'a, V> {
         let device = self.survey.volume(at.root)?.kind() == RootKind::Device;
         let size_here = if device { capacity.min(size) } else { capacity };
         let kept = self.values.filter(|_| !device).and_then(|values| values.kept(&at, &here.stamp));
-        self.files.insert(file, Comparing { at, file: opened, size, next: 0, same: Some(GroupFold::new(size)), kept });
+        self.files.insert(file, Comparing { at, file: opened, size, size_here, next: 0, same: Some(GroupFold::new(size)), kept });
         Ok(LaneUp::Here { file, size: size_here })
     }
 
@@ -136,12 +138,14 @@ impl<'s, 'a, V: Volume> CompareLane<'s, 'a, V> {
         let comparing = self.comparing(file)?;
         let complete = comparing.next == group_count(comparing.size) && comparing.size == end.size;
         // Equality found by half values is proven by the root; what differs needs no proof.
-        let proven = match comparing.same.take() {
-            Some(fold) => fold.finish() == Some(end.root),
-            None => true,
-        };
+        let same = comparing.same.take();
+        let differs = same.is_none() || comparing.size_here != comparing.size;
+        let proven = same.is_none_or(|fold| fold.finish() == Some(end.root));
         if !(complete && proven) {
             return Ok(LaneUp::Again { file });
+        }
+        if differs {
+            self.survey.differs();
         }
         self.files.remove(&file);
         self.survey.done(file);

@@ -18,7 +18,8 @@ use crate::rules::Rules;
 use crate::store::Store;
 use crate::volume::Volume;
 
-/// Compares the replica with what the source says, to its end. Nothing else uses the replica meanwhile.
+/// Compares the replica with what the source says, to its end; returns whether all of it was read and is the same. Nothing else uses
+/// the replica meanwhile.
 pub fn compare<V: Volume, S: Store>(
     replica: &Replica<V, S>,
     rules: &[Rules],
@@ -26,7 +27,7 @@ pub fn compare<V: Volume, S: Store>(
     (mut send, receive): Talk,
     lanes: &Arrivals,
     stopping: &(dyn Fn() + Sync),
-) -> Result<(), SessionError> {
+) -> Result<bool, SessionError> {
     let state = replica.state();
     let guard = replica.start_receiving();
     let refused = match state.phase {
@@ -39,7 +40,8 @@ pub fn compare<V: Volume, S: Store>(
     if let Some(refused) = refused {
         lanes.close();
         send.send(&MirrorAnswer::Refused(refused), &[])?;
-        return Ok(send.finish()?);
+        send.finish()?;
+        return Ok(false);
     }
     let owners = replica.volumes().iter().all(|volume| volume.abilities().owners);
     let objects = state.points.last().map_or(0, |point| point.objects);
@@ -48,7 +50,8 @@ pub fn compare<V: Volume, S: Store>(
     let survey = Survey::new(replica.volumes(), rules, &opening.roots, how, opening.purpose);
     let session = Comparing { survey: &survey, values: replica.values(), telling: Telling::new(send, stopping) };
     session.run(receive, lanes);
-    session.telling.into_failure().map_or(Ok(()), Err)
+    session.telling.into_failure().map_or(Ok(()), Err)?;
+    Ok(survey.is_equal())
 }
 
 struct Comparing<'s, 'a, V> {
@@ -92,7 +95,10 @@ impl<V: Volume> Comparing<'_, '_, V> {
             ended = match message {
                 FromSource::Entries { root, entries } => join.entries(root, entries, &mut tell),
                 // The source counts it; nothing is removed here anyway.
-                FromSource::Unreadable(_) => Ok(()),
+                FromSource::Unreadable(_) => {
+                    self.survey.differs();
+                    Ok(())
+                }
                 FromSource::WalkEnd => join.end(&mut tell),
                 FromSource::Scopes(_) => Err(ReceiveError::Protocol("it sent scopes of what is compared whole")),
                 FromSource::Commit { .. } => Err(ReceiveError::Protocol("it committed what was only compared")),

@@ -16,6 +16,7 @@ pub mod opening;
 pub mod receive;
 pub mod replica;
 mod resume;
+pub mod scrub;
 pub mod session;
 pub mod state;
 pub mod survey;

@@ -31,6 +31,10 @@ struct Table {
     last_file: u64,
     summary: JoinSummary,
     ended: bool,
+    /// Whether both walks went to their ends.
+    joined: bool,
+    /// Whether something differed, or was not compared.
+    differs: bool,
 }
 
 /// One dry run or verification.
@@ -78,6 +82,17 @@ impl<'a, V: Volume> Survey<'a, V> {
     pub(super) fn done(&self, file: u64) {
         lock(&self.table).wanted.remove(&file);
         self.arrived.notify_all();
+    }
+
+    /// A file differs, or is not there to be compared any more.
+    pub(super) fn differs(&self) {
+        lock(&self.table).differs = true;
+    }
+
+    /// Whether everything was compared, and is the same.
+    pub fn is_equal(&self) -> bool {
+        let table = lock(&self.table);
+        self.reads && table.joined && table.wanted.is_empty() && !table.differs && !table.ended
     }
 
     /// What was found so far.
@@ -175,6 +190,7 @@ impl<'s, 'a, V: Volume> SurveyJoin<'s, 'a, V> {
     pub fn end(&mut self, tell: &mut Tell<'_>) -> Result<(), ReceiveError> {
         self.finish_root(tell)?;
         self.flush(tell)?;
+        lock(&self.survey.table).joined = true;
         tell(FromStandby::Joined(self.survey.summary()))
     }
 
@@ -189,6 +205,7 @@ impl<'s, 'a, V: Volume> SurveyJoin<'s, 'a, V> {
     }
 
     fn find(&mut self, path: &RelPath, difference: Difference, tell: &mut Tell<'_>) -> Result<(), ReceiveError> {
+        self.survey.differs();
         self.findings.push(Finding { at: self.position(path), difference });
         if self.findings.len() >= BATCH { self.flush(tell) } else { Ok(()) }
     }

@@ -5,32 +5,26 @@
 //! source's and leads to reading, but an old one may be the source's again. So all of it is dropped whenever the replica moves in any
 //! other way, after an end that was not orderly, and on any doubt.
 
+mod list;
+
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
 use standin_common::entry::Time;
 use standin_common::id::PointNumber;
 use standin_common::message::Position;
-use standin_common::tree::{GROUP_LEN, Value, group_count};
+use standin_common::tree::{Fold, GROUP_LEN, Root, Value, group_count};
 
+pub(super) use self::list::Kept;
+pub use self::list::Listed;
+use self::list::{BATCH, Bound, ENDING, VALUE_LEN, bind_list, bound_of, collected, local, name};
 use crate::shelf::Shelf;
 use crate::store::LogFile;
 use crate::volume::{Object, ObjectKind, Place, Stamp, Volume};
 
 /// Smaller files are read: that is quicker than to keep a file for each of them.
 const LEAST_LEN: u64 = 8 * 1024 * 1024;
-/// Bytes of a value.
-const VALUE_LEN: usize = 32;
-/// Values collected before they are written.
-const BATCH: usize = 256;
-/// The last bytes of a list, which name its layout.
-const MAGIC: &[u8; 8] = b"values01";
-/// The check of what a list is bound to, the length of that, and the magic.
-const TAIL_LEN: usize = 32 + 4 + MAGIC.len();
-/// What a list is bound to takes less.
-const MOST_BOUND_LEN: u64 = 64 * 1024;
 /// A stamp that needs longer to prove something is of a clock that was wrong.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// Lists that may come before those of files that are gone are looked for.
@@ -74,13 +68,17 @@ struct Proven {
     at: Position,
     size: u64,
     modified: Time,
+    root: Root,
 }
 
-/// What a list of values is bound to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Bound {
-    at: Position,
-    stamp: Stamp,
+/// What a look at the values of a file found.
+pub(super) enum Look {
+    /// These, which hold now.
+    Kept(Kept),
+    /// Nothing that can be believed of the file as it is.
+    Nothing,
+    /// The replica is being taken to another point.
+    NotNow,
 }
 
 /// The lists of one replica.
@@ -127,6 +125,8 @@ impl Values {
     }
 
     fn clear(&self) -> io::Result<Trust> {
+        // It may be on yet, if all was doubted before anything was used.
+        self.shelf.unseal()?;
         self.shelf.names()?.iter().try_for_each(|name| self.shelf.remove(name))?;
         Ok(Trust::Whole)
     }
@@ -160,8 +160,65 @@ impl Values {
             return None;
         }
         let list = self.shelf.open(&name(at)).ok().flatten()?;
-        let bound = bound_of(&*list).ok().flatten()?;
-        (bound == Bound { at: at.clone(), stamp: local(stamp) }).then(|| Kept { list, stamp: *stamp, epoch: inner.epoch })
+        Kept::of(list, at, stamp, inner.epoch)
+    }
+
+    /// The lists that can be believed, in the order of their names. Unlike all other uses this only looks, and leaves the seal where
+    /// it is.
+    pub(super) fn lists(&self) -> io::Result<Vec<Listed>> {
+        let inner = self.lock();
+        if !self.can_look(&inner)? {
+            return Ok(Vec::new());
+        }
+        let mut names: Vec<_> = self.shelf.names()?.into_iter().filter(|name| name.ends_with(ENDING)).collect();
+        drop(inner);
+        names.sort_unstable();
+        let listed = names.into_iter().map(|name| {
+            let bound = self.shelf.open(&name)?.map(|list| bound_of(&*list)).transpose()?.flatten();
+            Ok(bound.map(|Bound { at, stamp, .. }| Listed { name, at, size: stamp.size }))
+        });
+        listed.filter_map(Result::transpose).collect()
+    }
+
+    /// Looks at what is kept of a file that has this stamp now, and leaves the seal where it is.
+    pub(super) fn look(&self, at: &Position, stamp: &Stamp) -> io::Result<Look> {
+        let inner = self.lock();
+        if inner.trust == Trust::Lost {
+            return Ok(Look::NotNow);
+        }
+        let list = if self.can_look(&inner)? { self.shelf.open(&name(at))? } else { None };
+        Ok(list.and_then(|list| Kept::of(list, at, stamp, inner.epoch)).map_or(Look::Nothing, Look::Kept))
+    }
+
+    fn can_look(&self, inner: &Inner) -> io::Result<bool> {
+        match inner.trust {
+            Trust::Whole => Ok(true),
+            Trust::Unknown => self.shelf.is_sealed(),
+            Trust::Lost | Trust::Off => Ok(false),
+        }
+    }
+
+    /// Drops the values of one file. Whoever took some of them for true reads the file again, and so does the next comparison. With what
+    /// was judged, the values and the file's stamp after that: `false`, and nothing, if either does not count any more.
+    pub(super) fn condemn(&self, at: &Position, judged: Option<(&Kept, Option<Stamp>)>) -> bool {
+        let mut inner = self.lock();
+        if judged.is_some_and(|(kept, now)| inner.epoch != kept.epoch || now != Some(kept.stamp)) || !self.is_usable(&mut inner) {
+            return false;
+        }
+        inner.epoch += 1;
+        let epoch = inner.epoch;
+        if let Some(pending) = &mut inner.pending {
+            pending.epoch = epoch;
+            for proven in pending.files.drain(..) {
+                // It may say what was believed. What stays is replaced by the next list of that file, or dropped with all others.
+                let _ = self.shelf.remove(&collected(&proven.at));
+            }
+        }
+        if let Err(error) = self.shelf.remove(&name(at)) {
+            tracing::warn!(%error, "values of groups cannot be removed: all are dropped");
+            Self::lose(&mut inner);
+        }
+        true
     }
 
     /// Whether what was taken from a list still counts, the file having this stamp now, if it matters.
@@ -180,7 +237,7 @@ impl Values {
             epoch,
             list: None,
             batch: Vec::new(),
-            count: 0,
+            fold: Fold::new(),
             kept: false,
         })
     }
@@ -213,7 +270,7 @@ impl Values {
         }
     }
 
-    fn bind<V: Volume>(&self, Proven { at, size, modified }: Proven, volumes: &[V]) -> io::Result<()> {
+    fn bind<V: Volume>(&self, Proven { at, size, modified, root }: Proven, volumes: &[V]) -> io::Result<()> {
         let from = collected(&at);
         let here = || settled_object(volumes, &at);
         // The time is the last that is set of a file: with another one, somebody else has written to it since.
@@ -225,7 +282,7 @@ impl Values {
         match list {
             Some((mut list, stamp)) => {
                 let to = name(&at);
-                bind_list(&mut *list, &Bound { at, stamp: local(&stamp) })?;
+                bind_list(&mut *list, &Bound { at, stamp: local(&stamp), root })?;
                 self.shelf.rename(&from, &to)
             }
             None => {
@@ -259,6 +316,8 @@ impl Values {
         let epoch = inner.epoch;
         // What is read from now on may be kept again.
         inner.pending = point.map(|point| Pending { point, epoch, files: Vec::new() });
+        // At once, so that they are not believed after the next start either.
+        self.is_usable(&mut inner);
     }
 
     /// An orderly end: what is kept may be used after the next start, if nothing is used or moved from now on.
@@ -278,29 +337,6 @@ impl Values {
     }
 }
 
-/// The list of one file of the replica.
-pub(super) struct Kept {
-    list: Box<dyn LogFile>,
-    stamp: Stamp,
-    epoch: u64,
-}
-
-impl Kept {
-    /// The values that `count` groups from `first` on have in a file of `size` bytes that begins as the replica's, as far as they are
-    /// known. The last group's depends on its length.
-    pub(super) fn values(&self, size: u64, first: u64, count: usize) -> Vec<Option<Value>> {
-        let here = self.stamp.size;
-        let full = size.min(here) / GROUP_LEN as u64;
-        let known = if size == here { group_count(size) } else { full };
-        // The value of a file of one group is its root.
-        let known = if size > GROUP_LEN as u64 { known.saturating_sub(first).min(count as u64) as usize } else { 0 };
-        let mut bytes = vec![0; known * VALUE_LEN];
-        let read = self.list.read_at(&mut bytes, first * VALUE_LEN as u64).unwrap_or(0);
-        let values = bytes[..read].chunks_exact(VALUE_LEN).map(|value| value.try_into().ok());
-        values.chain(std::iter::repeat(None)).take(count).collect()
-    }
-}
-
 /// Collects the values of one file, in the order of its groups. Without being [proven](Collector::proven) it leaves nothing.
 pub(super) struct Collector<'v> {
     values: &'v Values,
@@ -308,7 +344,7 @@ pub(super) struct Collector<'v> {
     epoch: u64,
     list: Option<Box<dyn LogFile>>,
     batch: Vec<u8>,
-    count: u64,
+    fold: Fold,
     kept: bool,
 }
 
@@ -316,7 +352,7 @@ impl Collector<'_> {
     /// Takes the value of the next group; an error means that the list is of no use.
     pub(super) fn push(&mut self, value: &Value) -> io::Result<()> {
         self.batch.extend_from_slice(value);
-        self.count += 1;
+        self.fold.push(*value);
         if self.batch.len() >= BATCH * VALUE_LEN { self.write() } else { Ok(()) }
     }
 
@@ -332,13 +368,15 @@ impl Collector<'_> {
 
     /// The file at `at` has these values and will have this size and time at the point that is being received.
     pub(super) fn proven(mut self, at: &Position, size: u64, modified: Time) -> io::Result<()> {
-        if self.count != group_count(size) || size <= GROUP_LEN as u64 {
+        if self.fold.count() != group_count(size) {
             return Ok(());
         }
+        // A file of one group has none that is worked out from values; it is too small anyway.
+        let Some(root) = std::mem::take(&mut self.fold).into_root() else { return Ok(()) };
         self.write()?;
         let mut inner = self.values.lock();
         if let Some(pending) = inner.pending.as_mut().filter(|pending| pending.epoch == self.epoch) {
-            pending.files.push(Proven { at: at.clone(), size, modified });
+            pending.files.push(Proven { at: at.clone(), size, modified, root });
             self.kept = true;
         }
         Ok(())
@@ -352,48 +390,6 @@ impl Drop for Collector<'_> {
             let _ = self.values.shelf.remove(&self.name);
         }
     }
-}
-
-/// The name of a file's list.
-fn name(at: &Position) -> String {
-    let digest = blake3::Hasher::new().update(&at.root.0.to_le_bytes()).update(at.path.as_bytes()).finalize();
-    format!("{}.values", &digest.to_hex()[..32])
-}
-
-/// The name of a list that is not bound yet.
-fn collected(at: &Position) -> String {
-    format!("{}.new", name(at))
-}
-
-/// A stamp for comparison over restarts, which may give a file system another number; its objects keep theirs, and their times.
-fn local(stamp: &Stamp) -> Stamp {
-    Stamp { device: 0, ..*stamp }
-}
-
-/// Ends a list with what it is bound to.
-fn bind_list(list: &mut dyn LogFile, bound: &Bound) -> io::Result<()> {
-    let bytes = postcard::to_stdvec(bound).map_err(io::Error::other)?;
-    let check = blake3::hash(&bytes);
-    list.append(&[&bytes, check.as_bytes(), &(bytes.len() as u32).to_le_bytes(), MAGIC])
-}
-
-/// What a list is bound to; `None` if it is not bound, or damaged.
-fn bound_of(list: &dyn LogFile) -> io::Result<Option<Bound>> {
-    let mut tail = [0; TAIL_LEN];
-    let Some(tail_at) = list.len().checked_sub(TAIL_LEN as u64) else { return Ok(None) };
-    if list.read_at(&mut tail, tail_at)? < TAIL_LEN || !tail.ends_with(MAGIC) {
-        return Ok(None);
-    }
-    let (check, len) = tail[..36].split_at(32);
-    let len = u64::from(u32::from_le_bytes(len.try_into().unwrap_or_default()));
-    let Some(at) = tail_at.checked_sub(len).filter(|_| len <= MOST_BOUND_LEN) else { return Ok(None) };
-    let mut bytes = vec![0; len as usize];
-    let read = list.read_at(&mut bytes, at)?;
-    if read < bytes.len() || blake3::hash(&bytes).as_bytes() != check {
-        return Ok(None);
-    }
-    let bound: Option<Bound> = postcard::from_bytes(&bytes).ok();
-    Ok(bound.filter(|bound| group_count(bound.stamp.size).saturating_mul(VALUE_LEN as u64) == at))
 }
 
 fn object<V: Volume>(volumes: &[V], at: &Position) -> io::Result<Option<Object>> {

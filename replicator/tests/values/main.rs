@@ -29,6 +29,7 @@ use standin_replicator::store::Store;
 use standin_replicator::volume::{Place, Volume, VolumeFile};
 
 mod real;
+mod scrub;
 
 const GROUP: u64 = GROUP_LEN as u64;
 const LARGE: u64 = 12 * GROUP + 1000;

@@ -3,11 +3,14 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, Dir, FallocateFlags, FileType, SeekFrom, Stat, fallocate, fstat, readlinkat, seek, statat};
+use rustix::fs::{
+    Advice, AtFlags, Dir, FallocateFlags, FileType, SeekFrom, Stat, fadvise, fallocate, fstat, readlinkat, seek, statat,
+};
 use rustix::io::Errno;
 
 use super::object;
@@ -180,6 +183,14 @@ impl VolumeFile for OsFile {
 
     fn sync(&self) -> io::Result<()> {
         self.file.sync_all()
+    }
+
+    fn forget_cached(&self, start: u64, end: u64) -> io::Result<()> {
+        // No length would mean: to the end of the file.
+        match NonZeroU64::new(end.saturating_sub(start)) {
+            Some(len) => Ok(fadvise(&self.file, start, Some(len), Advice::DontNeed)?),
+            None => Ok(()),
+        }
     }
 }
 
