@@ -72,13 +72,15 @@ fn state(state: SetState) -> &'static str {
         SetState::Following => "following: the standby has what changed, or it is on its way",
         SetState::CatchingUp => "catching up",
         SetState::Disconnected => "disconnected: changes are remembered",
+        SetState::Hindered => "HINDERED: the standby does not take what is sent",
         SetState::Held => "HELD until `standin mirror resume`",
+        SetState::Lost => "LOST: the standby has no recovery point any more",
         SetState::Empty => "nothing received yet",
         SetState::FirstMirror => "first mirror not finished: nothing to promote",
         SetState::Ready => "ready to be promoted",
         SetState::Receiving => "receiving, and ready to be promoted",
         SetState::Applying => "applying a point, and ready to be promoted",
-        SetState::Promoted => "promoted",
+        SetState::Promoted => "promoted: nothing is replicated any more",
         SetState::Bad => "BAD",
     }
 }
@@ -86,7 +88,7 @@ fn state(state: SetState) -> &'static str {
 /// What the standby lacks, in one line.
 fn lag(lag: &Lag) -> String {
     let age = lag.oldest_seconds.map_or(String::new(), |seconds| format!(", the oldest {} old", show::span(seconds)));
-    format!("{}, at most {}{age}", show::count(lag.changes, "change"), show::size(lag.bytes))
+    format!("{}{age}", lag.words())
 }
 
 /// What there is only where changes are followed, or only if it is not as usual.

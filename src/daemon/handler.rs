@@ -14,7 +14,7 @@ use standin_replicator::standby::replica::ReplicaError;
 
 use super::peer::PeerError;
 use super::source::SourceSet;
-use super::standby::StandbyError;
+use super::standby::{StandbyError, StandbySet};
 use super::{Daemon, PeerStatus, peer};
 use crate::control::server::{Client, Handler};
 use crate::control::{Answer, Failed, FailedKind, MirrorOrder, Request};
@@ -41,9 +41,10 @@ impl From<PeerError> for Failed {
 impl From<StandbyError> for Failed {
     fn from(error: StandbyError) -> Self {
         use ReplicaError::*;
-        let refused =
-            matches!(error, StandbyError::Replica(Busy | Promoted(_) | NoPoint | UnknownPoint(_)) | StandbyError::Nothing);
-        failed(if refused { FailedKind::Refused } else { FailedKind::Failed }, error.to_string())
+        // Besides what would not be safe, what a person has to mend first; nothing was changed by any of it.
+        let tried =
+            matches!(&error, StandbyError::Replica(why) if !matches!(why, Busy | Promoted(_) | NoPoint | UnknownPoint(_)));
+        failed(if tried { FailedKind::Failed } else { FailedKind::Refused }, error.to_string())
     }
 }
 
@@ -103,6 +104,7 @@ impl Requests {
             Some(name) => vec![self.set(&name)?.name],
             None => self.0.context.settings().sets.keys().cloned().collect(),
         };
+        names.iter().filter_map(|name| self.0.standbys.get(name)).for_each(StandbySet::try_again);
         let sets = names.iter().filter_map(|name| self.0.report(name)).collect();
         Ok(Answer::Status { node: self.0.context.settings().node.name.clone(), sets })
     }
@@ -160,7 +162,7 @@ impl Requests {
                 Outlook::Failed(why) => (FailedKind::Failed, why),
                 Outlook::Senseless(why) => (FailedKind::Usage, why),
                 Outlook::Coming if limit.is_some_and(|limit| began.elapsed() >= limit) => {
-                    (FailedKind::TimedOut, format!("{name} is not so far yet: {}", explain(&report).cause))
+                    (FailedKind::TimedOut, format!("{name} is not so far yet: {}", explain(&report).brief()))
                 }
                 Outlook::Coming if client.progress(&report) => {
                     let left = limit.map_or(LOOK, |limit| limit.saturating_sub(began.elapsed()));

@@ -9,21 +9,36 @@ use standin_common::message::{Comparison, MirrorOpening, OrphanLimit, OrphanPoli
 use standin_replicator::report::MirrorReport;
 use standin_replicator::source::hashes::HashLists;
 use standin_replicator::source::pass::{PassError, Passed};
-use standin_replicator::source::state::Event;
+use standin_replicator::source::state::{Event, Hold};
 use standin_replicator::volume::Volume;
 
-use super::follow::Follow;
+use super::follow::{Follow, hold_for};
 use super::kept::{Job, Ordered};
 use super::pass::What;
 use super::run::Outcome;
 use super::{Compare, Running, SourceSet, failed};
 use crate::control::{Failed, FailedKind};
 
+/// What kind of failure it is for whoever waits.
+fn kind(error: &PassError) -> FailedKind {
+    match error {
+        PassError::Link(_) => FailedKind::Unreachable,
+        PassError::Unsafe(_) => FailedKind::Refused,
+        // Somebody has to act on the standby.
+        PassError::Refused(Refusal::Busy | Refusal::Protocol(_)) => FailedKind::Failed,
+        PassError::Refused(_) => FailedKind::Refused,
+        _ => FailedKind::Failed,
+    }
+}
+
 impl SourceSet {
     pub(super) fn mirror(&self, connection: &Connection, mut job: Job, follow: &mut Follow) -> Outcome {
         let (volumes, remembered) = match self.open_roots(job.ordered.emptied_is_meant) {
             Ok(opened) => opened,
-            Err(error) => return self.give_up(job.mirror, failed(FailedKind::Refused, error.to_string())),
+            Err(error) => {
+                let hold = Hold::Stuck(error.to_string());
+                return self.give_up(job.mirror, failed(FailedKind::Refused, error.to_string()), hold);
+            }
         };
         // Another pass proves nothing of a device either.
         let never_proven = volumes.iter().any(|volume| volume.kind() == RootKind::Device);
@@ -41,6 +56,7 @@ impl SourceSet {
                 Ok(passed) => passed,
                 Err(error) => return self.pass_failed(connection, &job, error),
             };
+            self.on(Event::Advanced);
             let consistent = passed.point.as_ref().is_some_and(|point| point.consistent);
             let flawed = running.meter.flaws.load(Relaxed) > 0;
             let covered = follow.covers(job.pass_id());
@@ -64,7 +80,8 @@ impl SourceSet {
                 kept.point = passed.point.clone();
             });
             if let Err(error) = kept {
-                return self.give_up(job.mirror, error);
+                let hold = Hold::Stuck(error.text.clone());
+                return self.give_up(job.mirror, error, hold);
             }
             let report = self.mirror_report(&job, &running, &passed, connection);
             let point = report.point.map(tracing::field::display);
@@ -90,7 +107,8 @@ impl SourceSet {
             PassError::Link(_) | PassError::Refused(Refusal::Busy) => {
                 let counted = self.keep(|kept| kept.job.iter_mut().for_each(|job| job.resumed += 1));
                 if let Err(error) = counted {
-                    return self.give_up(job.mirror, error);
+                    let hold = Hold::Stuck(error.text.clone());
+                    return self.give_up(job.mirror, error, hold);
                 }
                 if connection.is_closed() {
                     self.disconnect(connection);
@@ -100,43 +118,41 @@ impl SourceSet {
             }
             // Somebody has to make room or mend something there; what was received is kept.
             PassError::Refused(Refusal::Failed(_)) | PassError::Lane(_) => {
-                let paused = self.keep(|kept| kept.job.iter_mut().for_each(|job| job.paused = true));
-                if let Err(error) = paused {
-                    return self.give_up(job.mirror, error);
-                }
-                let name = &self.set().name;
-                let why = format!("{error}; then `standin mirror resume {name}` goes on where it was");
-                tracing::error!("{why}");
-                self.on(Event::Paused);
-                self.settle(job.mirror, Some(why));
+                self.hold(hold_for(&error));
+                self.settle(job.mirror, None);
                 Outcome::Ended
             }
             error => {
-                let refused = matches!(
-                    error,
-                    PassError::Refused(
-                        Refusal::Promoted
-                            | Refusal::OldGeneration { .. }
-                            | Refusal::OtherDefinition
-                            | Refusal::NotYourSet
-                            | Refusal::Bad(_)
-                    )
-                );
-                let kind = if refused { FailedKind::Refused } else { FailedKind::Failed };
-                self.give_up(job.mirror, failed(kind, error.to_string()))
+                let hold = hold_for(&error);
+                self.give_up(job.mirror, failed(kind(&error), error.to_string()), hold)
             }
         }
     }
 
     /// A mirror ends without having done what it should.
-    fn give_up(&self, mirror: MirrorId, error: Failed) -> Outcome {
-        tracing::error!("{}", error.text);
+    fn give_up(&self, mirror: MirrorId, error: Failed, hold: Hold) -> Outcome {
+        let mut follows = false;
         // If even this cannot be kept, the mirror is tried again at the next start, which is harmless.
         let _ = self.keep(|kept| {
             kept.job = kept.job.take().filter(|job| job.mirror != mirror);
-            kept.following.iter_mut().for_each(|following| following.paused = true);
+            follows = kept.following.is_some();
         });
-        self.settle(mirror, Some(error.text.clone()));
+        if follows || hold == Hold::Promoted {
+            self.settle(mirror, None);
+            self.hold(hold);
+        } else {
+            tracing::error!("{}", error.text);
+            self.settle(mirror, Some(error.text.clone()));
+        }
+        self.end(mirror, Err(error));
+        Outcome::Ended
+    }
+
+    /// A comparison ends without a result, which changes nothing for the set.
+    pub(super) fn give_up_comparing(&self, mirror: MirrorId, error: Failed) -> Outcome {
+        tracing::warn!("{}", error.text);
+        let trouble = self.lock().trouble.clone();
+        self.settle(mirror, trouble);
         self.end(mirror, Err(error));
         Outcome::Ended
     }
@@ -158,7 +174,7 @@ impl SourceSet {
     pub(super) fn run_compare(&self, connection: &Connection, compare: Compare) -> Outcome {
         let (volumes, _) = match self.open_roots(true) {
             Ok(opened) => opened,
-            Err(error) => return self.give_up(compare.mirror, failed(FailedKind::Refused, error.to_string())),
+            Err(error) => return self.give_up_comparing(compare.mirror, failed(FailedKind::Refused, error.to_string())),
         };
         let running = self.running(compare.mirror, None, connection);
         let opening =
@@ -187,7 +203,16 @@ impl SourceSet {
                 self.end(compare.mirror, Err(failed(FailedKind::Failed, "the comparison was stopped")));
                 Outcome::Ended
             }
-            Err(error) => self.give_up(compare.mirror, failed(FailedKind::Failed, error.to_string())),
+            Err(error) => {
+                if connection.is_closed() {
+                    self.disconnect(connection);
+                }
+                let ended = self.give_up_comparing(compare.mirror, failed(kind(&error), error.to_string()));
+                if hold_for(&error) == Hold::Promoted {
+                    self.hold(Hold::Promoted);
+                }
+                ended
+            }
         }
     }
 
