@@ -282,7 +282,7 @@ mod tests {
             role,
             lag: Some(Lag { changes: 7, directories: 0, bytes: Some(3 << 20), oldest_seconds: Some(2.5) }),
             watch: Some(WatchReport { method: "fanotify".into(), why: None }),
-            acknowledge: Some(AcknowledgeReport { acknowledge, on_disconnect, met: Met { yes: true, words } }),
+            acknowledge: Some(AcknowledgeReport { acknowledge, on_disconnect, met: Met { yes: true, holds: false, words } }),
             limit: Some(LimitReport { rate: Rate::Limit(2_000_000), next: Some(next) }),
             reconnect: Some(Reconnect::Manual),
             away_seconds: Some(245.0),

@@ -333,6 +333,10 @@ pub struct MirrorReport {
     pub problems: Vec<Problem>,
     /// How many there were.
     pub problem_count: u64,
+    /// How many of them could not be read, compared or made; the others are of kinds that are never replicated: sockets, device nodes.
+    pub failed_count: u64,
+    /// Whether orphans were to be removed.
+    pub removes_orphans: bool,
     /// What differs, in a dry run, a verification or where orphans are reported; the first [`MOST_LISTED`].
     pub findings: Vec<FoundReport>,
     /// How many there were.

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use standin_common::id::{NodeName, SetName};
 use standin_config::{Acknowledge, Rate};
@@ -36,6 +36,8 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
         if options.watch && !scene.json && std::io::stdout().is_terminal() {
             // Home, and clear what is below (ECMA-48).
             print!("\x1b[H\x1b[J");
+        } else if options.watch && !scene.json {
+            super::print(&format!("-- {}\n", humantime::format_rfc3339_seconds(SystemTime::now())))?;
         }
         let read = scene.print(&as_json(&node, &sets, options.explain)?, || {
             if sets.is_empty() {
@@ -102,7 +104,11 @@ fn following(report: &SetReport) -> String {
         text += &format!("lag         {}\n", lag(behind));
     }
     if let Some(report) = report.acknowledge.as_ref().filter(|report| report.acknowledge != Acknowledge::Local) {
-        let met = if report.met.yes { "met" } else { "NOT MET" };
+        let met = match (report.met.yes, report.met.holds) {
+            (_, true) => "HOLDS",
+            (true, false) => "met",
+            (false, false) => "NOT MET",
+        };
         text += &format!("acknowledge {}, {met}: {}\n", report.acknowledge, show::harmless(&report.met.words));
     }
     if let Some(limit) = report.limit.as_ref().filter(|limit| limit.rate != Rate::Unlimited || limit.next.is_some()) {

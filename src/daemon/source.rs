@@ -368,6 +368,15 @@ impl SourceSet {
         }
     }
 
+    /// Ends a comparison for which nobody waits any more; `false` if it is none.
+    pub(super) fn end_comparison(&self, mirror: MirrorId) -> bool {
+        let Some(compare) = self.lock().compare.take_if(|compare| compare.mirror == mirror) else { return false };
+        self.on(Event::CompareEnded);
+        self.stop_running();
+        self.end(compare.mirror, Err(failed(FailedKind::TimedOut, "the comparison was stopped")));
+        true
+    }
+
     /// The daemon stops: what runs goes on at its next start.
     pub(super) fn shut_down(&self) {
         self.lock().stopping = true;

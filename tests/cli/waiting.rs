@@ -47,9 +47,11 @@ fn waiting_ends_when_it_is_so_far_or_the_time_is_over() {
     pair.beta.run(&["wait", "mail", "--queue-empty", "--timeout", "10s"]).expect(0);
     let senseless = pair.alpha.run(&["wait", "mail", "--queue-empty"]).expect(2);
     assert!(senseless.stderr.contains("--synced"), "{senseless:#?}");
-    for wrong in
-        [&["wait", "mail"][..], &["wait", "mail", "--synced", "--queue-empty"], &["wait", "mail", "--synced", "--timeout", "5m"]]
-    {
+    for wrong in [
+        &["wait", "mail"][..],
+        &["wait", "mail", "--synced", "--queue-empty"],
+        &["wait", "mail", "--synced", "--timeout", "5 mins"],
+    ] {
         pair.alpha.run(wrong).expect(2);
     }
     pair.promote();

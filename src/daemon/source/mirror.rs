@@ -246,6 +246,8 @@ impl SourceSet {
             seconds: running.meter.seconds(),
             problems,
             problem_count,
+            failed_count: running.meter.flaws.load(Relaxed),
+            removes_orphans: job.ordered.orphans == OrphanPolicy::Remove,
             findings,
             finding_count,
             hashes: Vec::new(),
