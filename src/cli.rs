@@ -42,7 +42,7 @@ Exit codes:
 
 /// Keeps a standby ready to stand in for a mail server.
 #[derive(Debug, Parser)]
-#[command(name = "standin", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "standin", version, subcommand_value_name = "COMMAND", after_help = EXIT_CODES, arg_required_else_help = true)]
 pub(crate) struct Arguments {
     /// The settings file.
     #[arg(long, global = true, env = "STANDIN_CONFIG", default_value = "/etc/standin/standin.toml")]

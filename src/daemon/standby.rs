@@ -260,6 +260,13 @@ impl StandbySet {
         let kinds = (opening.purpose == Purpose::Mirror).then_some(&opening.roots[..]);
         let replica = match self.replica(kinds) {
             Ok(replica) => replica,
+            // Only a comparison needs what is not there yet, and nothing is wrong with that.
+            Err(error @ StandbyError::Nothing) => {
+                let why =
+                    format!("{error}: a dry run or verification has nothing to compare with before the first mirror has ended");
+                send.send(&MirrorAnswer::Refused(Refusal::Failed(why)), &[])?;
+                return send.finish();
+            }
             Err(error) => {
                 self.lock().trouble = Some(error.to_string());
                 self.try_again();

@@ -111,11 +111,11 @@ fn settings_are_read_again_and_wrong_ones_change_nothing() {
     assert_eq!(
         rows,
         [
-            vec!["SETTING", "WAS", "IS", "HOLDS"],
-            vec!["sets.mail.acknowledge", "local", "durable", "now"],
-            vec!["sets.mail.history_points", "3", "0", "now"],
-            vec!["sets.mail.lanes", "4", "3", "now"],
-            vec!["sets.mail.capture", "scan", "watch", "after a restart of the daemon"],
+            vec!["SETTING", "HOLDS", "WAS", "IS"],
+            vec!["sets.mail.acknowledge", "now", "local", "durable"],
+            vec!["sets.mail.history_points", "now", "3", "0"],
+            vec!["sets.mail.lanes", "now", "4", "3"],
+            vec!["sets.mail.capture", "after a restart of the daemon", "scan", "watch"],
         ]
     );
     let status = pair.alpha.run(&["status", "mail"]).expect(0).stdout;
