@@ -85,6 +85,37 @@ fn a_target_that_runs_full_keeps_its_point_and_goes_on() {
     assert_goes_on(&mut pair);
 }
 
+#[test]
+fn a_set_that_is_followed_says_what_hinders_it_and_goes_on_by_itself() {
+    if !is_root("a target that runs full") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (source, target) = (dir.path().join("source"), dir.path().join("mounted"));
+    std::fs::create_dir(&source).unwrap();
+    let mount = Mount::tmpfs(&target, "20m");
+    let pair = Pair::at(dir, source, target, "capture = \"watch\"\nhistory_points = 0\nacknowledge = \"durable\"");
+    shell(&pair.source, "echo 1 > small");
+    pair.mirror(&[]);
+    pair.alpha.run(&["wait", "mail", "--synced", "--timeout", "60s"]).expect(0);
+    shell(&pair.source, "head -c 30000000 /dev/urandom > large");
+    wait_until("it is hindered", PATIENCE, || Pair::status_of(&pair.alpha)["state"] == "hindered");
+    let status = pair.alpha.json(&["status", "mail", "--explain"])["sets"][0].clone();
+    let told = &status["explained"];
+    assert!(told["cause"].as_str().unwrap().contains("is full: make room there"), "{status}");
+    assert!(told["action"].as_str().unwrap().starts_with("See to that"), "{status}");
+    // What a failed round took waits like all else.
+    assert!(status["lag"]["changes"].as_u64() > Some(0) && status["lag"]["bytes"].as_u64() >= Some(30_000_000), "{status}");
+    assert_eq!(status["acknowledge"]["met"]["yes"], json!(false), "{status}");
+    let late = pair.alpha.run(&["wait", "mail", "--synced", "--timeout", "300ms"]).expect(6);
+    assert!(late.stderr.contains("is full: make room there"), "{late:?}");
+    mount.resize("64m");
+    pair.alpha.run(&["wait", "mail", "--synced", "--timeout", "60s"]).expect(0);
+    wait_until("it follows", PATIENCE, || Pair::status_of(&pair.alpha)["state"] == "following");
+    assert_eq!(Pair::status_of(&pair.alpha)["trouble"], Value::Null);
+    assert!(std::fs::read(pair.source.join("large")).unwrap() == std::fs::read(pair.target.join("large")).unwrap());
+}
+
 /// The standby's state directory on a small file system, with a point, and then a file written anew.
 fn with_small_state(size: &str) -> (Pair, Mount) {
     let dir = tempfile::tempdir().unwrap();

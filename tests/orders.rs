@@ -283,6 +283,9 @@ fn a_promotion_is_told_to_the_source_and_nothing_is_waited_for() {
         }
         pair.try_mirror(&[]).expect(3);
     }
+    // Letting it go on makes nothing green.
+    pair.alpha.run(&["mirror", "resume", "mail"]).expect(0);
+    wait_until("the source knows again", PATIENCE, || state(&pair.alpha) == "promoted");
     // Made a standby again, as the README says: not before a person orders it.
     pair.beta.stop();
     fs::remove_dir_all(pair.beta.state_dir().join("sets/mail")).unwrap();

@@ -290,6 +290,7 @@ impl SourceSet {
             return Err(failed(FailedKind::Refused, self.nothing_to("resume")));
         }
         self.keep(|kept| kept.set_paused(false))?;
+        self.lock().told.again = true;
         self.on(Event::Resumed);
         Ok(())
     }
@@ -385,15 +386,7 @@ impl SourceSet {
 
     /// Notes how a mirror ended, for whoever waits for it.
     fn end(&self, mirror: MirrorId, end: Result<MirrorReport, Failed>) {
-        let mut state = self.lock();
-        // Not of a verification or dry run, which make no point.
-        if let Some(report) = end.as_ref().ok().filter(|report| report.point.is_some()) {
-            state.last_mirror = Some(report.clone());
-        }
-        state.ended.push_back((mirror, end));
-        if state.ended.len() > MOST_ENDED {
-            state.ended.pop_front();
-        }
+        self.lock().end(mirror, end);
         self.changed.notify_all();
     }
 
@@ -423,6 +416,17 @@ impl SourceSet {
 }
 
 impl State {
+    fn end(&mut self, mirror: MirrorId, end: Result<MirrorReport, Failed>) {
+        // Not of a verification or dry run, which make no point.
+        if let Some(report) = end.as_ref().ok().filter(|report| report.point.is_some()) {
+            self.last_mirror = Some(report.clone());
+        }
+        self.ended.push_back((mirror, end));
+        if self.ended.len() > MOST_ENDED {
+            self.ended.pop_front();
+        }
+    }
+
     fn on(&mut self, event: Event) {
         let before = self.source.phase();
         match self.source.on(event) {

@@ -205,7 +205,8 @@ fn a_root_that_is_emptied_at_once_is_asked_about() {
     // Also after rounds that leave nothing.
     shell(&pair.source, "echo more > more");
     point(&pair);
-    assert_eq!(status(&pair)["trouble"], json!(trouble));
+    // How many they are, the rounds after the first may still find.
+    assert!(status(&pair)["trouble"].as_str().is_some_and(|trouble| trouble.contains("--max-orphans 100%")));
     pair.mirror(&["--max-orphans", "100%"]);
     assert_eq!(status(&pair)["trouble"], Value::Null);
     pair.assert_equal();

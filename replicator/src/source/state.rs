@@ -43,8 +43,6 @@ pub enum Phase {
 pub enum Hold {
     /// The link was lost, and `reconnect` is `manual`.
     LinkLost,
-    /// The standby refuses what the source has, for this reason.
-    Refused(String),
     /// Somebody has to make room or mend something first, for this reason.
     Stuck(String),
     /// The replica was promoted: it takes nothing any more.
@@ -151,7 +149,7 @@ impl Source {
     pub fn reason(&self) -> Option<&str> {
         match (self.phase(), &self.hold) {
             (Phase::Bad, _) => self.bad.as_deref(),
-            (Phase::Held, Some(Hold::Refused(why) | Hold::Stuck(why))) => Some(why),
+            (Phase::Held, Some(Hold::Stuck(why))) => Some(why),
             (Phase::Hindered, _) => self.hindered.as_deref(),
             _ => None,
         }

@@ -20,7 +20,6 @@ fn events() -> Vec<Event> {
         Event::Drained,
         Event::Paused,
         Event::Resumed,
-        Event::Held(Hold::Refused("it was promoted".to_owned())),
         Event::Held(Hold::Stuck("it has no room".to_owned())),
         Event::Held(Hold::Promoted),
         Event::Hindered("it has no room".to_owned()),
@@ -34,7 +33,7 @@ fn events() -> Vec<Event> {
 
 /// Everything that a source can be, from every start.
 fn reachable() -> HashSet<Source> {
-    let holds = [None, Some(Hold::LinkLost), Some(Hold::Refused("it was promoted".to_owned()))];
+    let holds = [None, Some(Hold::LinkLost), Some(Hold::Promoted)];
     let mut found = HashSet::new();
     let mut todo = Vec::new();
     for reconnect in [Reconnect::Automatic, Reconnect::Manual] {
@@ -129,7 +128,7 @@ fn a_day_of_a_source() {
         (Event::Noticed, Hindered),
         (Event::Advanced, CatchingUp),
         (Event::Drained, Following),
-        (Event::Held(Hold::Refused("it was promoted".to_owned())), Held),
+        (Event::Held(Hold::Promoted), Held),
         (Event::Resumed, Following),
         (Event::Failed("the disk".to_owned()), Bad),
         (Event::Resumed, CatchingUp),

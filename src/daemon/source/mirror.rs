@@ -16,7 +16,7 @@ use super::follow::{Follow, hold_for};
 use super::kept::{Job, Ordered};
 use super::pass::What;
 use super::run::Outcome;
-use super::{Compare, Running, SourceSet, failed};
+use super::{Compare, Running, SourceSet, State, failed};
 use crate::control::{Failed, FailedKind};
 
 /// What kind of failure it is for whoever waits.
@@ -87,9 +87,7 @@ impl SourceSet {
             let point = report.point.map(tracing::field::display);
             tracing::info!(point, consistent = report.consistent, seconds = report.seconds, "mirrored");
             if last {
-                // In this order, so that whoever sees it idle sees how it ended.
-                self.end(job.mirror, Ok(report));
-                self.settle(job.mirror, None);
+                self.settle_and_end(job.mirror, None, Ok(report));
                 return Outcome::Ended;
             }
             self.lock().last_mirror = Some(report);
@@ -152,22 +150,21 @@ impl SourceSet {
     pub(super) fn give_up_comparing(&self, mirror: MirrorId, error: Failed) -> Outcome {
         tracing::warn!("{}", error.text);
         let trouble = self.lock().trouble.clone();
-        self.settle(mirror, trouble);
-        self.end(mirror, Err(error));
+        self.settle_and_end(mirror, trouble, Err(error));
         Outcome::Ended
     }
 
     /// This mirror or comparison runs no more. What was ordered while it came to its end stays ordered.
     pub(super) fn settle(&self, mirror: MirrorId, trouble: Option<String>) {
+        self.lock().settle(mirror, trouble);
+        self.changed.notify_all();
+    }
+
+    /// The same with how it ended, so that nobody sees one without the other.
+    fn settle_and_end(&self, mirror: MirrorId, trouble: Option<String>, end: Result<MirrorReport, Failed>) {
         let mut state = self.lock();
-        state.running = None;
-        if state.compare.take_if(|compare| compare.mirror == mirror).is_some() {
-            state.on(Event::CompareEnded);
-        }
-        if state.kept.job.is_none() {
-            state.on(Event::Ended);
-        }
-        state.trouble = trouble;
+        state.settle(mirror, trouble);
+        state.end(mirror, end);
         self.changed.notify_all();
     }
 
@@ -194,8 +191,8 @@ impl SourceSet {
                 let mut report = self.mirror_report(&job, &running, &passed, connection);
                 let lists = hashes.and_then(|hashes| listed(hashes.finish())).unwrap_or_default();
                 report.hashes = lists.iter().map(|path| path.display().to_string()).collect();
-                self.settle(compare.mirror, None);
-                self.end(compare.mirror, Ok(report));
+                let trouble = self.lock().trouble.clone();
+                self.settle_and_end(compare.mirror, trouble, Ok(report));
                 Outcome::Ended
             }
             Err(PassError::Stopped) => {
@@ -252,6 +249,19 @@ impl SourceSet {
             finding_count,
             hashes: Vec::new(),
         }
+    }
+}
+
+impl State {
+    fn settle(&mut self, mirror: MirrorId, trouble: Option<String>) {
+        self.running = None;
+        if self.compare.take_if(|compare| compare.mirror == mirror).is_some() {
+            self.on(Event::CompareEnded);
+        }
+        if self.kept.job.is_none() {
+            self.on(Event::Ended);
+        }
+        self.trouble = trouble;
     }
 }
 

@@ -118,11 +118,11 @@ impl SourceSet {
             Ok(connection) => connection,
             Err(why) => return self.not_reached(next, why),
         };
+        self.look_again(&connection);
         if !self.lock().source.dials() {
             // Held, for what the standby said of its replica.
             return Outcome::Ended;
         }
-        self.look_again(&connection);
         match next {
             Next::Mirror(job) => self.mirror(&connection, job, follow),
             Next::Follow => self.follow(&connection, follow),

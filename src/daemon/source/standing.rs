@@ -19,6 +19,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Told {
     at: Option<Instant>,
+    /// Whether it is to be asked again at once.
+    pub(super) again: bool,
     /// What is wrong there.
     pub(super) trouble: Option<String>,
     /// The mirror that made the newest point there, until somebody has looked whether it is the one that is known here.
@@ -61,11 +63,12 @@ impl SourceSet {
         Ok(())
     }
 
-    /// Asks once more, from time to time, if something was wrong there.
+    /// Asks once more if a person let it go on, and from time to time if something was wrong there.
     pub(super) fn look_again(&self, connection: &Connection) {
         let due = {
             let state = self.lock();
-            state.told.trouble.is_some() && state.told.at.is_none_or(|at| at.elapsed() >= ASK_AGAIN)
+            let late = || state.told.at.is_none_or(|at| at.elapsed() >= ASK_AGAIN);
+            state.told.again || state.told.trouble.is_some() && late()
         };
         if due && let Err(error) = self.look_at_standby(connection) {
             tracing::debug!(error, "the standby does not say how it stands");
