@@ -38,10 +38,11 @@ pub fn explain(report: &SetReport) -> Explained {
 
 type Three = (String, String, String);
 
+const SEE_TO_THAT: &str = "See to that; what changes is replicated meanwhile";
+
 fn source(report: &SetReport) -> Three {
     let (set, standby) = (&report.set, &report.peer.node);
     let trouble = |usual: String| report.trouble.clone().unwrap_or(usual);
-    let resume = format!("`standin mirror resume {set}` lets it go on where it was");
     match report.state {
         SetState::Idle => idle(report),
         SetState::Mirroring => (
@@ -62,21 +63,16 @@ fn source(report: &SetReport) -> Three {
         SetState::Following => (
             but(format!("{} notices changes, and everything noticed is at {standby} or on its way.", watcher(report)), report),
             format!("{} {}", acknowledged(report), last_point(report)),
-            if report.trouble.is_some() { "See to that; what changes is replicated meanwhile" } else { "Nothing" }.into(),
+            if report.trouble.is_some() { SEE_TO_THAT } else { "Nothing" }.into(),
         ),
         SetState::CatchingUp => (
             but(format!("{}{}", lag(report), pace(report)), report),
             format!("If the source were lost now, {standby} would lack these. {}", acknowledged(report)),
             match report.limit.as_ref().map(|limit| limit.rate) {
-                _ if report.trouble.is_some() => "See to that; what changes is replicated meanwhile".into(),
+                _ if report.trouble.is_some() => SEE_TO_THAT.into(),
                 Some(Rate::Pause) => "Nothing, if that is meant; else change `limits` and say `standin reload`".into(),
                 _ => "Nothing; if it does not become less, the line or `limit` is too slow for what changes".into(),
             },
-        ),
-        SetState::Paused => (
-            but("A person paused it.".into(), report),
-            format!("Nothing is sent. {} {}", remembered(report), last_point(report)),
-            resume,
         ),
         SetState::Disconnected => (
             trouble(format!("{standby} has not been reached for {}.", span(report.away_seconds.unwrap_or(0.0)))),
@@ -93,8 +89,23 @@ fn source(report: &SetReport) -> Three {
             ),
             format!("See to that; then it goes on by itself. `standin status {set} --explain` on {standby} may say more"),
         ),
+        _ => stopped(report),
+    }
+}
+
+/// A source that does not go on before a person acts.
+fn stopped(report: &SetReport) -> Three {
+    let (set, standby) = (&report.set, &report.peer.node);
+    let trouble = |usual: &str| report.trouble.clone().unwrap_or_else(|| usual.to_owned());
+    let resume = format!("`standin mirror resume {set}` lets it go on where it was");
+    match report.state {
+        SetState::Paused => (
+            but("A person paused it.".into(), report),
+            format!("Nothing is sent. {} {}", remembered(report), last_point(report)),
+            resume,
+        ),
         SetState::Held => (
-            trouble("The link was lost, and `reconnect` is \"manual\".".into()),
+            trouble("The link was lost, and `reconnect` is \"manual\"."),
             format!("Nothing is sent until a person says so. {} {}", remembered(report), last_point(report)),
             format!("See to that; then {resume}"),
         ),
@@ -115,8 +126,8 @@ fn source(report: &SetReport) -> Three {
             ),
         ),
         // The states of a standby are none of a source; that would be something that failed.
-        SetState::Bad | SetState::Empty | SetState::FirstMirror | SetState::Ready | SetState::Receiving | SetState::Applying => (
-            trouble("Something failed that must not be passed over; the log says what.".into()),
+        _ => (
+            trouble("Something failed that must not be passed over; the log says what."),
             format!("Nothing is sent or acknowledged. {}", last_point(report)),
             format!("Mend the cause; then {resume}"),
         ),

@@ -12,7 +12,7 @@ use super::show;
 /// A bar, lines, or nothing for a program that reads JSON.
 pub(crate) enum Bar {
     /// On a terminal.
-    Bar(ProgressBar),
+    Drawn(ProgressBar),
     /// In a pipe or file, with the line that was printed last.
     Lines(RefCell<Option<String>>),
     /// For programs.
@@ -32,13 +32,13 @@ impl Bar {
         if let Ok(style) = ProgressStyle::with_template("{msg}\n{wide_bar} {percent:>3} %") {
             bar.set_style(style);
         }
-        Self::Bar(bar)
+        Self::Drawn(bar)
     }
 
     /// Shows how far a mirror is.
     pub(crate) fn show(&self, report: &SetReport) {
         let bar = match self {
-            Self::Bar(bar) => bar,
+            Self::Drawn(bar) => bar,
             Self::Lines(last) => {
                 let line = waits_for(report);
                 if line.is_some() && line != *last.borrow() {
@@ -58,7 +58,7 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if let Self::Bar(bar) = self {
+        if let Self::Drawn(bar) = self {
             bar.finish_and_clear();
         }
     }
