@@ -35,14 +35,14 @@ Exit codes:
   0  done
   1  failed
   2  the command line or the settings are wrong
-  3  refused, because it would not be safe, or orphans were left because they are too many
-  4  the daemon does not run, or the peer cannot be reached
-  5  verify found differences, or a scrub found files that are wrong
+  3  refused: not safe, too many orphans were left, or a person has to act first (paused, held, promoted, not mounted, no room)
+  4  the daemon does not run or does not answer, or the peer cannot be reached
+  5  both sides differ: verify, set check; or a scrub found files that are wrong
   6  what was waited for did not come in time";
 
 /// Keeps a standby ready to stand in for a mail server.
 #[derive(Debug, Parser)]
-#[command(name = "standin", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "standin", version, subcommand_value_name = "COMMAND", after_help = EXIT_CODES, arg_required_else_help = true)]
 pub(crate) struct Arguments {
     /// The settings file.
     #[arg(long, global = true, env = "STANDIN_CONFIG", default_value = "/etc/standin/standin.toml")]
@@ -161,12 +161,25 @@ impl From<AskError> for Failure {
             AskError::Failed(Failed { kind: FailedKind::Usage, .. }) => Self::Usage(text),
             AskError::Failed(Failed { kind: FailedKind::Refused, .. }) => Self::Refused(text),
             AskError::Failed(Failed { kind: FailedKind::TimedOut, .. }) => Self::TimedOut(text),
-            AskError::Failed(Failed { kind: FailedKind::Unreachable, .. }) | AskError::NotRunning(_) | AskError::Ended => {
-                Self::Unreachable(text)
-            }
+            AskError::Failed(Failed { kind: FailedKind::Unreachable, .. })
+            | AskError::NotRunning(_)
+            | AskError::Silent
+            | AskError::Ended => Self::Unreachable(text),
             AskError::Socket(_) | AskError::Unreadable(_) => Self::Failed(text),
         }
     }
+}
+
+/// Exit code where both sides differ.
+const DIFFERENT: u8 = 5;
+
+/// A span of time such as `30s` or `5 min`, or a bare number of seconds.
+fn seconds(text: &str) -> Result<f64, String> {
+    if let Ok(seconds) = text.trim().parse::<u32>() {
+        return Ok(f64::from(seconds));
+    }
+    let span = standin_config::units::parse_span(text).map_err(|error| error.to_string());
+    span.map(|millis| millis as f64 / 1000.0)
 }
 
 /// What every command gets.
@@ -180,9 +193,33 @@ impl Scene<'_> {
         Ok(Settings::load(self.config)?)
     }
 
+    /// Where the daemon is. Of settings that are wrong otherwise only this is needed: the daemon goes on with those that it has.
+    fn state_dir(&self) -> Result<PathBuf, Failure> {
+        match Settings::load(self.config) {
+            Ok(settings) => Ok(settings.node.state_dir),
+            Err(error) => match standin_config::state_dir_of(self.config) {
+                Some(found) => {
+                    self.warn(&format!("the settings are wrong, and the daemon goes on with those that it has:\n{error}"));
+                    Ok(found)
+                }
+                None => Err(error.into()),
+            },
+        }
+    }
+
+    /// Says something besides the answer.
+    fn warn(&self, text: &str) {
+        let text = match self.json {
+            true => serde_json::json!({ "warning": text }).to_string(),
+            false => format!("standin: {}", show::harmless_lines(text)),
+        };
+        // If nobody reads it, the answer comes all the same.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+
     /// Asks the daemon for what it answers at once.
     fn ask(&self, request: &Request) -> Result<Answer, Failure> {
-        Ok(client::ask_at_once(&self.settings()?.node.state_dir, request)?)
+        Ok(client::ask_at_once(&self.state_dir()?, request)?)
     }
 
     /// Asks the daemon for what takes time, with a progress bar if somebody sees it.
@@ -190,7 +227,7 @@ impl Scene<'_> {
         let bar = bar::Bar::new(self.json);
         let progress = &mut |report: &_| bar.show(report);
         let waiting = Waiting { progress, confirm: &mut |_, _| false };
-        Ok(client::ask(&self.settings()?.node.state_dir, request, waiting)?)
+        Ok(client::ask(&self.state_dir()?, request, waiting)?)
     }
 
     /// Prints a value as JSON, or what people read. `false` if nobody reads any more.

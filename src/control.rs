@@ -60,11 +60,11 @@ pub(crate) enum Request {
     /// Ends a mirror; the newest point stays.
     Stop { set: SetName },
     /// Makes a recovery point of what is there now, on a source that watches its roots; answered by [`Answer::Pointed`].
-    Point { set: SetName, wait: bool },
+    Point { set: SetName, wait: bool, timeout_seconds: Option<f64> },
     /// Waits until a set is so far; answered by [`Answer::Reached`]. [`Reply::Progress`] comes before.
     Wait { set: SetName, goal: Goal, timeout_seconds: Option<f64> },
     /// Compares both sides, writing nothing; answered by [`Answer::Mirrored`]. [`Reply::Progress`] comes before.
-    Verify { set: SetName },
+    Verify { set: SetName, timeout_seconds: Option<f64> },
     /// Reads the large files of the replica again; answered by [`Answer::Scrubbed`] if it is waited for, with [`Reply::Progress`] before,
     /// else by [`Answer::Ok`].
     Scrub { set: SetName, wait: bool },
@@ -89,12 +89,16 @@ pub(crate) struct MirrorOrder {
     pub(crate) dry_run: bool,
     /// Whether the client waits; then [`Reply::Progress`] comes meanwhile.
     pub(crate) wait: bool,
+    /// How long at most.
+    pub(crate) timeout_seconds: Option<f64>,
 }
 
 /// What the daemon says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
+    /// The request was read; comes before all others.
+    Heard,
     /// How a set stands, a few times a second.
     Progress(Box<SetReport>),
     /// Whether this is the node that is waited for.
@@ -141,8 +145,8 @@ pub(crate) enum Answer {
     Promoted { point: Point },
     /// The mirror runs. `false` if it was running already.
     Started { new: bool },
-    /// The point, if it was waited for.
-    Pointed { point: Option<Point> },
+    /// The point, if it was waited for; else why it is made later, if it is.
+    Pointed { point: Option<Point>, later: Option<String> },
     /// What was waited for is reached: how the set stands.
     Reached(Box<SetReport>),
     /// How it ended.

@@ -1,4 +1,4 @@
-//! Disks that run full in the middle of a mirror: it pauses and says what to do, the point stays, and with room it goes on.
+//! Disks that run full in the middle of a mirror: it is held and says what to do, the point stays, and with room it goes on.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -17,9 +17,9 @@ const ANEW: &str = "head -c 12000000 /dev/urandom > new; cat new > large; rm new
 /// The mirror runs into a full disk, and says all that an operator needs.
 #[track_caller]
 fn assert_runs_full(pair: &Pair, which: &str, place: &str) {
-    let failed = pair.try_mirror(&[]).expect(1);
+    let failed = pair.try_mirror(&[]).expect(3);
     let status = Pair::status_of(&pair.alpha);
-    assert_eq!(status["state"], "paused", "{status}");
+    assert_eq!(status["state"], "held", "{status}");
     let trouble = status["trouble"].as_str().unwrap().to_owned();
     println!("{trouble}");
     let there = Pair::status_of(&pair.beta)["trouble"].as_str().unwrap_or_default().to_owned();
@@ -27,8 +27,9 @@ fn assert_runs_full(pair: &Pair, which: &str, place: &str) {
     for text in [&failed.stderr, &trouble, &there] {
         assert!(text.contains("No space left on device") && text.contains(&full) && text.contains(place), "{text:?}");
     }
-    for text in [&failed.stderr, &trouble] {
-        assert!(text.contains("then `standin mirror resume mail` goes on where it was"), "{text:?}");
+    let told = pair.alpha.json(&["status", "mail", "--explain"])["sets"][0]["explained"]["action"].clone();
+    for text in [&failed.stderr, told.as_str().unwrap()] {
+        assert!(text.contains("then `standin mirror resume mail` lets it go on where it was"), "{text:?}");
     }
 }
 
@@ -50,7 +51,7 @@ fn assert_goes_on(pair: &mut Pair) {
     pair.alpha.run(&["mirror", "resume", "mail"]).expect(0);
     wait_until("it ends", PATIENCE, || {
         let status = Pair::status_of(&pair.alpha);
-        assert_ne!(status["state"], "paused", "{status}");
+        assert_ne!(status["state"], "held", "{status}");
         status["state"] == "idle"
     });
     for node in [&pair.alpha, &pair.beta] {
@@ -79,9 +80,40 @@ fn a_target_that_runs_full_keeps_its_point_and_goes_on() {
     assert_promotable(&pair, 1, &state);
     // Without room, it is the same once more.
     pair.alpha.run(&["mirror", "resume", "mail"]).expect(0);
-    wait_until("it is paused again", PATIENCE, || Pair::status_of(&pair.alpha)["state"] == "paused");
+    wait_until("it is held again", PATIENCE, || Pair::status_of(&pair.alpha)["state"] == "held");
     mount.resize("64m");
     assert_goes_on(&mut pair);
+}
+
+#[test]
+fn a_set_that_is_followed_says_what_hinders_it_and_goes_on_by_itself() {
+    if !is_root("a target that runs full") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (source, target) = (dir.path().join("source"), dir.path().join("mounted"));
+    std::fs::create_dir(&source).unwrap();
+    let mount = Mount::tmpfs(&target, "20m");
+    let pair = Pair::at(dir, source, target, "capture = \"watch\"\nhistory_points = 0\nacknowledge = \"durable\"");
+    shell(&pair.source, "echo 1 > small");
+    pair.mirror(&[]);
+    pair.alpha.run(&["wait", "mail", "--synced", "--timeout", "60s"]).expect(0);
+    shell(&pair.source, "head -c 30000000 /dev/urandom > large");
+    wait_until("it is hindered", PATIENCE, || Pair::status_of(&pair.alpha)["state"] == "hindered");
+    let status = pair.alpha.json(&["status", "mail", "--explain"])["sets"][0].clone();
+    let told = &status["explained"];
+    assert!(told["cause"].as_str().unwrap().contains("is full: make room there"), "{status}");
+    assert!(told["action"].as_str().unwrap().starts_with("See to that"), "{status}");
+    // What a failed round took waits like all else.
+    assert!(status["lag"]["changes"].as_u64() > Some(0) && status["lag"]["bytes"].as_u64() >= Some(30_000_000), "{status}");
+    assert_eq!(status["acknowledge"]["met"]["yes"], json!(false), "{status}");
+    let late = pair.alpha.run(&["wait", "mail", "--synced", "--timeout", "300ms"]).expect(6);
+    assert!(late.stderr.contains("is full: make room there"), "{late:?}");
+    mount.resize("64m");
+    pair.alpha.run(&["wait", "mail", "--synced", "--timeout", "60s"]).expect(0);
+    wait_until("it follows", PATIENCE, || Pair::status_of(&pair.alpha)["state"] == "following");
+    assert_eq!(Pair::status_of(&pair.alpha)["trouble"], Value::Null);
+    assert!(std::fs::read(pair.source.join("large")).unwrap() == std::fs::read(pair.target.join("large")).unwrap());
 }
 
 /// The standby's state directory on a small file system, with a point, and then a file written anew.

@@ -31,9 +31,9 @@ fn a_replica_is_not_looked_for_elsewhere() {
         edit(node, &pair.target, &elsewhere);
         node.start();
     }
-    let refused = pair.beta.run(&["promote", "mail"]).expect(1);
+    let refused = pair.beta.run(&["promote", "mail"]).expect(3);
     assert!(refused.stderr.contains("was received into") && refused.stderr.contains("targets.json"), "{refused:?}");
-    pair.try_mirror(&[]).expect(1);
+    pair.try_mirror(&[]).expect(3);
     assert!(!elsewhere.exists());
     // Moved there, as the message says.
     pair.beta.stop();
@@ -63,9 +63,9 @@ fn a_lost_file_of_the_state_is_noticed() {
         let (file, aside) = (set.join(name), set.join("aside"));
         fs::rename(&file, &aside).unwrap();
         pair.beta.start();
-        let refused = pair.beta.run(&["promote", "mail"]).expect(1);
+        let refused = pair.beta.run(&["promote", "mail"]).expect(3);
         assert!(refused.stderr.contains(name.trim_start_matches("replica/")) && refused.stderr.contains("gone"), "{refused:?}");
-        pair.try_mirror(&[]).expect(1);
+        pair.try_mirror(&[]).expect(3);
         pair.alpha.run(&["mirror", "stop", "mail"]).expect(0);
         pair.beta.stop();
         fs::rename(&aside, &file).unwrap();
@@ -118,7 +118,7 @@ fn a_point_that_cannot_be_gone_to_is_told_and_left() {
     shell(&pair.source, "mkdir d; echo 1 > d/file; echo 1 > changed");
     pair.mirror(&[]);
     shell(&pair.source, &format!("{TOO_MUCH}; echo 22 > changed"));
-    let failed = pair.try_mirror(&[]).expect(1);
+    let failed = pair.try_mirror(&[]).expect(3);
     assert!(failed.stderr.contains("extended attribute"), "{failed:?}");
     let refused = pair.beta.run(&["promote", "mail"]).expect(1);
     assert!(refused.stderr.contains("--point 1"), "{refused:?}");
@@ -130,7 +130,7 @@ fn a_point_that_cannot_be_gone_to_is_told_and_left() {
     copy_tree(&pair.source, &second);
     assert_same(&second.join("d"), &pair.target.join("d"));
     shell(&pair.source, &format!("{TOO_MUCH}; echo 333 > changed"));
-    pair.try_mirror(&[]).expect(1);
+    pair.try_mirror(&[]).expect(3);
     wait_until("it stands still", PATIENCE, || Pair::status_of(&pair.beta)["state"] == "applying");
     // Or the standby takes over, at the point before.
     let points = pair.beta.json(&["points", "mail"]);

@@ -154,8 +154,8 @@ fn sets_that_differ_are_refused_and_explained() {
     let refused = pair.try_mirror(&[]).expect(3);
     assert!(refused.stderr.contains("set check"), "{refused:?}");
     assert!(!pair.target.exists());
-    let check = pair.alpha.run(&["set", "check", "mail"]);
-    assert!(check.code != Some(0) && check.stdout.contains("-other"), "{check:?}");
+    let check = pair.alpha.run(&["set", "check", "mail"]).expect(5);
+    assert!(check.stdout.contains("-other"), "{check:?}");
 }
 
 /// The mirror is refused, says why, and removes nothing.
@@ -225,10 +225,149 @@ fn a_target_that_was_unmounted_gets_nothing() {
     pair.beta.stop();
     drop(mount);
     pair.beta.start();
-    let failed = pair.try_mirror(&[]).expect(1);
+    let told = explained(&pair.beta);
+    assert_eq!(state(&pair.beta), json!("bad"));
+    assert!(told["cause"].as_str().unwrap().contains("mount it") && told["action"].as_str().unwrap().starts_with("See to that"));
+    let failed = pair.try_mirror(&[]).expect(3);
     assert!(failed.stderr.contains("not mounted now"), "{failed:?}");
     assert_eq!(fs::read_dir(&pair.target).unwrap().count(), 0);
-    pair.beta.run(&["promote", "mail"]).expect(1);
+    pair.beta.run(&["promote", "mail"]).expect(3);
+}
+
+fn explained(node: &Node) -> Value {
+    node.json(&["status", "mail", "--explain"])["sets"][0]["explained"].clone()
+}
+
+#[test]
+fn a_target_in_a_directory_that_is_not_there_is_said_and_goes_on_when_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, parent) = (dir.path().join("source"), dir.path().join("not there yet"));
+    fs::create_dir(&source).unwrap();
+    let target = parent.join("target");
+    let pair = Pair::at(dir, source, target, "");
+    shell(&pair.source, "echo 1 > file");
+    let failed = pair.try_mirror(&[]).expect(3);
+    assert!(failed.stderr.contains("mount or make it") && failed.stderr.contains("mirror resume mail"), "{failed:?}");
+    // Nobody paused it.
+    assert_eq!(state(&pair.alpha), json!("held"));
+    let told = explained(&pair.beta);
+    assert!(told["cause"].as_str().unwrap().contains("mount or make it"), "{told}");
+    assert!(told["action"].as_str().unwrap().starts_with("See to that"), "{told}");
+    fs::create_dir(&parent).unwrap();
+    // Ordering it once more is as good as letting it go on.
+    pair.mirror(&[]);
+    pair.assert_equal();
+}
+
+#[test]
+fn a_promotion_is_told_to_the_source_and_nothing_is_waited_for() {
+    let mut pair = Pair::new("capture = \"watch\"");
+    for number in 1..=3 {
+        shell(&pair.source, &format!("echo {number} > file"));
+        if number == 1 { drop(pair.mirror(&[])) } else { drop(pair.alpha.run(&["point", "mail", "--wait"]).expect(0)) }
+    }
+    let oldest = pair.beta.json(&["points", "mail"])["points"][0]["number"].to_string();
+    pair.beta.json(&["promote", "mail", "--point", &oldest]);
+    assert_eq!(Pair::status_of(&pair.beta)["point"]["number"].to_string(), oldest, "where it was promoted");
+    for restart in [false, true] {
+        if restart {
+            pair.alpha.stop();
+            pair.alpha.start();
+        }
+        wait_until("the source knows", PATIENCE, || state(&pair.alpha) == "promoted");
+        let told = explained(&pair.alpha);
+        assert!(told["cause"].as_str().unwrap().contains("was promoted"), "{told}");
+        for command in [&["wait", "mail", "--synced"][..], &["point", "mail", "--wait"], &["verify", "mail"]] {
+            let refused = pair.alpha.run(command).expect(3);
+            assert!(refused.stderr.contains("promoted") && !refused.stderr.contains("paused"), "{refused:?}");
+        }
+        pair.try_mirror(&[]).expect(3);
+    }
+    // Letting it go on makes nothing green.
+    pair.alpha.run(&["mirror", "resume", "mail"]).expect(0);
+    wait_until("the source knows again", PATIENCE, || state(&pair.alpha) == "promoted");
+    // Made a standby again, as the README says: not before a person orders it.
+    pair.beta.stop();
+    fs::remove_dir_all(pair.beta.state_dir().join("sets/mail")).unwrap();
+    pair.beta.start();
+    assert_eq!(state(&pair.alpha), json!("promoted"));
+    pair.mirror(&["--max-orphans", "100%"]);
+    wait_until("it follows", PATIENCE, || state(&pair.alpha) == "following");
+    pair.assert_equal();
+}
+
+#[test]
+fn a_replica_that_is_gone_is_noticed_without_a_change() {
+    let mut pair = Pair::new("capture = \"watch\"");
+    shell(&pair.source, "echo 1 > file");
+    pair.mirror(&[]);
+    wait_until("it follows", PATIENCE, || state(&pair.alpha) == "following");
+    pair.beta.stop();
+    fs::remove_dir_all(pair.beta.state_dir().join("sets/mail")).unwrap();
+    pair.beta.start();
+    wait_until("it is noticed", PATIENCE, || state(&pair.alpha) == "lost");
+    assert_eq!(Pair::status_of(&pair.alpha)["point"], Value::Null);
+    let refused = pair.alpha.run(&["wait", "mail", "--synced"]).expect(3);
+    assert!(refused.stderr.contains("`standin mirror start mail` makes a new replica"), "{refused:?}");
+    pair.mirror(&[]);
+    wait_until("it follows", PATIENCE, || state(&pair.alpha) == "following");
+    pair.assert_equal();
+}
+
+#[test]
+fn a_set_that_is_watched_and_paused_is_not_mirrored() {
+    let pair = Pair::new("capture = \"watch\"");
+    let before = explained(&pair.alpha);
+    assert!(before["cause"].as_str().unwrap().contains("begins with a mirror"), "{before}");
+    let refused = pair.alpha.run(&["point", "mail", "--wait"]).expect(3);
+    assert!(refused.stderr.contains("begins with a mirror: `standin mirror start mail`"), "{refused:?}");
+    shell(&pair.source, "echo 1 > file");
+    pair.mirror(&[]);
+    pair.alpha.run(&["mirror", "pause", "mail"]).expect(0);
+    for wait in [&["mirror", "start", "mail"][..], &["mirror", "start", "mail", "--wait"]] {
+        let refused = pair.alpha.run(wait).expect(3);
+        assert!(refused.stderr.contains("mirror resume mail"), "{refused:?}");
+    }
+    pair.alpha.run(&["mirror", "resume", "mail"]).expect(0);
+    wait_until("it follows", PATIENCE, || state(&pair.alpha) == "following");
+}
+
+#[test]
+fn who_waits_for_a_standby_that_is_away_is_told_and_let_go() {
+    let mut pair = Pair::new("");
+    shell(&pair.source, "echo 1 > file");
+    pair.mirror(&[]);
+    pair.beta.stop();
+    let late = pair.alpha.run(&["mirror", "start", "mail", "--wait", "--timeout", "3"]).expect(6);
+    assert!(late.stderr.contains("waiting for beta: ") && late.stderr.contains("the mirror goes on"), "{late:?}");
+    pair.alpha.run(&["mirror", "stop", "mail"]).expect(0);
+    pair.alpha.run(&["verify", "mail"]).expect(4);
+    pair.beta.start();
+    pair.mirror(&[]);
+}
+
+#[test]
+fn what_is_never_replicated_is_no_difference() {
+    let pair = Pair::new("");
+    shell(&pair.source, "mkdir d; echo 1 > d/file");
+    let _socket = std::os::unix::net::UnixListener::bind(pair.source.join("d/socket")).unwrap();
+    pair.mirror(&[]);
+    let verified = pair.alpha.run(&["verify", "mail"]).expect(0).stdout;
+    assert!(verified.contains("both sides are equal") && verified.contains("root 0: d/socket: "), "{verified}");
+    shell(&pair.target, "echo 2 > d/file");
+    pair.alpha.run(&["verify", "mail"]).expect(5);
+}
+
+#[test]
+fn a_daemon_is_asked_although_its_settings_are_wrong_by_now() {
+    let pair = Pair::new("");
+    shell(&pair.source, "echo 1 > file");
+    pair.alpha.add_settings("[sets.mail.points]\nintervall = \"5 min\"");
+    let told = pair.alpha.run(&["status", "mail"]).expect(0);
+    assert!(told.stdout.contains("state       idle") && told.stderr.contains("the settings are wrong"), "{told:?}");
+    pair.alpha.run(&["mirror", "start", "mail", "--wait"]).expect(0);
+    pair.alpha.run(&["reload"]).expect(2);
+    pair.alpha.run(&["check"]).expect(2);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Longest name of a node or set, in bytes.
 pub const MAX_NAME_LEN: usize = 64;
@@ -123,9 +124,31 @@ number! {
     /// The number of a recovery point of a set.
     PointNumber
 }
-number! {
-    /// One mirror, from its start to its end, through pauses and cuts. Random, so that two sources never share one.
-    MirrorId
+/// One mirror, from its start to its end, through pauses and cuts. Random, so that two sources never share one.
+///
+/// In JSON it is text: a program that reads numbers as floating point would change it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MirrorId(pub u64);
+
+impl fmt::Display for MirrorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for MirrorId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() { serializer.collect_str(&self.0) } else { self.0.serialize(serializer) }
+    }
+}
+
+impl<'de> Deserialize<'de> for MirrorId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return u64::deserialize(deserializer).map(Self);
+        }
+        String::deserialize(deserializer)?.parse().map(Self).map_err(D::Error::custom)
+    }
 }
 
 /// The place of a root in its set's list of roots, from 0.
@@ -144,6 +167,16 @@ mod tests {
         assert_eq!("../x".parse::<SetName>(), Err(NameError::Character('.')));
         assert_eq!("a/b".parse::<SetName>(), Err(NameError::Character('/')));
         assert_eq!("x".repeat(65).parse::<SetName>(), Err(NameError::TooLong(65)));
+    }
+
+    #[test]
+    fn a_mirror_is_text_in_json() {
+        let mirror = MirrorId(u64::MAX - 7);
+        let json = serde_json::to_string(&mirror).unwrap();
+        assert_eq!(json, "\"18446744073709551608\"");
+        assert_eq!(serde_json::from_str::<MirrorId>(&json).unwrap(), mirror);
+        let wire = postcard::to_allocvec(&mirror).unwrap();
+        assert_eq!((wire.clone(), postcard::from_bytes(&wire)), (postcard::to_allocvec(&mirror.0).unwrap(), Ok(mirror)));
     }
 
     #[test]

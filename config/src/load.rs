@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use toml::de::DeTable;
+
 use crate::model::Settings;
 use crate::problem::{Problem, Problems, position};
 use crate::resolve::{self, Paths};
@@ -77,6 +79,16 @@ impl Settings {
     pub fn parse(text: &str, file_name: &str) -> Result<Self, Vec<Problem>> {
         parse(text, file_name, Paths::OfAnyPlatform)
     }
+}
+
+/// The state directory that a file of settings names, although other things in it may be wrong: all that somebody needs who asks the daemon,
+/// which goes on with the settings that it has.
+pub fn state_dir_of(path: &Path) -> Option<PathBuf> {
+    let text = String::from_utf8(read_bounded(path).ok()?).ok()?;
+    // What stands after a slip may not be read.
+    let (document, _) = DeTable::parse_recoverable(&text);
+    let named = document.get_ref().get("node")?.get_ref().get("state_dir")?.get_ref().as_str()?;
+    Some(PathBuf::from(named)).filter(|path| path.is_absolute())
 }
 
 fn parse(text: &str, file_name: &str, paths: Paths) -> Result<Settings, Vec<Problem>> {

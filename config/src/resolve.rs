@@ -146,7 +146,7 @@ impl Resolver<'_> {
         let standby = raw.standby.as_ref().and_then(|written| self.name::<NodeName>(written));
         self.check_ends(raw, source.as_ref(), standby.as_ref());
         let roots = self.roots(raw, source.as_ref(), standby.as_ref());
-        let limit = raw.limit.as_ref();
+        let limit = raw.limit.as_ref().filter(|written| written.value != "unlimited");
         let limit = limit.and_then(|written| self.amount(written, "limit", parse_rate, MIN_LIMIT_BYTES_PER_SECOND, print_rate));
         let journal =
             self.size(raw.journal_limit.as_ref(), "journal_limit", MIN_JOURNAL_LIMIT_BYTES, DEFAULT_JOURNAL_LIMIT_BYTES);
@@ -178,7 +178,7 @@ impl Resolver<'_> {
         Some(set)
     }
 
-    /// Source and standby differ, and the one that is not this node is a known peer.
+    /// Source and standby differ, and whichever is not this node is a known peer.
     fn check_ends(&self, raw: &RawSet, source: Option<&NodeName>, standby: Option<&NodeName>) {
         if let (Some(source), Some(standby), Some(written)) = (source, standby, &raw.standby)
             && source == standby
@@ -188,19 +188,22 @@ impl Resolver<'_> {
             return;
         }
         let here = self.here.as_ref();
-        let other = match () {
-            () if here.is_none() => None,
-            () if source == here => standby.zip(raw.standby.as_ref()),
-            () if standby == here => source.zip(raw.source.as_ref()),
-            () => None,
-        };
-        let (Some((other, written)), Some(peers)) = (other, &self.peers) else { return };
-        if !peers.contains(other) {
-            let instead = match nearest(other.as_str(), peers.iter().map(NodeName::as_str)) {
+        let (Some(here), Some(peers)) = (here, &self.peers) else { return };
+        let ends = [source.zip(raw.source.as_ref()), standby.zip(raw.standby.as_ref())];
+        for (other, written) in ends.into_iter().flatten() {
+            if other == here || peers.contains(other) {
+                continue;
+            }
+            let instead = match nearest(other.as_str(), peers.iter().chain([here]).map(NodeName::as_str)) {
                 Some(meant) => format!("did you mean {meant:?}?"),
                 None => format!("add [peers.{other}] with addresses = [\"10.0.0.2:{DEFAULT_PORT}\"]"),
             };
-            self.problems.add(written.at, &written.key, format!("there is no peer {other} in this file"), instead);
+            self.problems.add(
+                written.at,
+                &written.key,
+                format!("{other} is neither this node, {here}, nor a peer in this file"),
+                instead,
+            );
         }
     }
 

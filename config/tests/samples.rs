@@ -164,11 +164,39 @@ fn what_has_no_effect_is_a_note() {
 #[test]
 fn a_set_for_other_nodes_is_a_note_not_a_problem() {
     let text = fs::read_to_string(samples("").into_iter().find(|path| path.ends_with("pair.toml")).unwrap()).unwrap();
-    let settings = Settings::parse(&text.replace("name = \"alpha\"", "name = \"alhpa\""), "standin.toml").unwrap();
+    // Whoever slips in a name is told so; a file that many nodes share knows all of them.
+    let slip = text.replace("name = \"alpha\"", "name = \"alhpa\"");
+    let problems = Settings::parse(&slip, "standin.toml").unwrap_err();
+    assert!(problems[0].to_string().contains("alpha is neither this node, alhpa, nor a peer"), "{problems:?}");
+    let settings = Settings::parse(&format!("{slip}\n[peers.alpha]\naddresses = [\"10.0.0.7:7420\"]\n"), "standin.toml").unwrap();
     assert_eq!(
         settings.notes(),
         ["sets.mail runs from alpha to beta, so this node, alhpa, has no part in it (is alpha a slip of alhpa?)"]
     );
+}
+
+#[test]
+fn a_limit_may_be_none() {
+    let text = fs::read_to_string(samples("").into_iter().find(|path| path.ends_with("thin-line.toml")).unwrap()).unwrap();
+    let settings = Settings::parse(&text.replace("limit = \"1 MB/s\"", "limit = \"unlimited\""), "standin.toml").unwrap();
+    assert_eq!(settings.sets.into_values().next().unwrap().limit_bytes_per_second, None);
+}
+
+#[test]
+fn of_wrong_settings_the_state_directory_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("standin.toml");
+    let known = |text: &str| {
+        fs::write(&path, text).unwrap();
+        standin_config::state_dir_of(&path)
+    };
+    let node = "[node]\nname = \"alpha\"\nstate_dir = \"/var/lib/standin\"\n";
+    for wrong in ["", "[sets.mail]\nnonsense = 3\n", "[sets.mail\n", "x = \n"] {
+        assert_eq!(known(&format!("{node}{wrong}")), Some(PathBuf::from("/var/lib/standin")), "{wrong}");
+    }
+    for text in ["", "[node]\n", "[node]\nstate_dir = 3\n", "[node]\nstate_dir = \"relative\"\n"] {
+        assert_eq!(known(text), None, "{text}");
+    }
 }
 
 #[test]

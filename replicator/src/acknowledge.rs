@@ -61,6 +61,8 @@ pub enum Verdict {
 pub struct Met {
     /// Nobody is let go without what was promised.
     pub yes: bool,
+    /// Whoever waits does so until the standby takes what is sent again.
+    pub holds: bool,
     /// What that means now, for people.
     pub words: String,
 }
@@ -94,22 +96,30 @@ impl Policy {
     pub fn met<P>(&self, standby: &Standby<P>) -> Met {
         let where_ = match self.acknowledge {
             Acknowledge::Local => {
-                return Met { yes: true, words: "nothing waits for the standby, as `acknowledge` is \"local\"".to_owned() };
+                return Met {
+                    yes: true,
+                    holds: false,
+                    words: "nothing waits for the standby, as `acknowledge` is \"local\"".to_owned(),
+                };
             }
             Acknowledge::Received => "in the standby's memory",
             Acknowledge::Durable => "on the standby's disk",
         };
         match (&standby.reach, self.on_disconnect) {
-            (Reach::Reached, _) => Met { yes: true, words: format!("what is acknowledged is {where_}") },
+            (Reach::Reached, _) => Met { yes: true, holds: false, words: format!("what is acknowledged is {where_}") },
             (Reach::Away(away), OnDisconnect::Continue) if *away < PATIENCE => {
-                Met { yes: true, words: format!("whoever waits does so a moment longer: {}", standby.reach.why()) }
+                Met { yes: true, holds: false, words: format!("whoever waits does so a moment longer: {}", standby.reach.why()) }
             }
             (reach, OnDisconnect::Block) => {
-                Met { yes: true, words: format!("whoever waits is held until it goes on: {}", reach.why()) }
+                Met { yes: true, holds: true, words: format!("whoever waits is held until it goes on: {}", reach.why()) }
             }
             (reach, OnDisconnect::Continue) => {
                 let why = reach.why();
-                Met { yes: false, words: format!("what is acknowledged is not {where_}, and nobody waits for it: {why}") }
+                Met {
+                    yes: false,
+                    holds: false,
+                    words: format!("what is acknowledged is not {where_}, and nobody waits for it: {why}"),
+                }
             }
         }
     }

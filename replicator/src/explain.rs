@@ -1,10 +1,10 @@
 //! What a state means, in words: why it is so, what follows from it, and what to do. Pure, from a report.
 
 use serde::{Deserialize, Serialize};
-use standin_config::{Rate, Role};
+use standin_config::{Capture, Rate, Role};
 
 use crate::report::{Lag, ScrubFinding, SetReport, SetState};
-use crate::words::{count, size, span};
+use crate::words::{count, span};
 
 /// A state in words, each a sentence or two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,13 @@ pub struct Explained {
     pub action: String,
 }
 
+impl Explained {
+    /// Why it is so and what to do, for whoever waited in vain.
+    pub fn brief(&self) -> String {
+        format!("{} {}", self.cause, self.action)
+    }
+}
+
 /// Explains how a set stands on a node.
 pub fn explain(report: &SetReport) -> Explained {
     let (cause, consequence, action) = match report.role {
@@ -25,23 +32,19 @@ pub fn explain(report: &SetReport) -> Explained {
     };
     // Sentences, whatever the trouble ended with.
     let sentence = |text: String| if text.ends_with('.') { text } else { text + "." };
+    let sentence = |text: String| sentence(text.trim().replace("  ", " "));
     Explained { cause: sentence(cause), consequence: sentence(consequence), action: sentence(action) }
 }
 
 type Three = (String, String, String);
 
+const SEE_TO_THAT: &str = "See to that; what changes is replicated meanwhile";
+
 fn source(report: &SetReport) -> Three {
     let (set, standby) = (&report.set, &report.peer.node);
     let trouble = |usual: String| report.trouble.clone().unwrap_or(usual);
-    let resume = format!("`standin mirror resume {set}` lets it go on where it was");
     match report.state {
-        SetState::Idle => (
-            trouble("No mirror is running, and nothing watches the roots (`capture` is \"scan\").".into()),
-            format!("What changes at the source is not replicated. {}", last_point(report)),
-            format!(
-                "`standin mirror start {set}` mirrors now; `capture = \"watch\"` in the settings replicates changes as they come"
-            ),
-        ),
+        SetState::Idle => idle(report),
         SetState::Mirroring => (
             format!("A mirror is running: both sides are compared, and what differs is sent.{}", pace(report)),
             format!("The standby gets a new recovery point at its end. {}", last_point(report)),
@@ -58,45 +61,104 @@ fn source(report: &SetReport) -> Three {
             format!("Nothing; `standin mirror stop {set}` ends it"),
         ),
         SetState::Following => (
-            format!("{} notices changes, and everything noticed is at {standby} or on its way.", watcher(report)),
+            but(format!("{} notices changes, and everything noticed is at {standby} or on its way.", watcher(report)), report),
             format!("{} {}", acknowledged(report), last_point(report)),
-            "Nothing".into(),
+            if report.trouble.is_some() { SEE_TO_THAT } else { "Nothing" }.into(),
         ),
         SetState::CatchingUp => (
-            format!("{}{}", lag(report), pace(report)),
+            but(format!("{}{}", lag(report), pace(report)), report),
             format!("If the source were lost now, {standby} would lack these. {}", acknowledged(report)),
             match report.limit.as_ref().map(|limit| limit.rate) {
+                _ if report.trouble.is_some() => SEE_TO_THAT.into(),
                 Some(Rate::Pause) => "Nothing, if that is meant; else change `limits` and say `standin reload`".into(),
                 _ => "Nothing; if it does not become less, the line or `limit` is too slow for what changes".into(),
             },
-        ),
-        SetState::Paused => (
-            trouble("A person paused it.".into()),
-            format!("Nothing is sent. {} {}", remembered(report), last_point(report)),
-            resume,
         ),
         SetState::Disconnected => (
             trouble(format!("{standby} has not been reached for {}.", span(report.away_seconds.unwrap_or(0.0)))),
             format!("{} {} {}", remembered(report), acknowledged(report), last_point(report)),
             look_at_link(report),
         ),
+        SetState::Hindered => (
+            trouble(format!("{standby} does not take what is sent; its log says why.")),
+            format!(
+                "Nothing arrives, and it is tried again and again. {} {} {}",
+                remembered(report),
+                acknowledged(report),
+                last_point(report)
+            ),
+            format!("See to that; then it goes on by itself. `standin status {set} --explain` on {standby} may say more"),
+        ),
+        _ => stopped(report),
+    }
+}
+
+/// A source that does not go on before a person acts.
+fn stopped(report: &SetReport) -> Three {
+    let (set, standby) = (&report.set, &report.peer.node);
+    let trouble = |usual: &str| report.trouble.clone().unwrap_or_else(|| usual.to_owned());
+    let resume = format!("`standin mirror resume {set}` lets it go on where it was");
+    match report.state {
+        SetState::Paused => (
+            but("A person paused it.".into(), report),
+            format!("Nothing is sent. {} {}", remembered(report), last_point(report)),
+            resume,
+        ),
         SetState::Held => (
-            trouble("The link was lost, and `reconnect` is \"manual\".".into()),
+            trouble("The link was lost, and `reconnect` is \"manual\"."),
             format!("Nothing is sent until a person says so. {} {}", remembered(report), last_point(report)),
-            format!("See to the cause; then {resume}"),
+            format!("See to that; then {resume}"),
+        ),
+        SetState::Promoted => (
+            format!("The replica was promoted: its files belong to the applications on {standby}."),
+            "Nothing is sent there any more, and what is written here is replicated nowhere.".into(),
+            format!(
+                "Make sure that the applications run on one side only; if {standby} is to be the standby again, make it one there, as the \
+                 README says, and then `standin mirror start {set}` here"
+            ),
+        ),
+        SetState::Lost => (
+            format!("{standby} has no recovery point of the set any more, although it had one."),
+            "Nothing is sent until a person says so, and there is nothing to promote.".into(),
+            format!(
+                "Look on {standby} for what became of its state directory and target; `standin mirror start {set}` makes a new replica \
+                 of what is there"
+            ),
         ),
         // The states of a standby are none of a source; that would be something that failed.
-        SetState::Bad
-        | SetState::Empty
-        | SetState::FirstMirror
-        | SetState::Ready
-        | SetState::Receiving
-        | SetState::Applying
-        | SetState::Promoted => (
-            trouble("Something failed that must not be passed over; the log says what.".into()),
+        _ => (
+            trouble("Something failed that must not be passed over; the log says what."),
             format!("Nothing is sent or acknowledged. {}", last_point(report)),
             format!("Mend the cause; then {resume}"),
         ),
+    }
+}
+
+fn idle(report: &SetReport) -> Three {
+    let set = &report.set;
+    let consequence = format!("What changes at the source is not replicated. {}", last_point(report));
+    let start = format!("`standin mirror start {set}`");
+    let (usual, next) = match report.capture {
+        Some(Capture::Watch) => (
+            "No mirror is running, and nothing watches the roots: that begins with a mirror.",
+            format!("{start} begins; from then on what changes is replicated as it comes"),
+        ),
+        _ => (
+            "No mirror is running, and nothing watches the roots (`capture` is \"scan\").",
+            format!("{start} mirrors now; `capture = \"watch\"` in the settings replicates changes as they come"),
+        ),
+    };
+    match &report.trouble {
+        Some(trouble) => (trouble.clone(), consequence, format!("See to that; then {start} mirrors again")),
+        None => (usual.into(), consequence, next),
+    }
+}
+
+/// What is so, and what is wrong all the same.
+fn but(text: String, report: &SetReport) -> String {
+    match &report.trouble {
+        Some(trouble) => format!("{text} But: {trouble}"),
+        None => text,
     }
 }
 
@@ -174,34 +236,37 @@ pub fn trouble(hindered: Option<String>, report: &SetReport) -> Option<String> {
 fn state_of_standby(report: &SetReport) -> Three {
     let (set, source) = (&report.set, &report.peer.node);
     let promote = format!("If {source} is lost, `standin promote {set}` takes over at the newest point");
-    let with_trouble = |text: String| match &report.trouble {
-        Some(trouble) => format!("{text} But: {trouble}"),
-        None => text,
+    let next = || match &report.trouble {
+        Some(_) => format!("See to that. {promote}"),
+        None => format!("Nothing. {promote}"),
     };
     match report.state {
         SetState::Empty => (
             report.trouble.clone().unwrap_or("Nothing of the set was received yet.".into()),
             "There is nothing to promote.".into(),
-            format!("`standin mirror start {set}` on {source} begins"),
+            match &report.trouble {
+                Some(_) => format!("See to that; then `standin mirror start {set}` on {source} begins"),
+                None => format!("`standin mirror start {set}` on {source} begins"),
+            },
         ),
         SetState::FirstMirror => (
-            "The first mirror writes the replica in place and has not finished.".into(),
+            but("The first mirror writes the replica in place and has not finished.".into(), report),
             "There is nothing to promote before it has.".into(),
             format!("Wait for it; if it does not go on, see `standin status {set} --explain` on {source}"),
         ),
         SetState::Ready => {
             let text = format!("The replica is at its newest recovery point{}.", connected(report));
-            (with_trouble(text), last_point(report), format!("Nothing. {promote}"))
+            (but(text, report), last_point(report), next())
         }
         SetState::Receiving => (
-            with_trouble("The next recovery point is being received.".into()),
+            but("The next recovery point is being received.".into(), report),
             format!("Until it is complete, the one before stays. {}", last_point(report)),
-            format!("Nothing. {promote}"),
+            next(),
         ),
         SetState::Applying => (
-            with_trouble("The replica is being taken from one recovery point to another.".into()),
+            but("The replica is being taken from one recovery point to another.".into(), report),
             "A crash or promotion meanwhile finishes that first.".into(),
-            format!("Nothing. {promote}"),
+            next(),
         ),
         SetState::Promoted => (
             "The replica was promoted: its files belong to the applications here.".into(),
@@ -210,8 +275,10 @@ fn state_of_standby(report: &SetReport) -> Three {
         ),
         _ => (
             report.trouble.clone().unwrap_or("Something failed that must not be passed over; the log says what.".into()),
-            "Nothing is received or acknowledged until it is mended.".into(),
-            "Mend the cause; then restart the daemon, which tries it again".into(),
+            "Nothing is received, and nothing can be promoted, until it is mended.".into(),
+            format!(
+                "See to that; then it goes on with the next attempt of {source}, and a restart of the daemon here tries it at once"
+            ),
         ),
     }
 }
@@ -228,9 +295,12 @@ fn last_point(report: &SetReport) -> String {
 
 fn lag(report: &SetReport) -> String {
     match &report.lag {
-        Some(Lag { changes, bytes, oldest_seconds }) => {
-            let age = oldest_seconds.map(|seconds| format!(", the oldest {} old", span(seconds))).unwrap_or_default();
-            format!("{} of at most {} wait to be sent{age}.", count(*changes, "change"), size(*bytes))
+        // What was just taken is on its way.
+        Some(Lag { changes: 0, .. }) => "The last of what changed is on its way.".into(),
+        Some(lag) => {
+            let age = lag.oldest_seconds.map(|seconds| format!(", the oldest {} old", span(seconds))).unwrap_or_default();
+            let wait = if lag.changes == 1 { "waits" } else { "wait" };
+            format!("{} {wait} to be sent{age}.", lag.words())
         }
         None => "Changes wait to be sent.".into(),
     }
@@ -239,10 +309,7 @@ fn lag(report: &SetReport) -> String {
 fn remembered(report: &SetReport) -> String {
     match &report.lag {
         Some(Lag { changes: 0, .. }) => "Nothing has changed meanwhile; what does is remembered.".into(),
-        Some(Lag { changes, bytes, .. }) => {
-            let so_far = format!("{} of at most {} so far", count(*changes, "change"), size(*bytes));
-            format!("Changes are remembered, {so_far}, and only these are sent then.")
-        }
+        Some(lag) => format!("Changes are remembered, {} so far, and only these are sent then.", lag.words()),
         None => "What differs is found when it goes on; nothing is sent twice.".into(),
     }
 }
@@ -296,9 +363,9 @@ mod tests {
         let (acknowledge, on_disconnect) = (Acknowledge::Durable, OnDisconnect::Continue);
         SetReport {
             role,
-            lag: Some(Lag { changes: 7, bytes: 3 << 20, oldest_seconds: Some(2.5) }),
+            lag: Some(Lag { changes: 7, directories: 0, bytes: Some(3 << 20), oldest_seconds: Some(2.5) }),
             watch: Some(WatchReport { method: "fanotify".into(), why: None }),
-            acknowledge: Some(AcknowledgeReport { acknowledge, on_disconnect, met: Met { yes: true, words } }),
+            acknowledge: Some(AcknowledgeReport { acknowledge, on_disconnect, met: Met { yes: true, holds: false, words } }),
             limit: Some(LimitReport { rate: Rate::Limit(2_000_000), next: Some(next) }),
             reconnect: Some(Reconnect::Manual),
             away_seconds: Some(245.0),
@@ -306,13 +373,16 @@ mod tests {
         }
     }
 
-    const SOURCE: [SetState; 10] = [
+    const SOURCE: [SetState; 13] = [
         SetState::Idle,
         SetState::Mirroring,
         SetState::Waiting,
         SetState::Comparing,
         SetState::Following,
         SetState::CatchingUp,
+        SetState::Hindered,
+        SetState::Promoted,
+        SetState::Lost,
         SetState::Paused,
         SetState::Disconnected,
         SetState::Held,
@@ -398,11 +468,42 @@ mod tests {
         let away = explain(&report(Role::Source, SetState::Disconnected));
         assert_eq!(away.cause, "beta has not been reached for 4 min 05 s.");
         assert!(away.consequence.contains("7 changes of at most 3.00 MiB so far"), "{away:?}");
-        let held =
-            explain(&SetReport { trouble: Some("the replica was promoted".into()), ..report(Role::Source, SetState::Held) });
-        assert_eq!(held.cause, "the replica was promoted.");
+        let with = |state, trouble: &str| SetReport { trouble: Some(trouble.into()), ..report(Role::Source, state) };
+        let held = explain(&with(SetState::Held, "the root is empty"));
+        assert_eq!(held.cause, "the root is empty.");
         assert!(held.action.contains("`standin mirror resume mail`"), "{held:?}");
         let following = explain(&report(Role::Source, SetState::Following));
-        assert!(following.cause.starts_with("Fanotify notices changes"), "{following:?}");
+        assert!(following.cause.starts_with("Fanotify notices changes") && following.action == "Nothing.", "{following:?}");
+        // Whatever is wrong is in the cause, and then nobody is told to do nothing.
+        for state in SOURCE.into_iter().filter(|state| !matches!(state, SetState::Mirroring | SetState::Comparing)) {
+            let told = explain(&with(state, "the disk of beta is full"));
+            let is_own = matches!(state, SetState::Promoted | SetState::Lost);
+            assert!(is_own || told.cause.contains("the disk of beta is full"), "{state:?}: {told:?}");
+            assert!(!told.action.starts_with("Nothing"), "{state:?}: {told:?}");
+        }
+        for state in [SetState::Empty, SetState::Ready, SetState::Applying, SetState::Bad] {
+            let told = explain(&SetReport { role: Role::Standby, ..with(state, "the target is not there: mount it") });
+            assert!(
+                told.cause.ends_with("the target is not there: mount it.") && told.action.starts_with("See to that"),
+                "{told:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_idle_set_says_how_changes_are_to_be_found() {
+        let idle = |capture| explain(&SetReport { capture: Some(capture), ..report(Role::Source, SetState::Idle) });
+        let (watch, scan) = (idle(Capture::Watch), idle(Capture::Scan));
+        assert!(watch.cause.contains("begins with a mirror") && !watch.action.contains("capture"), "{watch:?}");
+        assert!(scan.cause.contains("`capture` is \"scan\"") && scan.action.contains("capture = \"watch\""), "{scan:?}");
+    }
+
+    #[test]
+    fn nobody_is_told_a_size_that_is_not_known() {
+        let words = |changes, directories, bytes| Lag { changes, directories, bytes, oldest_seconds: None }.words();
+        assert_eq!(words(1, 1, Some(0)), "1 directory with all beneath it");
+        assert_eq!(words(3, 1, Some(2048)), "1 directory with all beneath it and 2 changes of at most 2.00 KiB");
+        assert_eq!(words(20_000, 2, None), "2 directories with all beneath them and 19998 changes");
+        assert_eq!(words(1, 0, Some(5)), "1 change of at most 5 B");
     }
 }

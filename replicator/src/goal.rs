@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use standin_common::id::PointNumber;
 use standin_config::Role;
 
-use crate::explain;
+use crate::explain::{explain, trouble};
 use crate::report::{SetReport, SetState};
 
 /// What is waited for.
@@ -43,16 +43,8 @@ impl Goal {
         {
             return Outlook::Reached;
         }
-        let why = |usual: &str| report.trouble.clone().unwrap_or_else(|| format!("{}: {usual}", report.set));
-        match report.state {
-            SetState::Bad => return Outlook::Failed(why("something failed that must be mended first")),
-            SetState::Paused | SetState::Held => {
-                let resume = format!("`standin mirror resume {}` lets it go on", report.set);
-                let why = why("it is paused or held");
-                return Outlook::Stuck(if why.contains("mirror resume") { why } else { format!("{why}; {resume}") });
-            }
-            SetState::Promoted => return Outlook::Stuck(format!("{} was promoted: nothing is received any more", report.set)),
-            _ => {}
+        if report.state.waits_for_a_person() {
+            return Outlook::Stuck(format!("{}: {}", report.set, explain(report).brief()));
         }
         match report.role {
             Role::Source => self.of_source(report),
@@ -78,9 +70,7 @@ impl Goal {
     fn of_standby(self, report: &SetReport) -> Outlook {
         match (self, report.state) {
             // What a scrub found hinders nothing from being received.
-            (Self::Synced | Self::QueueEmpty, SetState::Ready) if report.trouble == explain::trouble(None, report) => {
-                Outlook::Reached
-            }
+            (Self::Synced | Self::QueueEmpty, SetState::Ready) if report.trouble == trouble(None, report) => Outlook::Reached,
             (Self::QueueEmpty, SetState::Empty) => Outlook::Reached,
             _ => Outlook::Coming,
         }
@@ -152,17 +142,26 @@ mod tests {
         }
         assert_eq!(outlook(SetState::Ready, Some(2)), Outlook::Coming);
         assert!(matches!(outlook(SetState::Promoted, Some(2)), Outlook::Stuck(_)));
-        assert!(matches!(outlook(SetState::Bad, None), Outlook::Failed(_)));
+        assert!(matches!(outlook(SetState::Bad, None), Outlook::Stuck(_)));
     }
 
     #[test]
-    fn what_waits_for_a_person_says_so_once() {
-        for state in [SetState::Paused, SetState::Held] {
-            let outlook = Goal::Synced.outlook(&report(Role::Source, state, Some(1), Some(2)));
-            assert!(matches!(&outlook, Outlook::Stuck(why) if why.contains("mirror resume mail")), "{outlook:?}");
-            let trouble = Some("no room; then `standin mirror resume mail` goes on".to_owned());
-            let outlook = Goal::Synced.outlook(&SetReport { trouble, ..report(Role::Source, state, Some(1), Some(2)) });
-            assert!(matches!(&outlook, Outlook::Stuck(why) if why.matches("mirror resume").count() == 1), "{outlook:?}");
+    fn what_waits_for_a_person_says_why_and_what_to_do() {
+        let stuck = |state, trouble: Option<&str>| {
+            let trouble = trouble.map(str::to_owned);
+            match Goal::Synced.outlook(&SetReport { trouble, ..report(Role::Source, state, Some(1), Some(0)) }) {
+                Outlook::Stuck(why) => why,
+                other => panic!("{state:?}: {other:?}"),
+            }
+        };
+        for (state, trouble) in [(SetState::Paused, None), (SetState::Held, None), (SetState::Held, Some("no room"))] {
+            let why = stuck(state, trouble);
+            assert!(why.matches("mirror resume mail").count() == 1 && why.contains(trouble.unwrap_or_default()), "{why}");
         }
+        assert!(stuck(SetState::Promoted, None).contains("was promoted"));
+        assert!(stuck(SetState::Lost, None).contains("mirror start mail"));
+        // What is tried again without a person may come.
+        let hindered = report(Role::Source, SetState::Hindered, Some(1), Some(1));
+        assert_eq!(Goal::Synced.outlook(&hindered), Outlook::Coming);
     }
 }

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use standin_common::entry::Time;
 use standin_common::id::{Generation, MirrorId, NodeName, PointNumber, RootIndex, SetName};
 use standin_common::message::{Comparison, Difference};
-use standin_config::{Acknowledge, Change, OnDisconnect, Rate, Reconnect, Role};
+use standin_config::{Acknowledge, Capture, Change, OnDisconnect, Rate, Reconnect, Role};
 
 use crate::acknowledge::Met;
 use crate::journal::Point;
+use crate::words::{count, size};
 
 /// A set, as one node sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,8 @@ pub struct SetReport {
     pub lag: Option<Lag>,
     /// What following did since the daemon started; only of a source.
     pub followed: Followed,
+    /// How changes are to be found; only of a source.
+    pub capture: Option<Capture>,
     /// How changes are noticed; `None` if nothing watches the roots.
     pub watch: Option<WatchReport>,
     /// What is waited for before a change counts as safe, and whether that is met; only of a source.
@@ -50,6 +53,23 @@ pub struct SetReport {
     pub peer: PeerReport,
 }
 
+impl Lag {
+    /// How much it is, in words.
+    pub fn words(&self) -> String {
+        let others = self.changes.saturating_sub(self.directories);
+        let bytes = |of: &str| self.bytes.map(|bytes| format!("{of}at most {}", size(bytes))).unwrap_or_default();
+        let directories = match self.directories {
+            0 => return format!("{}{}", count(others, "change"), bytes(" of ")),
+            1 => "1 directory with all beneath it".to_owned(),
+            many => format!("{many} directories with all beneath them"),
+        };
+        match others {
+            0 => directories,
+            _ => format!("{directories} and {}{}", count(others, "change"), bytes(" of ")),
+        }
+    }
+}
+
 impl SetReport {
     /// Of a set of which nothing more is known.
     pub fn new(set: SetName, role: Role, generation: Generation, state: SetState, peer: NodeName) -> Self {
@@ -62,6 +82,7 @@ impl SetReport {
             point: None,
             lag: None,
             followed: Followed::default(),
+            capture: None,
             watch: None,
             acknowledge: None,
             limit: None,
@@ -150,8 +171,10 @@ pub struct Followed {
 pub struct Lag {
     /// Places that changed, or may have: files, or directories with all beneath them.
     pub changes: u64,
-    /// Bytes of the files that changed, at most: of a large one only what differs is sent.
-    pub bytes: u64,
+    /// How many of these are directories with all beneath them, of which nobody knows yet how much it is.
+    pub directories: u64,
+    /// Bytes of the others, at most: of a large file only what differs is sent. `None` if they are too many to look at.
+    pub bytes: Option<u64>,
     /// Age of the oldest of these changes, in seconds.
     pub oldest_seconds: Option<f64>,
 }
@@ -203,10 +226,14 @@ pub enum SetState {
     Following,
     /// Source: changes that were noticed wait to be sent.
     CatchingUp,
+    /// Source: the standby is reached and does not take what is sent; it is tried again without a person.
+    Hindered,
     /// Source: the standby cannot be reached; changes are remembered.
     Disconnected,
     /// Source: nothing is sent until a person says so; changes are remembered.
     Held,
+    /// Source: the standby has no recovery point any more, although it had one.
+    Lost,
     /// Standby: nothing was received yet.
     Empty,
     /// Standby: the first mirror has not finished; there is nothing to promote.
@@ -217,10 +244,41 @@ pub enum SetState {
     Receiving,
     /// Standby: between two points, applying a journal; promotable.
     Applying,
-    /// Standby: promoted; its files belong to the applications.
+    /// Both: the replica was promoted; its files belong to the applications there.
     Promoted,
     /// Something failed that a person must mend.
     Bad,
+}
+
+impl SetState {
+    /// It in a word or two, for the middle of a sentence.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Mirroring => "mirroring",
+            Self::Waiting => "waiting for the standby",
+            Self::Paused => "paused",
+            Self::Comparing => "comparing",
+            Self::Following => "following",
+            Self::CatchingUp => "catching up",
+            Self::Hindered => "hindered",
+            Self::Disconnected => "disconnected",
+            Self::Held => "held",
+            Self::Lost => "without its replica",
+            Self::Empty => "empty",
+            Self::FirstMirror => "at its first mirror",
+            Self::Ready => "ready",
+            Self::Receiving => "receiving",
+            Self::Applying => "applying a point",
+            Self::Promoted => "promoted",
+            Self::Bad => "in a bad state",
+        }
+    }
+
+    /// Whether it does not go on before a person acts.
+    pub fn waits_for_a_person(self) -> bool {
+        matches!(self, Self::Paused | Self::Held | Self::Lost | Self::Promoted | Self::Bad)
+    }
 }
 
 /// The other node of a set.
@@ -339,6 +397,10 @@ pub struct MirrorReport {
     pub problems: Vec<Problem>,
     /// How many there were.
     pub problem_count: u64,
+    /// How many of them could not be read, compared or made; the others are of kinds that are never replicated: sockets, device nodes.
+    pub failed_count: u64,
+    /// Whether orphans were to be removed.
+    pub removes_orphans: bool,
     /// What differs, in a dry run, a verification or where orphans are reported; the first [`MOST_LISTED`].
     pub findings: Vec<FoundReport>,
     /// How many there were.

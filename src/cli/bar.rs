@@ -1,31 +1,53 @@
-//! The progress bar: on a terminal, never in a pipe.
+//! How far it is, for whoever waits: a bar on a terminal; elsewhere a line when it waits for something, and for what.
 
+use std::cell::RefCell;
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use standin_replicator::report::{ScrubReport, SetReport, Stage};
+use standin_config::Rate;
+use standin_replicator::report::{ScrubReport, SetReport, SetState, Stage};
 
 use super::show;
 
-/// A bar, or nothing where nobody would see it.
-pub(crate) struct Bar(Option<ProgressBar>);
+/// A bar, lines, or nothing for a program that reads JSON.
+pub(crate) enum Bar {
+    /// On a terminal.
+    Drawn(ProgressBar),
+    /// In a pipe or file, with the line that was printed last.
+    Lines(RefCell<Option<String>>),
+    /// For programs.
+    Silent,
+}
 
 impl Bar {
     /// A bar that shows nothing yet.
     pub(crate) fn new(json: bool) -> Self {
-        if json || !std::io::stderr().is_terminal() {
-            return Self(None);
+        if json {
+            return Self::Silent;
+        }
+        if !std::io::stderr().is_terminal() {
+            return Self::Lines(RefCell::default());
         }
         let bar = ProgressBar::new(0);
         if let Ok(style) = ProgressStyle::with_template("{msg}\n{wide_bar} {percent:>3} %") {
             bar.set_style(style);
         }
-        Self(Some(bar))
+        Self::Drawn(bar)
     }
 
     /// Shows how far a mirror is.
     pub(crate) fn show(&self, report: &SetReport) {
-        let Some(bar) = &self.0 else { return };
+        let bar = match self {
+            Self::Drawn(bar) => bar,
+            Self::Lines(last) => {
+                let line = waits_for(report);
+                if line.is_some() && line != *last.borrow() {
+                    eprintln!("standin: {}", line.as_deref().unwrap_or_default());
+                }
+                return drop(last.replace(line));
+            }
+            Self::Silent => return,
+        };
         if let Some(scrub) = report.scrub.as_ref().filter(|scrub| scrub.running.is_some()) {
             bar.set_message(describe_scrub(scrub));
             let running = scrub.running.unwrap_or_default();
@@ -43,7 +65,7 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
+        if let Self::Drawn(bar) = self {
             bar.finish_and_clear();
         }
     }
@@ -59,6 +81,22 @@ pub(crate) fn describe_scrub(report: &ScrubReport) -> String {
         show::size(running.done_bytes.min(running.bytes)),
         show::size(running.bytes),
     )
+}
+
+/// What has to come before it goes on, if anything has to.
+fn waits_for(report: &SetReport) -> Option<String> {
+    let peer = &report.peer.node;
+    match report.state {
+        SetState::Waiting | SetState::Disconnected | SetState::Hindered => {
+            let why = report.trouble.as_deref().map_or_else(|| "it is being dialled".to_owned(), show::harmless);
+            Some(format!("waiting for {peer}: {why}"))
+        }
+        _ => {
+            let limit = report.limit.as_ref().filter(|limit| limit.rate == Rate::Pause)?;
+            let until = limit.next.map(|next| format!(" before {}", next.at)).unwrap_or_default();
+            Some(format!("waiting: the timetable lets nothing be sent{until}"))
+        }
+    }
 }
 
 /// A mirror in one line.

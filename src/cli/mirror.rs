@@ -18,15 +18,25 @@ pub(super) enum MirrorCommand {
     /// Start a mirror. Ordering what runs already changes nothing.
     Start(Start),
     /// Pause a mirror; it goes on where it was.
-    Pause { set: SetName },
+    Pause {
+        /// The set.
+        set: SetName,
+    },
     /// Go on with a paused mirror.
-    Resume { set: SetName },
+    Resume {
+        /// The set.
+        set: SetName,
+    },
     /// End a mirror; the newest recovery point stays.
-    Stop { set: SetName },
+    Stop {
+        /// The set.
+        set: SetName,
+    },
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Start {
+    /// The set.
     set: SetName,
     /// Send everything, whatever the standby has.
     #[arg(long, group = "comparison")]
@@ -52,6 +62,9 @@ pub(super) struct Start {
     /// Wait for the end.
     #[arg(long)]
     wait: bool,
+    /// How long at most, such as `30 min`; then the exit code is 6, and the mirror goes on. By default for ever.
+    #[arg(long, value_parser = super::seconds)]
+    timeout: Option<f64>,
 }
 
 fn rate(text: &str) -> Result<u64, String> {
@@ -73,7 +86,8 @@ impl Start {
             max_orphans: self.max_orphans,
             limit_bytes_per_second: self.limit,
             dry_run: self.dry_run,
-            wait: self.wait,
+            wait: self.wait || self.timeout.is_some(),
+            timeout_seconds: self.timeout,
         }
     }
 }
@@ -92,7 +106,6 @@ pub(super) fn run(scene: &Scene<'_>, command: &MirrorCommand) -> Result<ExitCode
 
 fn run_start(scene: &Scene<'_>, start: &Start) -> Result<ExitCode, Failure> {
     let order = start.order();
-    let removes = removes(scene, &order)?;
     match scene.ask_and_wait(&Request::Mirror(order))? {
         Answer::Started { new } => {
             scene.print(&serde_json::json!({ "started": new }), || {
@@ -107,23 +120,16 @@ fn run_start(scene: &Scene<'_>, start: &Start) -> Result<ExitCode, Failure> {
         }
         Answer::Mirrored(report) => {
             scene.print(&report, || summary(&report))?;
-            check_orphans(&report, removes)?;
+            check_orphans(&report)?;
             Ok(ExitCode::SUCCESS)
         }
         _ => Err(unexpected()),
     }
 }
 
-/// Whether a mirror was to remove orphans.
-pub(super) fn removes(scene: &Scene<'_>, order: &MirrorOrder) -> Result<bool, Failure> {
-    let settings = scene.settings()?;
-    let written = settings.sets.get(&order.set).is_none_or(|set| set.orphans == Orphans::Remove);
-    Ok(order.orphans.map_or(written, |orphans| orphans == OrphanPolicy::Remove))
-}
-
 /// Refused, if orphans were to be removed and stayed.
-pub(super) fn check_orphans(report: &MirrorReport, removes: bool) -> Result<(), Failure> {
-    if !removes || report.orphans_left == 0 {
+pub(super) fn check_orphans(report: &MirrorReport) -> Result<(), Failure> {
+    if !report.removes_orphans || report.orphans_left == 0 {
         return Ok(());
     }
     Err(Failure::Refused(format!(
@@ -137,7 +143,8 @@ pub(super) fn check_orphans(report: &MirrorReport, removes: bool) -> Result<(), 
 pub(super) fn summary(report: &MirrorReport) -> String {
     let grade = if report.consistent { "consistent" } else { "one by one: files changed while they were read" };
     let point = report.point.map_or("none".to_owned(), |point| format!("{point} ({grade})"));
-    let ratio = if report.data_bytes > 0 {
+    // Of next to nothing it would only be that of the headers.
+    let ratio = if report.data_bytes >= 64 * 1024 {
         format!(", {:.2} times the data", report.wire.sent_bytes as f64 / report.data_bytes as f64)
     } else {
         String::new()

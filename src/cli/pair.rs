@@ -39,9 +39,9 @@ pub(super) struct Options {
     /// The other node's fingerprint, as `standin pair --show` says there; then nothing is asked.
     #[arg(long)]
     fingerprint: Option<Fingerprint>,
-    /// How long to wait, in seconds.
-    #[arg(long, default_value_t = 300)]
-    timeout: u64,
+    /// How long to wait at most, such as `5 min`.
+    #[arg(long, default_value = "5 min", value_parser = super::seconds)]
+    timeout: f64,
 }
 
 pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Failure> {
@@ -95,6 +95,9 @@ fn paired(settings: &Settings, node: &NodeName, key: &str, options: &Options) ->
 /// Whether this is the node that is meant: by the fingerprint that was given, or by asking.
 fn confirm(options: &Options, node: &NodeName, key: &str) -> bool {
     if let Some(expected) = &options.fingerprint {
+        if expected.to_string() != key {
+            eprintln!("standin: {node} has the fingerprint {key}, not the one given");
+        }
         return expected.to_string() == key;
     }
     if !std::io::stdin().is_terminal() {
@@ -166,7 +169,7 @@ fn dial(settings: &Settings, trust: &Trust, address: &Address, options: &Options
 /// Through the daemon if one runs, which has the port; else by listening here.
 fn accept(settings: &Settings, trust: &Trust, options: &Options) -> Result<(NodeName, String), Failure> {
     must_be_able_to_ask(options)?;
-    let request = Request::AcceptPairing { timeout_seconds: options.timeout };
+    let request = Request::AcceptPairing { timeout_seconds: options.timeout.ceil() as u64 };
     let waiting = Waiting { progress: &mut |_| {}, confirm: &mut |node, key| confirm(options, node, key) };
     match client::ask(&settings.node.state_dir, &request, waiting) {
         Ok(Answer::Paired { node, fingerprint }) => Ok((node, fingerprint)),
@@ -187,7 +190,7 @@ fn accept_here(settings: &Settings, trust: &Trust, options: &Options) -> Result<
         return Err(Failure::Usage(text.to_owned()));
     }
     let gate = Arc::new(Gate::new(trust.clone()));
-    let limit = Duration::from_secs(options.timeout);
+    let limit = Duration::from_secs_f64(options.timeout);
     gate.open(limit);
     let endpoint = Arc::new(Endpoint::bind(&listen, identity(settings)?, gate).map_err(Failure::failed)?);
     let (deadline, arrivals) = (Instant::now() + limit, arrivals(&endpoint));
@@ -208,7 +211,7 @@ fn accept_here(settings: &Settings, trust: &Trust, options: &Options) -> Result<
         trust.add(&node, key, &address).map_err(Failure::failed)?;
         return Ok((node, key.to_string()));
     }
-    Err(Failure::Unreachable(format!("no node came to be paired with within {} s", options.timeout)))
+    Err(Failure::Unreachable(format!("no node came to be paired with within {}", show::span(options.timeout))))
 }
 
 /// The connections of nodes that pair.

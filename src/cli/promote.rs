@@ -21,7 +21,8 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
     let Answer::Promoted { point } = scene.ask(&Request::Promote { set: options.set.clone(), point })? else {
         return Err(unexpected());
     };
-    let settings = scene.settings()?;
+    // It was promoted, whatever is wrong in the settings by now.
+    let settings = scene.settings().ok();
     scene.print(&serde_json::json!({ "point": point }), || {
         let mut text = format!(
             "{} is promoted at point {} of {} ({}, {}): nothing is received for it any more\n",
@@ -31,7 +32,7 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
             show::age(point.at),
             show::grade(&point)
         );
-        for root in settings.sets.get(&options.set).map_or(&[][..], |set| &set.roots) {
+        for root in settings.iter().filter_map(|settings| settings.sets.get(&options.set)).flat_map(|set| &set.roots) {
             text += &format!("  {}\n", root.target.display());
         }
         text

@@ -17,11 +17,11 @@ pub(super) fn run(scene: &Scene<'_>) -> Result<ExitCode, Failure> {
         }
         let row = |difference: &Difference, when: &str| {
             let (was, is) = (show::harmless(&difference.here), show::harmless(&difference.there));
-            vec![difference.key.clone(), was, is, when.to_owned()]
+            vec![difference.key.clone(), when.to_owned(), was, is]
         };
         let applied = reload.applied.iter().map(|difference| row(difference, "now"));
         let restart = reload.restart.iter().map(|difference| row(difference, "after a restart of the daemon"));
-        show::table(&["SETTING", "WAS", "IS", "HOLDS"], &applied.chain(restart).collect::<Vec<_>>())
+        show::table(&["SETTING", "HOLDS", "WAS", "IS"], &applied.chain(restart).collect::<Vec<_>>())
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use standin_common::id::SetName;
 use standin_replicator::report::{LastScrub, ScrubFinding, ScrubReport};
 
-use super::verify::DIFFERENT;
+use super::DIFFERENT;
 use super::{Failure, Scene, show, unexpected};
 use crate::control::{Answer, Request};
 

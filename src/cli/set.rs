@@ -9,7 +9,7 @@ use standin_replicator::listing::{self, Fate, Listed};
 use standin_replicator::os::OsVolume;
 use standin_replicator::rules::Rules;
 
-use super::{Failure, Scene, show, unexpected};
+use super::{DIFFERENT, Failure, Scene, show, unexpected};
 use crate::control::{Answer, Request};
 
 #[derive(Debug, clap::Subcommand)]
@@ -192,5 +192,5 @@ fn check(scene: &Scene<'_>, name: &SetName) -> Result<ExitCode, Failure> {
         let there = peer.to_string().to_uppercase();
         show::table(&["SETTING", "HERE", &there], &differences.iter().map(row).collect::<Vec<_>>())
     })?;
-    Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }

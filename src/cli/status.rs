@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use standin_common::id::{NodeName, SetName};
 use standin_config::{Acknowledge, Rate};
@@ -36,6 +36,8 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
         if options.watch && !scene.json && std::io::stdout().is_terminal() {
             // Home, and clear what is below (ECMA-48).
             print!("\x1b[H\x1b[J");
+        } else if options.watch && !scene.json {
+            super::print(&format!("-- {}\n", humantime::format_rfc3339_seconds(SystemTime::now())))?;
         }
         let read = scene.print(&as_json(&node, &sets, options.explain)?, || {
             if sets.is_empty() {
@@ -72,13 +74,15 @@ fn state(state: SetState) -> &'static str {
         SetState::Following => "following: the standby has what changed, or it is on its way",
         SetState::CatchingUp => "catching up",
         SetState::Disconnected => "disconnected: changes are remembered",
+        SetState::Hindered => "HINDERED: the standby does not take what is sent",
         SetState::Held => "HELD until `standin mirror resume`",
+        SetState::Lost => "LOST: the standby has no recovery point any more",
         SetState::Empty => "nothing received yet",
         SetState::FirstMirror => "first mirror not finished: nothing to promote",
         SetState::Ready => "ready to be promoted",
         SetState::Receiving => "receiving, and ready to be promoted",
         SetState::Applying => "applying a point, and ready to be promoted",
-        SetState::Promoted => "promoted",
+        SetState::Promoted => "promoted: nothing is replicated any more",
         SetState::Bad => "BAD",
     }
 }
@@ -86,7 +90,7 @@ fn state(state: SetState) -> &'static str {
 /// What the standby lacks, in one line.
 fn lag(lag: &Lag) -> String {
     let age = lag.oldest_seconds.map_or(String::new(), |seconds| format!(", the oldest {} old", show::span(seconds)));
-    format!("{}, at most {}{age}", show::count(lag.changes, "change"), show::size(lag.bytes))
+    format!("{}{age}", lag.words())
 }
 
 /// What there is only where changes are followed, or only if it is not as usual.
@@ -100,7 +104,11 @@ fn following(report: &SetReport) -> String {
         text += &format!("lag         {}\n", lag(behind));
     }
     if let Some(report) = report.acknowledge.as_ref().filter(|report| report.acknowledge != Acknowledge::Local) {
-        let met = if report.met.yes { "met" } else { "NOT MET" };
+        let met = match (report.met.yes, report.met.holds) {
+            (_, true) => "HOLDS",
+            (true, false) => "met",
+            (false, false) => "NOT MET",
+        };
         text += &format!("acknowledge {}, {met}: {}\n", report.acknowledge, show::harmless(&report.met.words));
     }
     if let Some(limit) = report.limit.as_ref().filter(|limit| limit.rate != Rate::Unlimited || limit.next.is_some()) {

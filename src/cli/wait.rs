@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use standin_common::id::{PointNumber, SetName};
-use standin_config::units;
 use standin_replicator::goal::Goal;
 
 use super::{Failure, Scene, unexpected};
@@ -25,13 +24,8 @@ pub(super) struct Options {
     #[arg(long)]
     point: Option<u64>,
     /// How long at most, such as `30s`; then the exit code is 6. By default for ever.
-    #[arg(long, value_parser = span)]
-    timeout: Option<u64>,
-}
-
-/// In milliseconds.
-fn span(text: &str) -> Result<u64, String> {
-    units::parse_span(text).map_err(|error| error.to_string())
+    #[arg(long, value_parser = super::seconds)]
+    timeout: Option<f64>,
 }
 
 pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Failure> {
@@ -40,8 +34,7 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
         None if options.synced => Goal::Synced,
         None => Goal::QueueEmpty,
     };
-    let timeout_seconds = options.timeout.map(|ms| ms as f64 / 1000.0);
-    let request = Request::Wait { set: options.set.clone(), goal, timeout_seconds };
+    let request = Request::Wait { set: options.set.clone(), goal, timeout_seconds: options.timeout };
     let Answer::Reached(report) = scene.ask_and_wait(&request)? else { return Err(unexpected()) };
     scene.print(&report, || match &report.point {
         Some(point) => format!("{} is so far; the newest recovery point is {}", report.set, point.number),

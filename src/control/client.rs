@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use standin_common::id::NodeName;
 use standin_replicator::report::SetReport;
@@ -12,6 +13,9 @@ use super::{Answer, Failed, Reply, Request, SocketError, platform};
 /// Longest reply, in bytes: a report with as many findings as it lists.
 const MOST_LINE_BYTES: usize = 64 << 20;
 
+/// How long a daemon may take to read what is asked of it.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
@@ -21,6 +25,11 @@ pub(crate) enum AskError {
     /// The socket cannot be used.
     #[error("cannot talk to the daemon: {0}")]
     Socket(SocketError),
+    /// Somebody listens and says nothing.
+    #[error(
+        "the daemon does not answer: it may be stopped or overloaded (its process has the file `daemon.lock` open); nothing is known of what was asked for"
+    )]
+    Silent,
     /// The daemon went away.
     #[error("the daemon ended before it answered; what it was told to do goes on when it runs again")]
     Ended,
@@ -42,6 +51,11 @@ pub(crate) struct Waiting<'a> {
 
 /// Asks the daemon of a state directory, and waits for its answer.
 pub(crate) fn ask(state_dir: &Path, request: &Request, waiting: Waiting<'_>) -> Result<Answer, AskError> {
+    ask_within(FIRST_ANSWER, state_dir, request, waiting)
+}
+
+/// The same, with another limit for the first sign of life.
+pub(super) fn ask_within(limit: Duration, state_dir: &Path, request: &Request, waiting: Waiting<'_>) -> Result<Answer, AskError> {
     let stream = platform::connect(state_dir).map_err(|error| match error {
         SocketError::NotRunning => AskError::NotRunning(error),
         _ => AskError::Socket(error),
@@ -49,8 +63,15 @@ pub(crate) fn ask(state_dir: &Path, request: &Request, waiting: Waiting<'_>) -> 
     let mut lines = Lines::new(stream, MOST_LINE_BYTES);
     // A daemon that has no place for us answers without reading; that answer is the one to tell.
     let asked = lines.write(request);
+    let until = Instant::now() + limit;
+    let mut heard = false;
     loop {
-        match lines.read(&mut || true) {
+        let read = lines.read(&mut || heard || Instant::now() < until);
+        let silent = !heard && Instant::now() >= until;
+        heard = true;
+        match read {
+            Ok(None) if silent => return Err(AskError::Silent),
+            Ok(Some(Reply::Heard)) => {}
             Ok(Some(Reply::Progress(report))) => (waiting.progress)(&report),
             Ok(Some(Reply::Confirm { node, fingerprint })) => {
                 let yes = (waiting.confirm)(&node, &fingerprint);

@@ -178,10 +178,13 @@ fn begin(stream: Stream, clients: &Arc<Clients>, handler: &Arc<dyn Handler>) {
 fn serve(client: &mut Client, handler: &dyn Handler) {
     let (clients, until) = (client.clients.clone(), Instant::now() + REQUEST_LIMIT);
     let reply = match client.lines.read(&mut || !clients.stopping() && Instant::now() < until) {
-        Ok(Some(request)) => match handler.handle(request, client) {
-            Ok(answer) => Reply::Done(Box::new(answer)),
-            Err(failed) => Reply::Failed(failed),
-        },
+        Ok(Some(request)) => {
+            client.say(&Reply::Heard);
+            match handler.handle(request, client) {
+                Ok(answer) => Reply::Done(Box::new(answer)),
+                Err(failed) => Reply::Failed(failed),
+            }
+        }
         // Gone, or too slow.
         Ok(None) => return,
         Err(error) => {

@@ -77,8 +77,13 @@ fn requests_are_answered_progress_is_shown_and_persons_are_asked() {
     let answer = ask(dir.path(), &Request::Status { set: None }, &mut |_| {}, &mut |_, _| false).unwrap();
     assert_eq!(answer, Answer::Status { node: "alpha".parse().unwrap(), sets: vec![report()] });
     let mut shown = 0;
-    ask(dir.path(), &Request::Verify { set: set() }, &mut |r| shown += r.lag.as_ref().unwrap().changes, &mut |_, _| false)
-        .unwrap();
+    ask(
+        dir.path(),
+        &Request::Verify { set: set(), timeout_seconds: None },
+        &mut |r| shown += r.lag.as_ref().unwrap().changes,
+        &mut |_, _| false,
+    )
+    .unwrap();
     assert_eq!(shown, 21);
     for yes in [true, false] {
         let answer = ask(dir.path(), &Request::AcceptPairing { timeout_seconds: 1 }, &mut |_| {}, &mut |node, key| {
@@ -105,6 +110,16 @@ fn there_is_one_server_and_its_socket_goes_with_it() {
 }
 
 #[test]
+fn a_daemon_that_hangs_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    // It listens, and nobody accepts.
+    let _listener = listen(dir.path()).unwrap();
+    let waiting = Waiting { progress: &mut |_| {}, confirm: &mut |_, _| false };
+    let silent = client::ask_within(Duration::from_millis(300), dir.path(), &Request::Reload, waiting).unwrap_err();
+    assert!(matches!(silent, AskError::Silent), "{silent}");
+}
+
+#[test]
 fn a_directory_with_a_long_name_will_do() {
     let dir = tempfile::tempdir().unwrap();
     let long: PathBuf = dir.path().join("d".repeat(120)).join("e".repeat(120));
@@ -122,8 +137,8 @@ fn who_hangs_up_is_gone_and_so_is_everybody_when_the_server_stops() {
     let begin = || {
         let mut lines = Lines::new(platform::connect(dir.path()).unwrap(), MOST_LINE_BYTES);
         lines.write(&Request::Stop { set: set() }).unwrap();
-        let reply: Reply = lines.read(&mut || true).unwrap().unwrap();
-        assert!(matches!(reply, Reply::Progress(_)));
+        let replies: [Reply; 2] = std::array::from_fn(|_| lines.read(&mut || true).unwrap().unwrap());
+        assert!(matches!(replies, [Reply::Heard, Reply::Progress(_)]));
         lines
     };
     drop(begin());

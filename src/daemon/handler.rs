@@ -10,12 +10,13 @@ use standin_common::message::SetAnswer;
 use standin_config::{LoadError, Set};
 use standin_replicator::explain::explain;
 use standin_replicator::goal::{Goal, Outlook};
+use standin_replicator::report::SetState;
 use standin_replicator::standby::replica::ReplicaError;
 use standin_replicator::standby::scrub;
 
 use super::peer::PeerError;
 use super::source::SourceSet;
-use super::standby::StandbyError;
+use super::standby::{StandbyError, StandbySet};
 use super::{Daemon, PeerStatus, peer};
 use crate::control::server::{Client, Handler};
 use crate::control::{Answer, Failed, FailedKind, MirrorOrder, Request};
@@ -28,6 +29,26 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Answers requests.
 pub(super) struct Requests(pub(super) Arc<Daemon>);
+
+/// How long somebody waits at most.
+#[derive(Debug, Clone, Copy)]
+struct Limit(Option<Instant>);
+
+impl Limit {
+    /// From now on; without a number, or with one that no clock reaches, for ever.
+    fn new(seconds: Option<f64>) -> Self {
+        let span = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        Self(span.and_then(|span| Instant::now().checked_add(span)))
+    }
+
+    fn is_over(self) -> bool {
+        self.left().is_zero()
+    }
+
+    fn left(self) -> Duration {
+        self.0.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()))
+    }
+}
 
 fn failed(kind: FailedKind, text: impl Into<String>) -> Failed {
     Failed { kind, text: text.into() }
@@ -42,9 +63,10 @@ impl From<PeerError> for Failed {
 impl From<StandbyError> for Failed {
     fn from(error: StandbyError) -> Self {
         use ReplicaError::*;
-        let refused =
-            matches!(error, StandbyError::Replica(Busy | Promoted(_) | NoPoint | UnknownPoint(_)) | StandbyError::Nothing);
-        failed(if refused { FailedKind::Refused } else { FailedKind::Failed }, error.to_string())
+        // Besides what would not be safe, what a person has to mend first; nothing was changed by any of it.
+        let tried =
+            matches!(&error, StandbyError::Replica(why) if !matches!(why, Busy | Promoted(_) | NoPoint | UnknownPoint(_)));
+        failed(if tried { FailedKind::Failed } else { FailedKind::Refused }, error.to_string())
     }
 }
 
@@ -58,15 +80,12 @@ impl Handler for Requests {
             Request::Pause { set } => self.source(&set)?.pause().map(|()| Answer::Ok),
             Request::Resume { set } => self.source(&set)?.resume().map(|()| Answer::Ok),
             Request::Stop { set } => self.source(&set)?.stop().map(|()| Answer::Ok),
-            Request::Point { set, wait } => {
-                let point = self.source(&set)?.point(wait, &mut |report| client.progress(report))?;
-                Ok(Answer::Pointed { point })
-            }
+            Request::Point { set, wait, timeout_seconds } => self.point(&set, wait, Limit::new(timeout_seconds), client),
             Request::Wait { set, goal, timeout_seconds } => self.wait_for(&set, goal, timeout_seconds, client),
-            Request::Verify { set } => {
+            Request::Verify { set, timeout_seconds } => {
                 let source = self.source(&set)?;
                 let mirror = source.verify()?;
-                self.wait(source, mirror, client)
+                self.wait(source, mirror, Limit::new(timeout_seconds), client)
             }
             Request::Scrub { set, wait } => self.scrub(&set, wait, client),
             Request::Reload => {
@@ -105,6 +124,7 @@ impl Requests {
             Some(name) => vec![self.set(&name)?.name],
             None => self.0.context.settings().sets.keys().cloned().collect(),
         };
+        names.iter().filter_map(|name| self.0.standbys.get(name)).for_each(StandbySet::try_again);
         let sets = names.iter().filter_map(|name| self.0.report(name)).collect();
         Ok(Answer::Status { node: self.0.context.settings().node.name.clone(), sets })
     }
@@ -131,14 +151,46 @@ impl Requests {
     fn mirror(&self, order: &MirrorOrder, client: &mut Client) -> Result<Answer, Failed> {
         let source = self.source(&order.set)?;
         let (mirror, new) = source.start(order)?;
-        if order.wait || order.dry_run { self.wait(source, mirror, client) } else { Ok(Answer::Started { new }) }
+        if order.wait || order.dry_run {
+            self.wait(source, mirror, Limit::new(order.timeout_seconds), client)
+        } else {
+            Ok(Answer::Started { new })
+        }
+    }
+
+    /// Makes a recovery point, and waits for it as long as the client does.
+    fn point(&self, name: &SetName, wait: bool, limit: Limit, client: &mut Client) -> Result<Answer, Failed> {
+        let source = self.source(name)?;
+        let mut late = false;
+        let made = source.point(wait, &mut |report| {
+            late = limit.is_over();
+            !late && client.progress(report)
+        });
+        let report = source.report();
+        match made {
+            Err(_) if late => {
+                Err(failed(FailedKind::TimedOut, format!("there is no such point yet: {}", explain(&report).brief())))
+            }
+            Ok(point) => {
+                let away = matches!(report.state, SetState::Disconnected | SetState::Waiting | SetState::Hindered);
+                let later =
+                    (point.is_none() && away).then(|| format!("once {} is back; {}", report.peer.node, explain(&report).cause));
+                Ok(Answer::Pointed { point, later })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits for the end of a mirror, as long as the client does.
-    fn wait(&self, source: &SourceSet, mirror: MirrorId, client: &mut Client) -> Result<Answer, Failed> {
+    fn wait(&self, source: &SourceSet, mirror: MirrorId, limit: Limit, client: &mut Client) -> Result<Answer, Failed> {
         loop {
             if let Some(end) = source.wait(mirror, PROGRESS) {
                 return end.map(Answer::Mirrored);
+            }
+            if limit.is_over() {
+                let what = if source.end_comparison(mirror) { "the comparison was stopped" } else { "the mirror goes on" };
+                let why = explain(&source.report()).cause;
+                return Err(failed(FailedKind::TimedOut, format!("it has not ended in time, {what}: {why}")));
             }
             if !client.progress(&source.report()) {
                 let text = "the daemon ends; what it was told to do goes on when it runs again";
@@ -149,8 +201,7 @@ impl Requests {
 
     /// Waits until a set is so far, as long as the client does.
     fn wait_for(&self, name: &SetName, goal: Goal, timeout: Option<f64>, client: &mut Client) -> Result<Answer, Failed> {
-        let began = Instant::now();
-        let limit = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let limit = Limit::new(timeout);
         self.set(name)?;
         loop {
             let report = self.0.report(name).ok_or_else(|| {
@@ -161,12 +212,11 @@ impl Requests {
                 Outlook::Stuck(why) => (FailedKind::Refused, why),
                 Outlook::Failed(why) => (FailedKind::Failed, why),
                 Outlook::Senseless(why) => (FailedKind::Usage, why),
-                Outlook::Coming if limit.is_some_and(|limit| began.elapsed() >= limit) => {
-                    (FailedKind::TimedOut, format!("{name} is not so far yet: {}", explain(&report).cause))
+                Outlook::Coming if limit.is_over() => {
+                    (FailedKind::TimedOut, format!("{name} is not so far yet: {}", explain(&report).brief()))
                 }
                 Outlook::Coming if client.progress(&report) => {
-                    let left = limit.map_or(LOOK, |limit| limit.saturating_sub(began.elapsed()));
-                    thread::sleep(left.min(LOOK));
+                    thread::sleep(limit.left().min(LOOK));
                     continue;
                 }
                 Outlook::Coming => (FailedKind::Unreachable, "the daemon ends; wait again when it runs".to_owned()),

@@ -124,6 +124,7 @@ impl Served {
         let standby = self.daemon.standbys.get(name);
         if let Some(standby) = standby {
             standby.heard_from(&self.connection);
+            standby.try_again();
         }
         let status = self.daemon.peer_status(name);
         match (serde_json::to_string(set), serde_json::to_string(&status)) {

@@ -7,6 +7,7 @@ mod mirror;
 mod pass;
 mod report;
 mod run;
+mod standing;
 mod waiting;
 
 use std::collections::VecDeque;
@@ -20,15 +21,18 @@ use standin_common::link::CloseCode;
 use standin_common::link::quic::{Connection, Deadline};
 use standin_common::message::{Comparison, OrphanLimit, OrphanPolicy, Purpose};
 use standin_config::{Capture, LocalTime, MaxOrphans, Orphans, Rate, Set};
+use standin_replicator::capture::Taken;
 use standin_replicator::capture::watch::Watch;
+use standin_replicator::explain::explain;
 use standin_replicator::report::{Followed, MirrorReport, Wire};
 use standin_replicator::rules::Rules;
 use standin_replicator::source::meter::Meter;
 use standin_replicator::source::pace::Pace;
-use standin_replicator::source::state::{Event, Source};
+use standin_replicator::source::state::{Event, Hold, Phase, Source};
 
 use self::asked::Asked;
 use self::kept::{Following, Job, Kept, KeptFile, Ordered};
+use self::standing::Told;
 use super::clock;
 use super::peer::Context;
 use crate::control::{Failed, FailedKind, MirrorOrder};
@@ -71,6 +75,9 @@ struct State {
     cut_off: Option<Deadline>,
     /// Whether the standby said that it is there since it was dialled last.
     peer_is_there: bool,
+    /// What the standby said of its replica when it was asked last.
+    told: Told,
+    /// What is wrong without hindering anything, or what the last attempt came to.
     trouble: Option<String>,
     last_mirror: Option<MirrorReport>,
     ended: VecDeque<(MirrorId, Result<MirrorReport, Failed>)>,
@@ -80,8 +87,8 @@ struct State {
     asked: Asked,
     followed: Followed,
     watch: Option<Arc<Watch>>,
-    /// The places that a round is about, and when the oldest of their changes was noticed.
-    under_way: Option<(u64, Option<Instant>)>,
+    /// What a round took that has not arrived.
+    under_way: Option<Arc<Taken>>,
     stopping: bool,
 }
 
@@ -121,6 +128,7 @@ impl SourceSet {
             connection: None,
             away_since: Some(Instant::now()),
             peer_is_there: false,
+            told: Told::default(),
             cut_off: None,
             trouble: None,
             last_mirror: None,
@@ -205,23 +213,38 @@ impl SourceSet {
         };
         let follows = self.set().capture == Capture::Watch;
         let started = self.try_keep(|kept| match &kept.job {
+            _ if kept.is_paused() => {
+                Err(failed(FailedKind::Refused, self.advice("the set is paused", "mirror resume", "mirror stop")))
+            }
             None => {
                 kept.job = Some(Job::new(mirror, ordered));
                 kept.following = follows.then(|| Following::of(ordered));
                 Ok((mirror, true))
             }
-            Some(job) if job.paused => {
-                Err(failed(FailedKind::Refused, self.advice("a mirror is paused", "mirror resume", "mirror stop")))
+            Some(job) if job.ordered == ordered => {
+                let mirror = job.mirror;
+                kept.job.iter_mut().for_each(|job| job.of_itself = false);
+                Ok((mirror, false))
             }
-            Some(job) if job.ordered == ordered => Ok((job.mirror, false)),
             Some(_) => {
-                Err(failed(FailedKind::Refused, self.advice("another mirror is running", "mirror start --wait", "mirror stop")))
+                Err(failed(FailedKind::Refused, self.advice("another mirror was ordered", "mirror resume", "mirror stop")))
             }
         })?;
-        if started.1 {
-            self.on(Event::Ordered);
+        // One that was held is tried again.
+        let held = self.lock().source.hold().is_some();
+        match started.1 {
+            true => self.on(Event::Ordered),
+            false if held => self.on(Event::Resumed),
+            false => {}
         }
         Ok(started)
+    }
+
+    fn nothing_to(&self, what: &str) -> String {
+        let name = &self.set().name;
+        format!(
+            "there is nothing to {what}: no mirror of {name} is ordered, and it is not followed; `standin mirror start {name}` begins"
+        )
     }
 
     fn advice(&self, what: &str, go_on: &str, end: &str) -> String {
@@ -253,7 +276,7 @@ impl SourceSet {
     /// Pauses the mirror, or following: it goes on where it was, also after a restart of the daemon. What changes meanwhile is remembered.
     pub(super) fn pause(&self) -> Result<(), Failed> {
         if self.lock().kept.is_idle() {
-            return Err(failed(FailedKind::Failed, "no mirror of the set is running"));
+            return Err(failed(FailedKind::Refused, self.nothing_to("pause")));
         }
         self.keep(|kept| kept.set_paused(true))?;
         self.on(Event::Paused);
@@ -264,9 +287,10 @@ impl SourceSet {
     /// Goes on with what was paused. What runs is let run.
     pub(super) fn resume(&self) -> Result<(), Failed> {
         if self.lock().kept.is_idle() {
-            return Err(failed(FailedKind::Failed, "no mirror of the set is paused"));
+            return Err(failed(FailedKind::Refused, self.nothing_to("resume")));
         }
         self.keep(|kept| kept.set_paused(false))?;
+        self.lock().told.again = true;
         self.on(Event::Resumed);
         Ok(())
     }
@@ -281,12 +305,20 @@ impl SourceSet {
         if compare.is_some() {
             self.on(Event::CompareEnded);
         }
-        self.on(if job.is_some() { Event::Ended } else { Event::Resumed });
+        self.on(Event::Stopped);
         self.stop_running();
         for mirror in compare.map(|compare| compare.mirror).into_iter().chain(job.map(|job| job.mirror)) {
             self.end(mirror, Err(failed(FailedKind::Failed, "the mirror was stopped; the newest recovery point stays")));
         }
         Ok(())
+    }
+
+    /// Nothing is sent until a person says so, for this reason.
+    fn hold(&self, hold: Hold) {
+        self.on(Event::Held(hold));
+        let report = self.report();
+        tracing::error!("{}", explain(&report).brief());
+        self.changed.notify_all();
     }
 
     /// Goes on with other settings, of which only what may change live is another.
@@ -337,6 +369,15 @@ impl SourceSet {
         }
     }
 
+    /// Ends a comparison for which nobody waits any more; `false` if it is none.
+    pub(super) fn end_comparison(&self, mirror: MirrorId) -> bool {
+        let Some(compare) = self.lock().compare.take_if(|compare| compare.mirror == mirror) else { return false };
+        self.on(Event::CompareEnded);
+        self.stop_running();
+        self.end(compare.mirror, Err(failed(FailedKind::TimedOut, "the comparison was stopped")));
+        true
+    }
+
     /// The daemon stops: what runs goes on at its next start.
     pub(super) fn shut_down(&self) {
         self.lock().stopping = true;
@@ -345,15 +386,7 @@ impl SourceSet {
 
     /// Notes how a mirror ended, for whoever waits for it.
     fn end(&self, mirror: MirrorId, end: Result<MirrorReport, Failed>) {
-        let mut state = self.lock();
-        // Not of a verification or dry run, which make no point.
-        if let Some(report) = end.as_ref().ok().filter(|report| report.point.is_some()) {
-            state.last_mirror = Some(report.clone());
-        }
-        state.ended.push_back((mirror, end));
-        if state.ended.len() > MOST_ENDED {
-            state.ended.pop_front();
-        }
+        self.lock().end(mirror, end);
         self.changed.notify_all();
     }
 
@@ -367,14 +400,10 @@ impl SourceSet {
         if state.stopping {
             return Some(Err(failed(FailedKind::Failed, "the daemon stops; the mirror goes on when it starts again")));
         }
-        if state.kept.job.as_ref().is_some_and(|job| job.mirror == mirror && job.paused) && state.running.is_none() {
-            let resume = format!("`standin mirror resume {}` goes on where it was", self.set().name);
-            let text = match &state.trouble {
-                Some(why) if why.ends_with(&resume) => format!("the mirror is paused: {why}"),
-                Some(why) => format!("the mirror is paused: {why}; {resume}"),
-                None => format!("the mirror is paused; {resume}"),
-            };
-            return Some(Err(failed(FailedKind::Failed, text)));
+        let is_job = state.kept.job.as_ref().is_some_and(|job| job.mirror == mirror);
+        if is_job && state.running.is_none() && matches!(state.source.phase(), Phase::Paused | Phase::Held | Phase::Bad) {
+            drop(state);
+            return Some(Err(failed(FailedKind::Refused, explain(&self.report()).brief())));
         }
         let state = self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0;
         ended(&state)
@@ -387,6 +416,17 @@ impl SourceSet {
 }
 
 impl State {
+    fn end(&mut self, mirror: MirrorId, end: Result<MirrorReport, Failed>) {
+        // Not of a verification or dry run, which make no point.
+        if let Some(report) = end.as_ref().ok().filter(|report| report.point.is_some()) {
+            self.last_mirror = Some(report.clone());
+        }
+        self.ended.push_back((mirror, end));
+        if self.ended.len() > MOST_ENDED {
+            self.ended.pop_front();
+        }
+    }
+
     fn on(&mut self, event: Event) {
         let before = self.source.phase();
         match self.source.on(event) {

@@ -12,6 +12,7 @@ use standin_common::link::quic::Connection;
 use standin_common::link::talk::Talk;
 use standin_common::link::{CloseCode, LinkError};
 use standin_common::message::{MirrorAnswer, MirrorOpening, Purpose, Refusal, RootKind};
+use standin_common::scope::Reason;
 use standin_config::{Role, Set};
 use standin_replicator::journal::Point;
 use standin_replicator::os::{OsVolume, confine, mount_point};
@@ -55,6 +56,8 @@ struct State {
     replica: Option<Arc<OsReplica>>,
     /// Why it is not as it should be.
     trouble: Option<String>,
+    /// Whether there is a replica that cannot be opened.
+    unopened: bool,
     /// Over which connection a pass is received, if one is.
     receiving: Option<Connection>,
     /// The newest connection over which the source wants to send one.
@@ -89,6 +92,8 @@ pub(super) enum StandbyError {
     OtherKind { path: PathBuf, here: &'static str, there: &'static str },
     #[error("the target {} cannot be opened: {source}", path.display())]
     Target { path: PathBuf, source: std::io::Error },
+    #[error("the directory {} is not there, in which the target {} would be made: mount or make it, or correct `target`", parent.display(), path.display())]
+    NoParent { path: PathBuf, parent: PathBuf },
     #[error("the state directory of the set: {0}")]
     Store(std::io::Error),
     #[error(transparent)]
@@ -120,13 +125,24 @@ impl StandbySet {
         let set = RwLock::new(Arc::new(set));
         let scrubs = Scrubs::open(&directory);
         let standby = Self { set, rules, directory, state: Mutex::default(), changed: Condvar::new(), scrubs };
-        if let Err(error) = standby.replica(None)
-            && !matches!(error, StandbyError::Nothing)
-        {
-            tracing::error!(set = %standby.set().name, "{error}");
-            standby.lock().trouble = Some(error.to_string());
-        }
+        standby.try_again();
         standby
+    }
+
+    /// Opens the replica, if there is one that could not be opened before: what was wrong may have been mended.
+    pub(super) fn try_again(&self) {
+        if self.lock().replica.is_some() {
+            return;
+        }
+        let trouble = match self.replica(None) {
+            Ok(_) | Err(StandbyError::Nothing) => return,
+            Err(error) => error.to_string(),
+        };
+        let mut state = self.lock();
+        if state.trouble.as_ref() != Some(&trouble) {
+            tracing::error!(set = %self.set().name, "{trouble}");
+        }
+        (state.trouble, state.unopened) = (Some(trouble), true);
     }
 
     /// The settings that it runs with now. Name, ends and roots never change while it runs.
@@ -169,7 +185,7 @@ impl StandbySet {
         if let Some(trouble) = &state.trouble {
             tracing::error!(set = %self.set().name, "{trouble}");
         }
-        state.replica = Some(replica.clone());
+        (state.replica, state.unopened) = (Some(replica.clone()), false);
         Ok(replica)
     }
 
@@ -207,6 +223,9 @@ impl StandbySet {
         };
         let kind = kind.map_or_else(here, Ok)?;
         let side = self.directory.join("side").join(index.to_string());
+        if let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) {
+            return Err(StandbyError::NoParent { path: path.to_owned(), parent: parent.to_owned() });
+        }
         let opened = OsVolume::open_target(path, &side, kind);
         let volume = opened.map_err(|source| StandbyError::Target { path: path.to_owned(), source })?;
         check_kind(path, &volume, kind)?;
@@ -251,8 +270,16 @@ impl StandbySet {
         let kinds = (opening.purpose == Purpose::Mirror).then_some(&opening.roots[..]);
         let replica = match self.replica(kinds) {
             Ok(replica) => replica,
+            // Only a comparison needs what is not there yet, and nothing is wrong with that.
+            Err(error @ StandbyError::Nothing) => {
+                let why =
+                    format!("{error}: a dry run or verification has nothing to compare with before the first mirror has ended");
+                send.send(&MirrorAnswer::Refused(Refusal::Failed(why)), &[])?;
+                return send.finish();
+            }
             Err(error) => {
                 self.lock().trouble = Some(error.to_string());
+                self.try_again();
                 send.send(&MirrorAnswer::Refused(Refusal::Failed(error.to_string())), &[])?;
                 return send.finish();
             }
@@ -279,7 +306,11 @@ impl StandbySet {
         let mut state = self.lock();
         match ended {
             Ok(Some(point)) => {
-                tracing::info!(point = %point.number, consistent = point.consistent, objects = point.objects, "recovery point");
+                let (number, consistent, objects) = (point.number, point.consistent, point.objects);
+                match point.reason {
+                    Reason::Passing => tracing::debug!(point = %number, consistent, objects, "passing recovery point"),
+                    _ => tracing::info!(point = %number, consistent, objects, "recovery point"),
+                }
                 state.trouble = None;
             }
             Ok(None) => tracing::debug!("the source ended a pass without a point"),
@@ -337,7 +368,12 @@ impl StandbySet {
 
     /// Makes the replica a plain, writable tree.
     pub(super) fn promote(&self, point: Option<PointNumber>) -> Result<Point, StandbyError> {
-        Ok(self.replica(None)?.promote(point)?)
+        let point = self.replica(None)?.promote(point)?;
+        // The source dials again, and is told.
+        if let Some(connection) = self.lock().connection.take() {
+            connection.close(CloseCode::DONE, "the replica was promoted");
+        }
+        Ok(point)
     }
 
     /// The kept points, and the one that the replica is at.
@@ -354,6 +390,7 @@ impl StandbySet {
         let state = self.lock();
         let replica = state.replica.as_ref().map(|replica| replica.state());
         let (doing, cause) = match replica.as_ref().map(|replica| &replica.phase) {
+            None if state.unopened => (SetState::Bad, None),
             None | Some(Phase::Empty) => (SetState::Empty, None),
             Some(Phase::FirstMirror { .. }) => (SetState::FirstMirror, None),
             Some(Phase::Settled { .. }) if state.receiving.is_some() => (SetState::Receiving, None),
@@ -366,8 +403,11 @@ impl StandbySet {
         let (set, generation) = (self.set(), replica.as_ref().map(|replica| replica.generation).unwrap_or_default());
         let hindered = cause.or_else(|| state.trouble.clone());
         let report = SetReport {
-            point: replica.and_then(|replica| replica.points.last().cloned()),
             scrub: Some(self.scrubs.report()),
+            point: replica.and_then(|replica| match replica.phase {
+                Phase::Promoted { at } => replica.point(at).cloned(),
+                _ => replica.points.last().cloned(),
+            }),
             peer: PeerReport { node: set.source.clone(), path },
             ..SetReport::new(set.name.clone(), Role::Standby, generation, doing, set.source.clone())
         };

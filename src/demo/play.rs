@@ -132,7 +132,7 @@ impl Play {
         let changed = self.changed()?;
         let report = self.mirror("while paused", changed)?;
         self.tell.check(report.consistent, "nothing changed while it was read, and the point says so");
-        let Answer::Mirrored(report) = self.ask(&Request::Verify { set: nodes::set()? })? else {
+        let Answer::Mirrored(report) = self.ask(&Request::Verify { set: nodes::set()?, timeout_seconds: None })? else {
             return Err(unexpected());
         };
         self.tell.row("verify", Changed::default(), &report);
@@ -222,6 +222,7 @@ fn order(limit_bytes_per_second: Option<u64>) -> Result<Request, DemoError> {
         limit_bytes_per_second,
         dry_run: false,
         wait: true,
+        timeout_seconds: None,
     }))
 }
 

@@ -107,7 +107,7 @@ fn a_missing_settings_file_is_named() {
 #[test]
 fn help_lists_the_exit_codes_and_every_command() {
     let help = bare(&["--help"]).expect(0);
-    for part in ["Exit codes", "5  verify found differences", "6  what was waited for", "mirror", "promote", "--json"] {
+    for part in ["Exit codes", "5  both sides differ", "6  what was waited for", "mirror", "promote", "--json"] {
         assert!(help.stdout.contains(part), "{part}: {help:#?}");
     }
     let nothing = bare(&[]).expect(2);
@@ -235,7 +235,7 @@ fn every_command_has_a_man_page() {
         .map(|words| ["standin"].iter().copied().chain(words.iter().map(String::as_str)).collect::<Vec<_>>().join("-"))
     {
         let text = std::fs::read_to_string(directory.join(format!("{page}.1"))).unwrap_or_else(|error| panic!("{page}: {error}"));
-        assert!(text.contains(".TH") && text.contains("found differences"), "{page}: {text}");
+        assert!(text.contains(".TH") && text.contains("both sides differ"), "{page}: {text}");
     }
 }
 

@@ -47,9 +47,11 @@ fn waiting_ends_when_it_is_so_far_or_the_time_is_over() {
     pair.beta.run(&["wait", "mail", "--queue-empty", "--timeout", "10s"]).expect(0);
     let senseless = pair.alpha.run(&["wait", "mail", "--queue-empty"]).expect(2);
     assert!(senseless.stderr.contains("--synced"), "{senseless:#?}");
-    for wrong in
-        [&["wait", "mail"][..], &["wait", "mail", "--synced", "--queue-empty"], &["wait", "mail", "--synced", "--timeout", "5m"]]
-    {
+    for wrong in [
+        &["wait", "mail"][..],
+        &["wait", "mail", "--synced", "--queue-empty"],
+        &["wait", "mail", "--synced", "--timeout", "5 mins"],
+    ] {
         pair.alpha.run(wrong).expect(2);
     }
     pair.promote();
@@ -109,11 +111,11 @@ fn settings_are_read_again_and_wrong_ones_change_nothing() {
     assert_eq!(
         rows,
         [
-            vec!["SETTING", "WAS", "IS", "HOLDS"],
-            vec!["sets.mail.acknowledge", "local", "durable", "now"],
-            vec!["sets.mail.history_points", "3", "0", "now"],
-            vec!["sets.mail.lanes", "4", "3", "now"],
-            vec!["sets.mail.capture", "scan", "watch", "after a restart of the daemon"],
+            vec!["SETTING", "HOLDS", "WAS", "IS"],
+            vec!["sets.mail.acknowledge", "now", "local", "durable"],
+            vec!["sets.mail.history_points", "now", "3", "0"],
+            vec!["sets.mail.lanes", "now", "4", "3"],
+            vec!["sets.mail.capture", "after a restart of the daemon", "scan", "watch"],
         ]
     );
     let status = pair.alpha.run(&["status", "mail"]).expect(0).stdout;

@@ -252,7 +252,11 @@ impl Drop for Endpoint {
 
 /// The handshake, and the acceptor's word that it has let us in.
 async fn welcomed(connecting: quinn::Connecting) -> Result<quinn::Connection, LinkError> {
-    let connection = connecting.await?;
+    let connection = connecting.await.map_err(|why| match why {
+        // There was no connection that could be lost.
+        quinn::ConnectionError::TimedOut => LinkError::NoAnswer,
+        why => why.into(),
+    })?;
     let mut byte = [0];
     let mut stream = connection.accept_uni().await?;
     match stream.read(&mut byte).await? {

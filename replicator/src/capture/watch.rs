@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use standin_common::scope::Scope;
+use standin_common::scope::{Depth, Scope};
 
 use super::{Damaged, Dirty, Method, Taken, Waker, Watcher};
 use crate::os;
@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Memory that a place takes, with some to spare, in bytes.
 const PLACE_LEN: u64 = 512;
 /// The most files whose sizes are added up for a report.
-const MOST_SIZED: usize = 10_000;
+const MOST_SIZED: u64 = 10_000;
 /// How long notices are let come before they are taken: many writes to one file become one notice.
 const GATHER: Duration = Duration::from_millis(4);
 
@@ -147,22 +147,31 @@ impl Watch {
         }
     }
 
-    /// What waits to be replicated, besides so many places that are under way, the oldest change of which was noticed then.
-    pub fn lag(&self, under_way: Option<(u64, Option<Instant>)>) -> Lag {
+    /// What waits to be replicated, with what was taken and has not arrived.
+    pub fn lag(&self, under_way: Option<&Taken>) -> Lag {
         let (waiting, oldest) = {
             let dirty = self.dirty();
             (dirty.contents(), dirty.oldest())
         };
-        let (under_way, since) = under_way.unwrap_or_default();
-        let oldest = oldest.into_iter().chain(since).min();
-        let bytes = waiting.scopes.iter().take(MOST_SIZED).map(|scope| self.size(scope)).sum();
+        let oldest = oldest.into_iter().chain(under_way.and_then(|taken| taken.oldest)).min();
+        let scopes = waiting.scopes.iter().chain(under_way.into_iter().flat_map(|taken| &taken.scopes));
+        let (mut changes, mut directories, mut bytes) = (0, 0, 0);
+        for scope in scopes {
+            changes += 1;
+            match self.size(scope) {
+                None => directories += 1,
+                Some(size) if changes - directories <= MOST_SIZED => bytes += size,
+                Some(_) => {}
+            }
+        }
         let oldest_seconds = oldest.map(|oldest| oldest.elapsed().as_secs_f64());
-        Lag { changes: waiting.scopes.len() as u64 + under_way, bytes, oldest_seconds }
+        Lag { changes, directories, bytes: (changes - directories <= MOST_SIZED).then_some(bytes), oldest_seconds }
     }
 
-    /// The size of a file that changed, for people; of a directory, and of what is gone, nothing.
-    fn size(&self, scope: &Scope) -> u64 {
-        let Some(root) = self.roots.get(usize::from(scope.at.root.0)) else { return 0 };
-        os::file_len(root, &scope.at.path).unwrap_or(0)
+    /// The size of a file that changed, for people; of what is gone, nothing. `None` of a directory with all beneath it.
+    fn size(&self, scope: &Scope) -> Option<u64> {
+        let Some(root) = self.roots.get(usize::from(scope.at.root.0)) else { return Some(0) };
+        let found = os::len_of(root, &scope.at.path);
+        if found == Some(None) && scope.depth == Depth::Subtree { None } else { Some(found.flatten().unwrap_or(0)) }
     }
 }

@@ -132,8 +132,9 @@ impl Meter {
         let (done_bytes, wanted_bytes) = (self.done_bytes.load(Relaxed), self.wanted_bytes.load(Relaxed));
         let per_second = self.present_rate(done_bytes);
         let stage = self.stage();
+        // A file that changed is read again, so more may be done than was wanted.
         let left = wanted_bytes.saturating_sub(done_bytes);
-        let known = matches!(stage, Stage::Sending) && per_second >= 1.0;
+        let known = matches!(stage, Stage::Sending) && per_second >= 1.0 && left > 0;
         Progress {
             pass: self.pass.load(Relaxed),
             stage,
@@ -142,11 +143,11 @@ impl Meter {
             wanted_files: self.wanted_files.load(Relaxed),
             wanted_bytes,
             done_files: self.done_files.load(Relaxed),
-            done_bytes,
+            done_bytes: done_bytes.min(wanted_bytes),
             data_bytes: self.data_bytes.load(Relaxed),
             wire,
             bytes_per_second: per_second as u64,
-            eta_seconds: known.then(|| (left as f64 / per_second) as u64),
+            eta_seconds: known.then(|| (left as f64 / per_second).ceil() as u64),
             elapsed_seconds: self.seconds(),
         }
     }

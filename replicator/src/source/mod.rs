@@ -12,5 +12,6 @@ mod ranges;
 pub mod rhythm;
 pub mod safety;
 mod sink;
+pub mod standing;
 pub mod state;
 mod whole;

@@ -5,6 +5,7 @@
 //! [`Source::new`].
 
 use serde::{Deserialize, Serialize};
+use standin_common::id::PointNumber;
 use standin_config::Reconnect;
 
 use crate::report::SetState;
@@ -24,6 +25,8 @@ pub enum Phase {
     Following,
     /// Changes wait to be sent. It goes on after a crash, from what was kept of them.
     CatchingUp,
+    /// The standby is reached and does not take what is sent; it is tried again. After a crash that is found out again.
+    Hindered,
     /// A person paused it. A crash leaves it so.
     Paused,
     /// The roots are watched, and the standby cannot be reached: changes are remembered. A crash leaves it so.
@@ -40,10 +43,12 @@ pub enum Phase {
 pub enum Hold {
     /// The link was lost, and `reconnect` is `manual`.
     LinkLost,
-    /// The standby refuses what the source has, for this reason.
-    Refused(String),
     /// Somebody has to make room or mend something first, for this reason.
     Stuck(String),
+    /// The replica was promoted: it takes nothing any more.
+    Promoted,
+    /// The standby has nothing of the set any more, although it had this point.
+    Lost(PointNumber),
 }
 
 /// What happens to a source.
@@ -69,6 +74,12 @@ pub enum Event {
     Noticed,
     /// Everything noticed is at the standby or on its way.
     Drained,
+    /// The standby does not take what is sent, for this reason. It is tried again without a person.
+    Hindered(String),
+    /// The standby takes what is sent: what hindered it does so no more.
+    Advanced,
+    /// A person ended what there was.
+    Stopped,
     /// A person paused it.
     Paused,
     /// A person said that it goes on, after mending what is bad.
@@ -100,6 +111,7 @@ pub struct Source {
     behind: bool,
     paused: bool,
     hold: Option<Hold>,
+    hindered: Option<String>,
     bad: Option<String>,
 }
 
@@ -107,7 +119,8 @@ impl Source {
     /// At the start of the daemon, with what was kept: whether a mirror was ordered, whether it was paused, and whether it was held.
     pub fn new(reconnect: Reconnect, ordered: bool, paused: bool, hold: Option<Hold>) -> Self {
         let hold = hold.filter(|hold| !(*hold == Hold::LinkLost && reconnect == Reconnect::Automatic));
-        Self { reconnect, watching: false, ordered, comparing: false, connected: false, behind: false, paused, hold, bad: None }
+        let (watching, comparing, connected, behind) = (false, false, false, false);
+        Self { reconnect, watching, ordered, comparing, connected, behind, paused, hold, hindered: None, bad: None }
     }
 
     /// What it is doing.
@@ -117,6 +130,7 @@ impl Source {
             () if self.comparing && self.connected => Phase::Comparing,
             () if self.hold.is_some() => Phase::Held,
             () if self.paused => Phase::Paused,
+            () if self.hindered.is_some() && self.connected && (self.ordered || self.watching) => Phase::Hindered,
             () if self.ordered && self.connected => Phase::Mirroring,
             () if (self.ordered || self.comparing) && !self.watching => Phase::Waiting,
             () if !self.watching => Phase::Idle,
@@ -131,9 +145,35 @@ impl Source {
         self.hold.as_ref()
     }
 
-    /// What failed, while it is bad.
-    pub fn bad(&self) -> Option<&str> {
-        self.bad.as_deref()
+    /// What a person or the standby has to mend before it goes on; `None` where the phase says all there is to say.
+    pub fn reason(&self) -> Option<&str> {
+        match (self.phase(), &self.hold) {
+            (Phase::Bad, _) => self.bad.as_deref(),
+            (Phase::Held, Some(Hold::Stuck(why))) => Some(why),
+            (Phase::Hindered, _) => self.hindered.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// What it is doing, as it is reported.
+    pub fn state(&self) -> SetState {
+        match self.phase() {
+            Phase::Idle => SetState::Idle,
+            Phase::Mirroring => SetState::Mirroring,
+            Phase::Waiting => SetState::Waiting,
+            Phase::Comparing => SetState::Comparing,
+            Phase::Following => SetState::Following,
+            Phase::CatchingUp => SetState::CatchingUp,
+            Phase::Hindered => SetState::Hindered,
+            Phase::Paused => SetState::Paused,
+            Phase::Disconnected => SetState::Disconnected,
+            Phase::Held => match self.hold {
+                Some(Hold::Promoted) => SetState::Promoted,
+                Some(Hold::Lost(_)) => SetState::Lost,
+                _ => SetState::Held,
+            },
+            Phase::Bad => SetState::Bad,
+        }
     }
 
     /// Whether the standby is to be dialled.
@@ -143,7 +183,7 @@ impl Source {
 
     /// Whether changes may be sent as they come.
     pub fn sends(&self) -> bool {
-        matches!(self.phase(), Phase::Following | Phase::CatchingUp)
+        matches!(self.phase(), Phase::Following | Phase::CatchingUp | Phase::Hindered)
     }
 
     /// Takes what happened; returns the phase it is in then. What is refused changes nothing.
@@ -172,8 +212,9 @@ impl Source {
             Event::Drained => self.watching && self.connected && self.bad.is_none(),
             Event::Paused => wants && self.bad.is_none(),
             Event::Resumed => self.paused || self.hold.is_some() || self.bad.is_some(),
-            Event::Held(_) => wants && self.bad.is_none(),
-            Event::Failed(_) | Event::Reconnect(_) => true,
+            Event::Held(_) => self.bad.is_none(),
+            Event::Hindered(_) => self.connected && wants,
+            Event::Advanced | Event::Stopped | Event::Failed(_) | Event::Reconnect(_) => true,
         };
         if sense {
             self.change(event, wants);
@@ -184,24 +225,26 @@ impl Source {
     fn change(&mut self, event: &Event, wants: bool) {
         match event {
             Event::WatchBegan => (self.watching, self.behind) = (true, true),
-            Event::WatchEnded => (self.watching, self.behind) = (false, false),
-            Event::Ordered => (self.ordered, self.hold) = (true, None),
-            // A mirror that is stopped while it is paused is not paused any more; a set that is watched stays so.
-            Event::Ended => (self.ordered, self.paused) = (false, self.paused && self.watching),
+            Event::WatchEnded => (self.watching, self.behind, self.hindered) = (false, false, None),
+            Event::Ordered => (self.ordered, self.hold, self.hindered) = (true, None, None),
+            Event::Ended => (self.ordered, self.paused, self.hindered) = (false, self.paused && self.watching, None),
+            Event::Stopped => (self.ordered, self.paused, self.hold, self.hindered) = (false, false, None, None),
             Event::CompareOrdered => self.comparing = true,
             Event::CompareEnded => self.comparing = false,
             Event::Connected => self.connected = true,
             Event::LinkLost => {
-                self.connected = false;
+                (self.connected, self.hindered) = (false, None);
                 if wants && self.reconnect == Reconnect::Manual && !self.paused && self.hold.is_none() {
                     self.hold = Some(Hold::LinkLost);
                 }
             }
             Event::Noticed => self.behind = true,
             Event::Drained => self.behind = false,
-            Event::Paused => (self.paused, self.hold) = (true, None),
-            Event::Resumed => (self.paused, self.hold, self.bad) = (false, None, None),
-            Event::Held(hold) => self.hold = Some(hold.clone()),
+            Event::Hindered(why) => self.hindered = Some(why.clone()),
+            Event::Advanced => self.hindered = None,
+            Event::Paused => (self.paused, self.hold, self.hindered) = (true, None, None),
+            Event::Resumed => (self.paused, self.hold, self.hindered, self.bad) = (false, None, None, None),
+            Event::Held(hold) => (self.hold, self.hindered) = (Some(hold.clone()), None),
             // Whatever failed, it may have been the noticing.
             Event::Failed(cause) => (self.bad, self.behind) = (Some(cause.clone()), self.watching),
             Event::Reconnect(reconnect) => {
@@ -221,32 +264,18 @@ impl Phase {
         match (self, next) {
             (from, to) if from == to => true,
             // Not `Following`: what happened before the watch began, or while something was bad, is not known.
-            (Idle, Mirroring | Waiting | Comparing | CatchingUp | Disconnected | Bad) => true,
+            (Idle, Mirroring | Waiting | Comparing | CatchingUp | Disconnected | Held | Bad) => true,
             (Bad, Idle | Mirroring | Waiting | Comparing | CatchingUp | Disconnected) => true,
-            (Mirroring, Idle | Waiting | Following | CatchingUp | Paused | Disconnected | Held | Bad) => true,
+            (Mirroring, Idle | Waiting | Following | CatchingUp | Hindered | Paused | Disconnected | Held | Bad) => true,
+            (Hindered, Idle | Mirroring | Waiting | Comparing | Following | CatchingUp | Paused | Disconnected | Held | Bad) => {
+                true
+            }
             (Waiting, Idle | Mirroring | Comparing | Paused | Disconnected | Held | Bad) => true,
             (Following | CatchingUp, Idle | Mirroring | Comparing | Paused | Disconnected | Held | Bad) => true,
-            (Following, CatchingUp) | (CatchingUp, Following) => true,
+            (Following, CatchingUp | Hindered) | (CatchingUp, Following | Hindered) => true,
             // After these it may be whatever it was before, or came to be meanwhile.
             (Comparing | Paused | Disconnected | Held, _) => true,
             _ => false,
-        }
-    }
-}
-
-impl From<Phase> for SetState {
-    fn from(phase: Phase) -> Self {
-        match phase {
-            Phase::Idle => Self::Idle,
-            Phase::Mirroring => Self::Mirroring,
-            Phase::Waiting => Self::Waiting,
-            Phase::Comparing => Self::Comparing,
-            Phase::Following => Self::Following,
-            Phase::CatchingUp => Self::CatchingUp,
-            Phase::Paused => Self::Paused,
-            Phase::Disconnected => Self::Disconnected,
-            Phase::Held => Self::Held,
-            Phase::Bad => Self::Bad,
         }
     }
 }

@@ -3,7 +3,8 @@ use std::collections::{BTreeSet, HashSet};
 use super::Phase::*;
 use super::*;
 
-const PHASES: [Phase; 10] = [Idle, Mirroring, Waiting, Comparing, Following, CatchingUp, Paused, Disconnected, Held, Bad];
+const PHASES: [Phase; 11] =
+    [Idle, Mirroring, Waiting, Comparing, Following, CatchingUp, Hindered, Paused, Disconnected, Held, Bad];
 
 fn events() -> Vec<Event> {
     vec![
@@ -19,8 +20,11 @@ fn events() -> Vec<Event> {
         Event::Drained,
         Event::Paused,
         Event::Resumed,
-        Event::Held(Hold::Refused("it was promoted".to_owned())),
         Event::Held(Hold::Stuck("it has no room".to_owned())),
+        Event::Held(Hold::Promoted),
+        Event::Hindered("it has no room".to_owned()),
+        Event::Advanced,
+        Event::Stopped,
         Event::Failed("the disk".to_owned()),
         Event::Reconnect(Reconnect::Manual),
         Event::Reconnect(Reconnect::Automatic),
@@ -29,7 +33,7 @@ fn events() -> Vec<Event> {
 
 /// Everything that a source can be, from every start.
 fn reachable() -> HashSet<Source> {
-    let holds = [None, Some(Hold::LinkLost), Some(Hold::Refused("it was promoted".to_owned()))];
+    let holds = [None, Some(Hold::LinkLost), Some(Hold::Promoted)];
     let mut found = HashSet::new();
     let mut todo = Vec::new();
     for reconnect in [Reconnect::Automatic, Reconnect::Manual] {
@@ -67,7 +71,7 @@ fn the_legal_transitions_are_those_that_can_happen() {
     assert!(illegal.is_empty(), "they happen and are not listed: {illegal:?}");
     let vain: Vec<_> = legal.difference(&met).filter(|(from, to)| from != to).collect();
     assert!(vain.is_empty(), "they are listed and never happen: {vain:?}");
-    assert!(legal.len() < 100);
+    assert!(legal.len() < 115);
 }
 
 #[test]
@@ -120,7 +124,11 @@ fn a_day_of_a_source() {
         (Event::CompareOrdered, Comparing),
         (Event::CompareEnded, Paused),
         (Event::Resumed, Following),
-        (Event::Held(Hold::Refused("it was promoted".to_owned())), Held),
+        (Event::Hindered("its disk is full".to_owned()), Hindered),
+        (Event::Noticed, Hindered),
+        (Event::Advanced, CatchingUp),
+        (Event::Drained, Following),
+        (Event::Held(Hold::Promoted), Held),
         (Event::Resumed, Following),
         (Event::Failed("the disk".to_owned()), Bad),
         (Event::Resumed, CatchingUp),
@@ -141,4 +149,39 @@ fn being_held_outlives_a_restart_unless_the_setting_was_changed() {
     assert!(!live.dials());
     assert_eq!(live.on(Event::Reconnect(Reconnect::Automatic)), Ok(Waiting));
     assert!(live.dials());
+}
+
+#[test]
+fn what_it_is_held_for_is_said_and_a_replica_that_was_promoted_or_lost_is_a_state_of_its_own() {
+    let mut source = Source::new(Reconnect::Automatic, false, false, None);
+    for event in [Event::WatchBegan, Event::Connected, Event::Drained] {
+        source.on(event).unwrap();
+    }
+    assert_eq!((source.state(), source.reason()), (SetState::Following, None));
+    let full = || "the disk of beta is full".to_owned();
+    let mut met = Vec::new();
+    for event in [
+        Event::Hindered(full()),
+        Event::Held(Hold::Stuck(full())),
+        Event::Held(Hold::Promoted),
+        Event::Held(Hold::Lost(PointNumber(7))),
+        Event::Failed(full()),
+    ] {
+        let mut source = source.clone();
+        source.on(event).unwrap();
+        met.push((source.state(), source.reason().map(str::to_owned)));
+    }
+    let expected = [
+        (SetState::Hindered, Some(full())),
+        (SetState::Held, Some(full())),
+        (SetState::Promoted, None),
+        (SetState::Lost, None),
+        (SetState::Bad, Some(full())),
+    ];
+    assert_eq!(met, expected);
+    // A set of which nothing is ordered learns of a promotion, too, and an order is tried all the same.
+    let mut idle = Source::new(Reconnect::Automatic, false, false, None);
+    assert_eq!((idle.on(Event::Connected), idle.on(Event::Held(Hold::Promoted))), (Ok(Idle), Ok(Held)));
+    assert_eq!((idle.on(Event::Ordered), idle.on(Event::Held(Hold::Promoted))), (Ok(Mirroring), Ok(Held)));
+    assert_eq!((idle.on(Event::Stopped), idle.reason()), (Ok(Idle), None));
 }

@@ -13,7 +13,7 @@ pub enum ReceiveError {
     #[error(transparent)]
     Replica(#[from] ReplicaError),
     /// The volume or the journal.
-    #[error("{what} failed at {at}: {source}")]
+    #[error("{what} failed at {at}, beneath the target: {source}")]
     Io {
         /// What was done.
         what: &'static str,

@@ -4,8 +4,9 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use standin_common::scope::Reason;
-use standin_config::Acknowledge;
+use standin_config::{Acknowledge, Capture};
 use standin_replicator::acknowledge::{Policy, Standby, Verdict};
+use standin_replicator::explain::explain;
 use standin_replicator::journal::Point;
 use standin_replicator::report::SetReport;
 
@@ -62,17 +63,18 @@ impl SourceSet {
 
     /// Asks for a recovery point of the state now, or a later one. Returns the number of the request.
     fn ask_point(&self) -> Result<u64, Failed> {
+        let report = self.report();
+        if report.state.waits_for_a_person() {
+            return Err(failed(FailedKind::Refused, explain(&report).brief()));
+        }
         let mut state = self.lock();
-        match &state.kept.following {
-            None => {
-                let name = &self.set().name;
-                let text = format!("the set {name} does not watch its roots; `standin mirror start {name}` makes a point");
-                return Err(failed(FailedKind::Refused, text));
-            }
-            Some(following) if following.paused => {
-                return Err(failed(FailedKind::Refused, self.advice("the set is paused", "mirror resume", "mirror stop")));
-            }
-            Some(_) => {}
+        if state.kept.following.is_none() {
+            let name = &self.set().name;
+            let text = match self.set().capture {
+                Capture::Watch => format!("watching the roots of {name} begins with a mirror: `standin mirror start {name}`"),
+                _ => format!("the set {name} does not watch its roots; `standin mirror start {name}` makes a point"),
+            };
+            return Err(failed(FailedKind::Refused, text));
         }
         state.asked.last += 1;
         state.asked.since.get_or_insert_with(Instant::now);
@@ -103,9 +105,11 @@ impl State {
                 FailedKind::Unreachable,
                 format!("there is no such point yet: {why}; it is made once the standby is there"),
             ))),
-            _ if self.stopping || self.kept.following.is_none() || self.kept.is_paused() => {
-                let why = "the set was paused or stopped, or the daemon ends, before there was such a point";
-                Some(Err(failed(FailedKind::Failed, why)))
+            _ if self.stopping => Some(Err(failed(FailedKind::Unreachable, "the daemon ends before there was such a point"))),
+            _ if self.kept.following.is_none() || self.source.state().waits_for_a_person() => {
+                let why =
+                    "the set was paused, held or stopped before there was such a point; `standin status --explain` says why";
+                Some(Err(failed(FailedKind::Refused, why)))
             }
             _ => None,
         }

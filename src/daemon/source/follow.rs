@@ -23,8 +23,7 @@ use standin_replicator::source::state::{Event, Hold};
 use super::kept::{Job, Ordered};
 use super::run::Outcome;
 use super::waiting::Waiting;
-use super::{Asked, SourceSet, failed, new_mirror_id};
-use crate::control::{Failed, FailedKind};
+use super::{Asked, SourceSet, new_mirror_id};
 
 /// How often a source that follows looks at its connection and at the clock, when nothing changes.
 const LOOK: Duration = Duration::from_secs(1);
@@ -154,6 +153,17 @@ impl Follow {
         self.whole_due = rescan.into_iter().chain(flawed.then_some(FLAWED)).min().map(|after| self.ended + after);
     }
 
+    /// Whether the standby is where rounds build upon, if its newest point was made by this mirror. That of a round that was cut off may be
+    /// there although nobody was told.
+    fn is_at(&self, newest: MirrorId) -> bool {
+        self.base.contains(&newest) || self.cut.as_ref().is_some_and(|cut| cut.mirror == newest)
+    }
+
+    /// Whether there is a round to be made again.
+    pub(super) fn has_cut(&self) -> bool {
+        self.cut.is_some()
+    }
+
     fn made(&mut self, point: &Point, worked: Duration) {
         self.ended = Instant::now();
         self.worked = worked;
@@ -177,6 +187,14 @@ fn goes_on(error: &PassError) -> bool {
     matches!(error, PassError::Stopped | PassError::Link(_) | PassError::Lane(_) | PassError::Refused(Anew | Busy | Failed(_)))
 }
 
+/// What it is held for after an error that a person has to see to.
+pub(super) fn hold_for(error: &PassError) -> Hold {
+    match error {
+        PassError::Refused(Refusal::Promoted) => Hold::Promoted,
+        error => Hold::Stuck(error.to_string()),
+    }
+}
+
 impl SourceSet {
     /// Before a pass over everything begins, a watch is opened, so that nothing escapes that changes while it reads.
     pub(super) fn watch_for<'s>(&'s self, job: &Job, follow: &mut Follow, scope: &'s Scope<'s, '_>) {
@@ -190,9 +208,8 @@ impl SourceSet {
         let watch = match Watch::open(&roots, self.rules.clone(), self.set().queue_limit_bytes) {
             Ok(watch) => Arc::new(watch),
             Err(error) => {
-                let text =
-                    format!("the roots cannot be watched: {error}; the mirror goes on, what changes after it does not follow");
-                return drop(self.hold(failed(FailedKind::Failed, text)));
+                let text = format!("the roots cannot be watched: {error}; `capture = \"scan\"` mirrors without that");
+                return self.hold(Hold::Stuck(text));
             }
         };
         tracing::info!(method = %watch.method(), "watching");
@@ -215,24 +232,17 @@ impl SourceSet {
         }
     }
 
-    /// Nothing is replicated until somebody says so.
-    fn hold(&self, error: Failed) -> Outcome {
-        tracing::error!("{}", error.text);
-        // If even this cannot be kept, it is tried again at the next start, which is harmless.
-        let _ = self.keep(|kept| kept.following.iter_mut().for_each(|following| following.paused = true));
-        let trouble = format!("{}; then `standin mirror resume {}`", error.text, self.set().name);
-        self.on(Event::Held(Hold::Stuck(trouble.clone())));
-        self.lock().trouble = Some(trouble);
-        self.changed.notify_all();
-        Outcome::Ended
-    }
-
     /// One turn of following: a round if it is time for one, else a while of waiting.
     pub(super) fn follow(&self, connection: &Connection, follow: &mut Follow) -> Outcome {
         let (noticed, asked) = {
             let state = self.lock();
             (state.noticed, state.asked.clone())
         };
+        if let Some(newest) = self.lock().told.newest.take()
+            && !follow.is_at(newest)
+        {
+            follow.base.clear();
+        }
         let now = Instant::now();
         let due = follow.whole_due.is_some_and(|due| due <= now);
         let watch = match &follow.watch {
@@ -275,7 +285,8 @@ impl SourceSet {
         let ordered = self.try_keep(|kept| {
             if let (None, Some(following)) = (&kept.job, &kept.following) {
                 let comparison = by_data.unwrap_or(following.ordered.comparison);
-                kept.job = Some(Job::new(new_mirror_id(), Ordered { comparison, ..following.ordered }));
+                let ordered = Ordered { comparison, ..following.ordered };
+                kept.job = Some(Job { of_itself: true, ..Job::new(new_mirror_id(), ordered) });
                 return Ok(true);
             }
             // Somebody else ordered one meanwhile, or that nothing follows.
@@ -307,7 +318,7 @@ impl SourceSet {
             return self.order_whole(follow);
         }
         let (began, used) = (Instant::now(), cpu_time());
-        self.lock().under_way = Some((round.taken.scopes.len() as u64, round.taken.oldest));
+        self.lock().under_way = Some(Arc::new(round.taken.clone()));
         let mut base = follow.base.clone();
         // If only the answer to its end was lost, the replica is there already.
         base.extend(again.then_some(round.mirror));
@@ -388,7 +399,8 @@ impl SourceSet {
         let mut state = self.lock();
         state.asked.answer(round.asked, &point);
         state.kept.point = Some(point);
-        state.trouble = follow.left.clone().or(state.trouble.take().filter(|_| passed.flaws > 0));
+        state.trouble = follow.left.clone();
+        state.on(Event::Advanced);
         drop(state);
         if passed.flaws > 0 {
             follow.whole_due = Some(follow.whole_due.map_or(follow.ended + FLAWED, |due| due.min(follow.ended + FLAWED)));
@@ -417,10 +429,15 @@ impl SourceSet {
             error if goes_on(error) => {
                 if connection.is_closed() {
                     self.disconnect(connection);
+                } else if matches!(error, PassError::Lane(_) | PassError::Refused(Refusal::Failed(_))) {
+                    self.on(Event::Hindered(error.to_string()));
                 }
                 Outcome::Again(error.to_string())
             }
-            error => self.hold(failed(FailedKind::Failed, error.to_string())),
+            error => {
+                self.hold(hold_for(error));
+                Outcome::Ended
+            }
         }
     }
 }

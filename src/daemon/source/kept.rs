@@ -34,6 +34,9 @@ pub(super) struct Job {
     /// The pass that it is at, from 1.
     pub(super) pass: u32,
     pub(super) paused: bool,
+    /// Whether following led to it, and no person.
+    #[serde(default)]
+    pub(super) of_itself: bool,
     /// How often it went on after a cut.
     pub(super) resumed: u32,
     /// What the passes before this one did; only removed orphans are counted in it.
@@ -83,7 +86,7 @@ impl Job {
 
     /// A mirror that has not begun.
     pub(super) fn new(mirror: MirrorId, ordered: Ordered) -> Self {
-        Self { mirror, ordered, pass: 1, paused: false, resumed: 0, before: JoinSummary::default() }
+        Self { mirror, ordered, pass: 1, paused: false, of_itself: false, resumed: 0, before: JoinSummary::default() }
     }
 
     /// The next pass, after one that found this and left so many orphans.

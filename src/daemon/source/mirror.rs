@@ -9,21 +9,36 @@ use standin_common::message::{Comparison, MirrorOpening, OrphanLimit, OrphanPoli
 use standin_replicator::report::MirrorReport;
 use standin_replicator::source::hashes::HashLists;
 use standin_replicator::source::pass::{PassError, Passed};
-use standin_replicator::source::state::Event;
+use standin_replicator::source::state::{Event, Hold};
 use standin_replicator::volume::Volume;
 
-use super::follow::Follow;
+use super::follow::{Follow, hold_for};
 use super::kept::{Job, Ordered};
 use super::pass::What;
 use super::run::Outcome;
-use super::{Compare, Running, SourceSet, failed};
+use super::{Compare, Running, SourceSet, State, failed};
 use crate::control::{Failed, FailedKind};
+
+/// What kind of failure it is for whoever waits.
+fn kind(error: &PassError) -> FailedKind {
+    match error {
+        PassError::Link(_) => FailedKind::Unreachable,
+        PassError::Unsafe(_) => FailedKind::Refused,
+        // Somebody has to act on the standby.
+        PassError::Refused(Refusal::Busy | Refusal::Protocol(_)) => FailedKind::Failed,
+        PassError::Refused(_) => FailedKind::Refused,
+        _ => FailedKind::Failed,
+    }
+}
 
 impl SourceSet {
     pub(super) fn mirror(&self, connection: &Connection, mut job: Job, follow: &mut Follow) -> Outcome {
         let (volumes, remembered) = match self.open_roots(job.ordered.emptied_is_meant) {
             Ok(opened) => opened,
-            Err(error) => return self.give_up(job.mirror, failed(FailedKind::Refused, error.to_string())),
+            Err(error) => {
+                let hold = Hold::Stuck(error.to_string());
+                return self.give_up(job.mirror, failed(FailedKind::Refused, error.to_string()), hold);
+            }
         };
         // Another pass proves nothing of a device either.
         let never_proven = volumes.iter().any(|volume| volume.kind() == RootKind::Device);
@@ -41,6 +56,7 @@ impl SourceSet {
                 Ok(passed) => passed,
                 Err(error) => return self.pass_failed(connection, &job, error),
             };
+            self.on(Event::Advanced);
             let consistent = passed.point.as_ref().is_some_and(|point| point.consistent);
             let flawed = running.meter.flaws.load(Relaxed) > 0;
             let covered = follow.covers(job.pass_id());
@@ -65,15 +81,14 @@ impl SourceSet {
                 kept.point = passed.point.clone();
             });
             if let Err(error) = kept {
-                return self.give_up(job.mirror, error);
+                let hold = Hold::Stuck(error.text.clone());
+                return self.give_up(job.mirror, error, hold);
             }
             let report = self.mirror_report(&job, &running, &passed, connection);
             let point = report.point.map(tracing::field::display);
             tracing::info!(point, consistent = report.consistent, seconds = report.seconds, "mirrored");
             if last {
-                // In this order, so that whoever sees it idle sees how it ended.
-                self.end(job.mirror, Ok(report));
-                self.settle(job.mirror, follow.left.clone());
+                self.settle_and_end(job.mirror, follow.left.clone(), Ok(report));
                 return Outcome::Ended;
             }
             self.lock().last_mirror = Some(report);
@@ -91,7 +106,8 @@ impl SourceSet {
             PassError::Link(_) | PassError::Refused(Refusal::Anew | Refusal::Busy) => {
                 let counted = self.keep(|kept| kept.job.iter_mut().for_each(|job| job.resumed += 1));
                 if let Err(error) = counted {
-                    return self.give_up(job.mirror, error);
+                    let hold = Hold::Stuck(error.text.clone());
+                    return self.give_up(job.mirror, error, hold);
                 }
                 if connection.is_closed() {
                     self.disconnect(connection);
@@ -101,65 +117,62 @@ impl SourceSet {
             }
             // Somebody has to make room or mend something there; what was received is kept.
             PassError::Refused(Refusal::Failed(_)) | PassError::Lane(_) => {
-                let paused = self.keep(|kept| kept.job.iter_mut().for_each(|job| job.paused = true));
-                if let Err(error) = paused {
-                    return self.give_up(job.mirror, error);
-                }
-                let name = &self.set().name;
-                let why = format!("{error}; then `standin mirror resume {name}` goes on where it was");
-                tracing::error!("{why}");
-                self.on(Event::Paused);
-                self.settle(job.mirror, Some(why));
+                self.hold(hold_for(&error));
+                self.settle(job.mirror, None);
                 Outcome::Ended
             }
             error => {
-                let refused = matches!(
-                    error,
-                    PassError::Refused(
-                        Refusal::Promoted
-                            | Refusal::OldGeneration { .. }
-                            | Refusal::OtherDefinition
-                            | Refusal::NotYourSet
-                            | Refusal::Bad(_)
-                    )
-                );
-                let kind = if refused { FailedKind::Refused } else { FailedKind::Failed };
-                self.give_up(job.mirror, failed(kind, error.to_string()))
+                let hold = hold_for(&error);
+                self.give_up(job.mirror, failed(kind(&error), error.to_string()), hold)
             }
         }
     }
 
     /// A mirror ends without having done what it should.
-    fn give_up(&self, mirror: MirrorId, error: Failed) -> Outcome {
-        tracing::error!("{}", error.text);
+    fn give_up(&self, mirror: MirrorId, error: Failed, hold: Hold) -> Outcome {
+        let mut follows = false;
         // If even this cannot be kept, the mirror is tried again at the next start, which is harmless.
         let _ = self.keep(|kept| {
             kept.job = kept.job.take().filter(|job| job.mirror != mirror);
-            kept.following.iter_mut().for_each(|following| following.paused = true);
+            follows = kept.following.is_some();
         });
-        self.settle(mirror, Some(error.text.clone()));
+        if follows || hold == Hold::Promoted {
+            self.settle(mirror, None);
+            self.hold(hold);
+        } else {
+            tracing::error!("{}", error.text);
+            self.settle(mirror, Some(error.text.clone()));
+        }
         self.end(mirror, Err(error));
+        Outcome::Ended
+    }
+
+    /// A comparison ends without a result, which changes nothing for the set.
+    pub(super) fn give_up_comparing(&self, mirror: MirrorId, error: Failed) -> Outcome {
+        tracing::warn!("{}", error.text);
+        let trouble = self.lock().trouble.clone();
+        self.settle_and_end(mirror, trouble, Err(error));
         Outcome::Ended
     }
 
     /// This mirror or comparison runs no more. What was ordered while it came to its end stays ordered.
     pub(super) fn settle(&self, mirror: MirrorId, trouble: Option<String>) {
+        self.lock().settle(mirror, trouble);
+        self.changed.notify_all();
+    }
+
+    /// The same with how it ended, so that nobody sees one without the other.
+    fn settle_and_end(&self, mirror: MirrorId, trouble: Option<String>, end: Result<MirrorReport, Failed>) {
         let mut state = self.lock();
-        state.running = None;
-        if state.compare.take_if(|compare| compare.mirror == mirror).is_some() {
-            state.on(Event::CompareEnded);
-        }
-        if state.kept.job.is_none() {
-            state.on(Event::Ended);
-        }
-        state.trouble = trouble;
+        state.settle(mirror, trouble);
+        state.end(mirror, end);
         self.changed.notify_all();
     }
 
     pub(super) fn run_compare(&self, connection: &Connection, compare: Compare) -> Outcome {
         let (volumes, _) = match self.open_roots(true) {
             Ok(opened) => opened,
-            Err(error) => return self.give_up(compare.mirror, failed(FailedKind::Refused, error.to_string())),
+            Err(error) => return self.give_up_comparing(compare.mirror, failed(FailedKind::Refused, error.to_string())),
         };
         let running = self.running(compare.mirror, None, connection);
         let opening =
@@ -179,8 +192,8 @@ impl SourceSet {
                 let mut report = self.mirror_report(&job, &running, &passed, connection);
                 let lists = hashes.and_then(|hashes| listed(hashes.finish())).unwrap_or_default();
                 report.hashes = lists.iter().map(|path| path.display().to_string()).collect();
-                self.settle(compare.mirror, None);
-                self.end(compare.mirror, Ok(report));
+                let trouble = self.lock().trouble.clone();
+                self.settle_and_end(compare.mirror, trouble, Ok(report));
                 Outcome::Ended
             }
             Err(PassError::Stopped) => {
@@ -188,7 +201,16 @@ impl SourceSet {
                 self.end(compare.mirror, Err(failed(FailedKind::Failed, "the comparison was stopped")));
                 Outcome::Ended
             }
-            Err(error) => self.give_up(compare.mirror, failed(FailedKind::Failed, error.to_string())),
+            Err(error) => {
+                if connection.is_closed() {
+                    self.disconnect(connection);
+                }
+                let ended = self.give_up_comparing(compare.mirror, failed(kind(&error), error.to_string()));
+                if hold_for(&error) == Hold::Promoted {
+                    self.hold(Hold::Promoted);
+                }
+                ended
+            }
         }
     }
 
@@ -222,10 +244,25 @@ impl SourceSet {
             seconds: running.meter.seconds(),
             problems,
             problem_count,
+            failed_count: running.meter.flaws.load(Relaxed),
+            removes_orphans: job.ordered.orphans == OrphanPolicy::Remove,
             findings,
             finding_count,
             hashes: Vec::new(),
         }
+    }
+}
+
+impl State {
+    fn settle(&mut self, mirror: MirrorId, trouble: Option<String>) {
+        self.running = None;
+        if self.compare.take_if(|compare| compare.mirror == mirror).is_some() {
+            self.on(Event::CompareEnded);
+        }
+        if self.kept.job.is_none() {
+            self.on(Event::Ended);
+        }
+        self.trouble = trouble;
     }
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use standin_config::{LocalTime, Rate, Role, Set};
 use standin_replicator::acknowledge::{Policy, Reach, Standby};
-use standin_replicator::report::{AcknowledgeReport, LimitReport, PeerReport, SetReport, SetState};
+use standin_replicator::report::{AcknowledgeReport, LimitReport, PeerReport, SetReport};
+use standin_replicator::source::state::Phase;
 
 use super::{Running, SourceSet, State};
 use crate::daemon::{clock, path_report};
@@ -14,14 +15,16 @@ impl SourceSet {
     pub(in crate::daemon) fn report(&self) -> SetReport {
         let state = self.lock();
         let connection = state.connection.as_ref().filter(|connection| !connection.is_closed());
-        let doing = SetState::from(state.source.phase());
+        let doing = state.source.state();
+        let said = || state.trouble.clone().or_else(|| state.told.trouble.clone().filter(|_| connection.is_some()));
         let mirror = state.running.as_ref().map(|running| running.meter.progress(running.wire(connection)));
         let set = self.set();
         SetReport {
-            trouble: state.trouble.clone(),
+            trouble: state.source.reason().map(str::to_owned).or_else(said),
             point: state.kept.point.clone(),
-            lag: state.watch.as_ref().map(|watch| watch.lag(state.under_way)),
+            lag: state.watch.as_ref().map(|watch| watch.lag(state.under_way.as_deref())),
             followed: state.followed,
+            capture: Some(set.capture),
             watch: state.watch.as_ref().map(|watch| watch.report()),
             acknowledge: Some(state.acknowledged(&set)),
             limit: Some(limit_report(&set, state.running.as_ref(), clock::local_time())),
@@ -44,8 +47,8 @@ impl State {
                 "nothing watches the roots, so what changes is only at the source until a mirror ends".to_owned(),
             );
         }
-        if self.kept.is_paused() {
-            return Reach::Held("the set is paused".to_owned());
+        if matches!(self.source.phase(), Phase::Paused | Phase::Held | Phase::Bad) {
+            return Reach::Held(format!("the set is {}", self.source.state().word()));
         }
         let connected = self.connection.as_ref().is_some_and(|connection| !connection.is_closed());
         if connected { Reach::Reached } else { Reach::Away(self.away()) }
@@ -57,7 +60,11 @@ impl State {
     }
 
     fn acknowledged(&self, set: &Set) -> AcknowledgeReport {
-        let met = Policy::of(set).met(&Standby::<()> { received: None, durable: None, reach: self.reach() });
+        let reach = match self.source.phase() {
+            Phase::Hindered => Reach::Held("the standby does not take what is sent".to_owned()),
+            _ => self.reach(),
+        };
+        let met = Policy::of(set).met(&Standby::<()> { received: None, durable: None, reach });
         AcknowledgeReport { acknowledge: set.acknowledge, on_disconnect: set.on_disconnect, met }
     }
 }

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use standin_common::link::backoff::Backoff;
 use standin_common::link::quic::Connection;
-use standin_common::message::SetAnswer;
 use standin_replicator::report::Wire;
 use standin_replicator::source::state::Event;
 
 use super::follow::Follow;
 use super::kept::Job;
+use super::standing::Told;
 use super::waiting::Waiting;
-use super::{Compare, SourceSet, carried};
-use crate::daemon::peer;
+use super::{Compare, SourceSet, carried, failed};
+use crate::control::FailedKind;
 
 /// Pauses between attempts to reach the standby.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -61,6 +61,7 @@ impl SourceSet {
             }
             self.unwatch_if_not_followed(&mut follow);
             if let Next::Held = next {
+                self.notice_lost_link();
                 follow.waits();
                 self.sleep(LOOK);
                 continue;
@@ -70,6 +71,9 @@ impl SourceSet {
             }
             let began = Instant::now();
             let again = self.do_next(next, &mut follow).again();
+            if !follow.has_cut() {
+                self.lock().under_way = None;
+            }
             match again {
                 None => pauses.reset(),
                 Some(why) => {
@@ -112,8 +116,13 @@ impl SourceSet {
         }
         let connection = match self.connect() {
             Ok(connection) => connection,
-            Err(why) => return Outcome::Again(why),
+            Err(why) => return self.not_reached(next, why),
         };
+        self.look_again(&connection);
+        if !self.lock().source.dials() {
+            // Held, for what the standby said of its replica.
+            return Outcome::Ended;
+        }
         match next {
             Next::Mirror(job) => self.mirror(&connection, job, follow),
             Next::Follow => self.follow(&connection, follow),
@@ -124,6 +133,14 @@ impl SourceSet {
                 Outcome::Ended
             }
         }
+    }
+
+    /// Whoever compares is told at once; all else goes on when the standby is there.
+    fn not_reached(&self, next: Next, why: String) -> Outcome {
+        if let Next::Compare(compare) = &next {
+            return self.give_up_comparing(compare.mirror, failed(FailedKind::Unreachable, why));
+        }
+        Outcome::Again(why)
     }
 
     fn next(&self) -> Next {
@@ -168,19 +185,23 @@ impl SourceSet {
         }
         let connection = self.context.dial(&self.set().standby).map_err(|error| error.to_string())?;
         tracing::info!(remote = %connection.path().remote, "connected");
-        let asked = peer::ask_of_set(&connection, &self.set().name).map_err(|error| error.to_string())?;
-        let mut state = self.lock();
-        state.trouble = match asked {
-            SetAnswer::Unknown => Some(format!(
-                "{} has no set {} with this node in its settings: write the same lines on both nodes",
-                self.set().standby,
-                self.set().name
-            )),
-            SetAnswer::Known { .. } => None,
-        };
-        (state.connection, state.away_since, state.peer_is_there) = (Some(connection.clone()), None, false);
-        state.on(Event::Connected);
+        {
+            let mut state = self.lock();
+            (state.trouble, state.told) = (None, Told::default());
+            (state.connection, state.away_since, state.peer_is_there) = (Some(connection.clone()), None, false);
+            state.on(Event::Connected);
+        }
+        let looked = self.look_at_standby(&connection);
+        looked.inspect_err(|_| self.disconnect(&connection))?;
         Ok(connection)
+    }
+
+    /// A connection that nobody uses is looked at all the same.
+    fn notice_lost_link(&self) {
+        let lost = self.lock().connection.clone().filter(Connection::is_closed);
+        if let Some(lost) = lost {
+            self.disconnect(&lost);
+        }
     }
 
     pub(super) fn disconnect(&self, connection: &Connection) {

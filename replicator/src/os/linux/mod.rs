@@ -25,7 +25,6 @@ mod xattr;
 mod xattr_at;
 
 use std::ffi::OsStr;
-use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -39,10 +38,11 @@ pub use mount::{mount_point, mounts_beneath};
 pub use volume::OsVolume;
 pub use watch::watch;
 
-/// The size of the file at `path` beneath a root, in bytes; `None` if there is none. For reports only: links on the way are followed.
-pub fn file_len(root: &Path, path: &RelPath) -> Option<u64> {
-    let at = root.join(OsStr::from_bytes(path.as_bytes()));
-    at.symlink_metadata().ok().filter(Metadata::is_file).map(|found| found.len())
+/// The size of what is at `path` beneath a root, in bytes: `Some(None)` of a directory, which has none, and `None` if nothing is there.
+/// For reports only: links on the way are followed.
+pub fn len_of(root: &Path, path: &RelPath) -> Option<Option<u64>> {
+    let found = root.join(OsStr::from_bytes(path.as_bytes())).symlink_metadata().ok()?;
+    Some((!found.is_dir()).then(|| if found.is_file() { found.len() } else { 0 }))
 }
 
 /// Processor time that this process has used so far.
