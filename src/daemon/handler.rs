@@ -64,8 +64,7 @@ impl From<StandbyError> for Failed {
     fn from(error: StandbyError) -> Self {
         use ReplicaError::*;
         // Besides what would not be safe, what a person has to mend first; nothing was changed by any of it.
-        let tried =
-            matches!(&error, StandbyError::Replica(why) if !matches!(why, Busy | Promoted(_) | NoPoint | UnknownPoint(_)));
+        let tried = matches!(&error, StandbyError::Replica(why) if !matches!(why, Busy | Promoted(_) | NoPoint | UnknownPoint(_) | NoState | NoJournal(_) | State(_)));
         failed(if tried { FailedKind::Failed } else { FailedKind::Refused }, error.to_string())
     }
 }

@@ -303,6 +303,12 @@ impl StandbySet {
                 })
             }
         };
+        self.note_end(ended);
+        Ok(())
+    }
+
+    /// Says what came of a pass.
+    fn note_end(&self, ended: Result<Option<Point>, SessionError>) {
         let mut state = self.lock();
         match ended {
             Ok(Some(point)) => {
@@ -322,7 +328,6 @@ impl StandbySet {
                 state.trouble = Some(error);
             }
         }
-        Ok(())
     }
 
     /// From here on this thread and those that it starts reach the roots and the state of this set, and nothing else.

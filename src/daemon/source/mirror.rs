@@ -68,6 +68,8 @@ impl SourceSet {
             if let Some(point) = passed.point.as_ref().filter(|_| covered) {
                 let left = if flawed { None } else { self.left_orphans(point) };
                 follow.mirrored(point, flawed, self.set().rescan_ms.map(Duration::from_millis), left);
+                // Whatever was the newest there before, this is now.
+                self.lock().told.newest = None;
             }
             follow.watched_now();
             let left = passed.point.as_ref().map_or(0, |point| point.orphans);
