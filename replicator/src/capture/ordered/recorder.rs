@@ -47,6 +47,10 @@ pub trait Recorder: Send + Sync {
     /// remember that by itself: the change was made.
     fn record(&self, operation: Operation<'_>) -> Position;
 
+    /// Called when a change was made that cannot be told, because the directory beneath fails to say what came of it. What was touched has
+    /// to be compared, and what is recorded from now on has no meaning before that.
+    fn missed(&self, touch: Touch);
+
     /// Returns when everything up to the position is as durable as the set's acknowledgement asks. An error becomes the error of
     /// the fsync that waits.
     fn flushed(&self, position: Position) -> io::Result<()>;
@@ -73,6 +77,8 @@ impl Recorder for Forgetful {
     fn record(&self, _: Operation<'_>) -> Position {
         Position(self.heard.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1)
     }
+
+    fn missed(&self, _: Touch) {}
 
     fn flushed(&self, _: Position) -> io::Result<()> {
         Ok(())
