@@ -8,17 +8,17 @@ use std::sync::{Mutex, PoisonError};
 use standin_replicator::capture::ordered::{Operation, Position, Recorder, Touch};
 
 /// Writes each operation: its length in four bytes, and postcard.
-pub struct ToFile {
+pub(crate) struct ToFile {
     inner: Mutex<(BufWriter<File>, u64)>,
 }
 
 impl ToFile {
-    pub fn create(path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
         Ok(Self { inner: Mutex::new((BufWriter::with_capacity(1 << 20, File::create(path)?), 0)) })
     }
 
     /// How many operations there are so far, all of them in the file.
-    pub fn flush(&self) -> io::Result<u64> {
+    pub(crate) fn flush(&self) -> io::Result<u64> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.0.flush()?;
         Ok(inner.1)
@@ -50,18 +50,18 @@ impl Recorder for ToFile {
 }
 
 /// Reads the operations of a file.
-pub struct FromFile {
+pub(crate) struct FromFile {
     file: BufReader<File>,
     buffer: Vec<u8>,
 }
 
 impl FromFile {
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { file: BufReader::with_capacity(1 << 20, File::open(path)?), buffer: Vec::new() })
     }
 
     /// `None` at the end.
-    pub fn next(&mut self) -> io::Result<Option<Operation<'_>>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Operation<'_>>> {
         let mut len = [0; 4];
         match self.file.read_exact(&mut len) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),

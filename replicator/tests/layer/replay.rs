@@ -18,7 +18,7 @@ use standin_replicator::capture::ordered::{Allocation, Kind, Made, ObjectId, Ope
 const NAME_ONLY: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The directory, and the objects that were told.
-pub struct Replay {
+pub(crate) struct Replay {
     root: OwnedFd,
     objects: HashMap<ObjectId, OwnedFd>,
     writing: Option<(ObjectId, File)>,
@@ -26,13 +26,13 @@ pub struct Replay {
 
 impl Replay {
     /// On a directory that is as the other was when the history began.
-    pub fn onto(directory: &Path) -> io::Result<Self> {
+    pub(crate) fn onto(directory: &Path) -> io::Result<Self> {
         let root = open(directory, NAME_ONLY | OFlags::DIRECTORY, Mode::empty())?;
         Ok(Self { root, objects: HashMap::new(), writing: None })
     }
 
     /// Does one operation.
-    pub fn perform(&mut self, operation: &Operation<'_>) -> io::Result<()> {
+    pub(crate) fn perform(&mut self, operation: &Operation<'_>) -> io::Result<()> {
         match *operation {
             Operation::Root { object } => {
                 let root = self.root.try_clone()?;

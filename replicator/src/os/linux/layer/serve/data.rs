@@ -186,7 +186,7 @@ impl Serving {
 /// cache beneath.
 pub(super) fn open_flags(wanted: OFlags) -> OFlags {
     let access = if wanted.intersects(OFlags::WRONLY | OFlags::RDWR) { OFlags::RDWR } else { OFlags::RDONLY };
-    access | wanted & (OFlags::NOATIME | OFlags::NONBLOCK) | OFlags::NOFOLLOW | OFlags::CLOEXEC
+    access | wanted & (OFlags::NOATIME | OFlags::NONBLOCK) | OFlags::CLOEXEC
 }
 
 /// Writes as much as can be written; an error only if that is nothing.

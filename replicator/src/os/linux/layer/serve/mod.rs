@@ -117,7 +117,7 @@ impl Serving {
             Request::Sync { handle, data_only } => self.sync_file(handle, data_only),
             Request::Allocate { handle, offset, len, mode } => self.allocate(caller, handle, offset..offset.saturating_add(len), mode),
             Request::Seek { handle, offset, whence } => self.seek(handle, offset, whence),
-            Request::Copy { handle, offset, to_handle, to_offset, len, .. } => {
+            Request::Copy { handle, offset, to_handle, to_offset, len } => {
                 self.copy(caller, (handle, offset), (to_handle, to_offset), len)
             }
             Request::GetAttributes { handle: Some(handle) } => self.get_attributes_of_open(handle)?,

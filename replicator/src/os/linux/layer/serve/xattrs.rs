@@ -20,6 +20,14 @@ const DEFAULT_ACL: &CStr = c"system.posix_acl_default";
 /// The ACL that counts.
 const ACCESS_ACL: &CStr = c"system.posix_acl_access";
 
+/// The longest value, and the longest list of names, in bytes (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
+const MOST: usize = 64 * 1024;
+
+/// All of it, or how long it is for whoever has no room yet.
+fn fitting(bytes: Vec<u8>, room: u32) -> Answer {
+    if room == 0 { Answer::Needed(bytes.len() as u32) } else { Answer::Bytes(bytes) }
+}
+
 impl Serving {
     pub(super) fn set_xattr(
         &self,
@@ -65,26 +73,16 @@ impl Serving {
 
     pub(super) fn get_xattr(&self, node: &Node, name: &CStr, len: u32) -> io::Result<Answer> {
         let reached = self.reach(node)?;
-        let path = path_of(reached.as_fd());
-        if len == 0 {
-            let none: &mut [u8] = &mut [];
-            return Ok(Answer::Needed(getxattr(&*path, name, none)? as u32));
-        }
-        let mut value = Vec::with_capacity(len as usize);
-        getxattr(&*path, name, spare_capacity(&mut value))?;
-        Ok(Answer::Bytes(value))
+        let mut value = Vec::with_capacity(if len == 0 { MOST } else { len as usize });
+        getxattr(&*path_of(reached.as_fd()), name, spare_capacity(&mut value))?;
+        Ok(fitting(value, len))
     }
 
     pub(super) fn list_xattr(&self, node: &Node, len: u32) -> io::Result<Answer> {
         let reached = self.reach(node)?;
-        let path = path_of(reached.as_fd());
-        if len == 0 {
-            let none: &mut [u8] = &mut [];
-            return Ok(Answer::Needed(listxattr(&*path, none)? as u32));
-        }
-        let mut names = Vec::with_capacity(len as usize);
-        listxattr(&*path, spare_capacity(&mut names))?;
-        Ok(Answer::Bytes(names))
+        let mut names = Vec::with_capacity(if len == 0 { MOST } else { len as usize });
+        listxattr(&*path_of(reached.as_fd()), spare_capacity(&mut names))?;
+        Ok(fitting(names, len))
     }
 
     /// Records the ACLs that an object was given when it was made. Of a directory without one to hand on, there are none.

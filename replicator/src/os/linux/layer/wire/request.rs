@@ -101,7 +101,7 @@ pub(crate) enum Request<'a> {
     RemoveXattr { name: &'a CStr },
     Allocate { handle: u64, offset: u64, len: u64, mode: u32 },
     Seek { handle: u64, offset: u64, whence: u32 },
-    Copy { handle: u64, offset: u64, to_node: u64, to_handle: u64, to_offset: u64, len: u64 },
+    Copy { handle: u64, offset: u64, to_handle: u64, to_offset: u64, len: u64 },
     /// Not for us: the kernel does without, or says that it is not supported.
     Unknown,
 }
@@ -219,8 +219,11 @@ fn file(opcode: u32, mut from: Bytes<'_>) -> Option<Request<'_>> {
         43 => Request::Allocate { handle, offset: from.u64()?, len: from.u64()?, mode: from.u32()? },
         46 => Request::Seek { handle, offset: from.u64()?, whence: from.u32()? },
         _ => {
-            let (offset, to_node, to_handle, to_offset) = (from.u64()?, from.u64()?, from.u64()?, from.u64()?);
-            Request::Copy { handle, offset, to_node, to_handle, to_offset, len: from.u64()? }
+            let offset = from.u64()?;
+            // The node it goes to, which the handle tells as well.
+            from.skip(8)?;
+            let (to_handle, to_offset) = (from.u64()?, from.u64()?);
+            Request::Copy { handle, offset, to_handle, to_offset, len: from.u64()? }
         }
     })
 }
