@@ -23,7 +23,7 @@ const MOST_IDLE: usize = 4;
 pub(super) struct Pool {
     device: Device,
     serving: Serving,
-    /// Threads that wait for a request.
+    /// Threads that wait for a request, or will as soon as they run: never none, unless there are [`MOST`].
     idle: AtomicUsize,
     threads: Mutex<Vec<JoinHandle<()>>>,
     running: AtomicUsize,
@@ -92,8 +92,8 @@ impl Pool {
                 }
             }
             self.answer(device, &mut caller, &request[..len], &mut data)?;
-            if self.idle.fetch_add(1, SeqCst) >= MOST_IDLE {
-                self.idle.fetch_sub(1, SeqCst);
+            // In one step: of two threads that end, the second must not count the first as one that stays.
+            if self.idle.fetch_update(SeqCst, SeqCst, |idle| (idle < MOST_IDLE).then_some(idle + 1)).is_err() {
                 self.running.fetch_sub(1, SeqCst);
                 return Ok(());
             }

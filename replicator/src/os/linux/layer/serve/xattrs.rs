@@ -5,8 +5,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use rustix::buffer::spare_capacity;
+use rustix::buffer::{SpareCapacity, spare_capacity};
 use rustix::fs::{XattrFlags, getxattr, listxattr, removexattr, setxattr};
+use rustix::io::Errno;
 
 use super::super::beneath::{look, path_of};
 use super::super::caller::Caller;
@@ -23,9 +24,20 @@ const ACCESS_ACL: &CStr = c"system.posix_acl_access";
 /// The longest value, and the longest list of names, in bytes (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const MOST: usize = 64 * 1024;
 
-/// All of it, or how long it is for whoever has no room yet.
-fn fitting(bytes: Vec<u8>, room: u32) -> Answer {
-    if room == 0 { Answer::Needed(bytes.len() as u32) } else { Answer::Bytes(bytes) }
+/// Room for nearly all of them, in bytes. The kernel clears as much as it is offered.
+const USUAL: usize = 256;
+
+/// Answers with what `read` puts into a buffer, or with how long it is for whoever has no room yet.
+fn read_into(room: u32, read: impl Fn(SpareCapacity<'_, u8>) -> rustix::io::Result<usize>) -> io::Result<Answer> {
+    let mut bytes = Vec::with_capacity(if room == 0 { USUAL } else { room as usize });
+    match read(spare_capacity(&mut bytes)) {
+        Err(Errno::RANGE) if room == 0 => {
+            bytes.reserve(MOST);
+            read(spare_capacity(&mut bytes))?;
+        }
+        done => drop(done?),
+    }
+    Ok(if room == 0 { Answer::Needed(bytes.len() as u32) } else { Answer::Bytes(bytes) })
 }
 
 impl Serving {
@@ -73,16 +85,14 @@ impl Serving {
 
     pub(super) fn get_xattr(&self, node: &Node, name: &CStr, len: u32) -> io::Result<Answer> {
         let reached = self.reach(node)?;
-        let mut value = Vec::with_capacity(if len == 0 { MOST } else { len as usize });
-        getxattr(&*path_of(reached.as_fd()), name, spare_capacity(&mut value))?;
-        Ok(fitting(value, len))
+        let path = path_of(reached.as_fd());
+        read_into(len, |room| getxattr(&*path, name, room))
     }
 
     pub(super) fn list_xattr(&self, node: &Node, len: u32) -> io::Result<Answer> {
         let reached = self.reach(node)?;
-        let mut names = Vec::with_capacity(if len == 0 { MOST } else { len as usize });
-        listxattr(&*path_of(reached.as_fd()), spare_capacity(&mut names))?;
-        Ok(fitting(names, len))
+        let path = path_of(reached.as_fd());
+        read_into(len, |room| listxattr(&*path, room))
     }
 
     /// Records the ACLs that an object was given when it was made. Of a directory without one to hand on, there are none.
