@@ -63,7 +63,9 @@ impl Ground {
         while self.performed < recorded {
             let operation = self.record.next().unwrap().expect("it was recorded");
             self.performed += 1;
-            self.replay.perform(&operation).unwrap_or_else(|error| panic!("operation {}, {operation:?}: {error}", self.performed));
+            self.replay
+                .perform(&operation)
+                .unwrap_or_else(|error| panic!("operation {}, {operation:?}: {error}", self.performed));
         }
         recorded
     }

@@ -5,6 +5,8 @@
 mod away;
 mod ground;
 mod look;
+mod order;
+mod posix;
 mod program;
 mod random;
 mod record;

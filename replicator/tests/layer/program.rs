@@ -5,9 +5,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FallocateFlags, FileType, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid, XattrFlags, chmod, chownat,
-    copy_file_range, fallocate, fdatasync, fsync, ftruncate, linkat, lremovexattr, lsetxattr, mkdirat, mknodat, open, openat,
-    renameat_with, symlinkat, unlinkat, utimensat,
+    AtFlags, CWD, FallocateFlags, FileType, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid, XattrFlags, chmod,
+    chownat, copy_file_range, fallocate, fdatasync, fsync, ftruncate, linkat, lremovexattr, lsetxattr, mkdirat, mknodat, open,
+    openat, renameat_with, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use standin_replicator::sim::Random;
@@ -121,7 +121,8 @@ impl Program {
                 if rustix::fs::fcntl_getfl(file)?.contains(OFlags::APPEND) {
                     return Ok(());
                 }
-                copy_file_range(&other, Some(&mut self.random.below(1000)), file, Some(&mut offset.clone()), len as usize).map(drop)
+                copy_file_range(&other, Some(&mut self.random.below(1000)), file, Some(&mut offset.clone()), len as usize)
+                    .map(drop)
             }
             _ if offset & 1 == 0 => fsync(file),
             _ => fdatasync(file),
@@ -162,7 +163,8 @@ impl Program {
             }
             2 => {
                 let time = |secs: u64| Timespec { tv_sec: secs as i64, tv_nsec: i64::from(mode) * 1000 + 7 };
-                let times = Timestamps { last_access: time(1_000_000), last_modification: time(1_700_000_000 + u64::from(number)) };
+                let times =
+                    Timestamps { last_access: time(1_000_000), last_modification: time(1_700_000_000 + u64::from(number)) };
                 utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW)
             }
             3 => lsetxattr(&path, format!("user.x{number}"), &vec![mode as u8; mode as usize % 300], XattrFlags::empty()),

@@ -8,9 +8,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, FallocateFlags, FileType, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmod,
-    chownat, fallocate, linkat, mkdirat, mknodat, open, openat, removexattr, renameat_with, setxattr, statat, symlinkat, unlinkat,
-    utimensat,
+    AtFlags, CWD, FallocateFlags, FileType, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
+    chmod, chownat, fallocate, linkat, mkdirat, mknodat, open, openat, removexattr, renameat_with, setxattr, statat, symlinkat,
+    unlinkat, utimensat,
 };
 use standin_common::entry::Time;
 use standin_replicator::capture::ordered::{Allocation, Kind, Made, ObjectId, Operation, Place};

@@ -10,7 +10,8 @@ use super::mount::Mounted;
 /// The processes that have something open in the mount, work in it, or have it mapped: `name (process id)`.
 pub(super) fn of(mounted: &Mounted) -> Vec<String> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    let processes = processes.flatten().filter(|entry| entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()));
+    let processes =
+        processes.flatten().filter(|entry| entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()));
     processes.filter(|process| holds(&process.path(), mounted)).map(|process| name(&process.path())).collect()
 }
 
@@ -30,7 +31,8 @@ fn holds(process: &Path, mounted: &Mounted) -> bool {
 
 /// Mappings have the device as two hexadecimal numbers, proc_pid_maps(5).
 fn maps(process: &Path, device: &str) -> bool {
-    let numbers = device.split_once(':').and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?)));
+    let numbers =
+        device.split_once(':').and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?)));
     let Some((major, minor)) = numbers else { return false };
     let device = format!("{major:02x}:{minor:02x}");
     let maps = fs::read(process.join("maps")).unwrap_or_default();

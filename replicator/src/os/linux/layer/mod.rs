@@ -28,8 +28,6 @@ mod node;
 mod open;
 mod pool;
 mod serve;
-#[cfg(test)]
-mod tests;
 mod wire;
 
 use std::io;

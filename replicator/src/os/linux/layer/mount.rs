@@ -52,7 +52,10 @@ impl Mounted {
         let mut path = self.path.as_os_str().as_bytes().to_vec();
         // Never that of somebody who mounted over us.
         if mount_id(&self.path)? != self.id {
-            return Err(io::Error::other(format!("another file system is mounted over {}: unmount that first", self.path.display())));
+            return Err(io::Error::other(format!(
+                "another file system is mounted over {}: unmount that first",
+                self.path.display()
+            )));
         }
         path.push(0);
         match unmount(self.path.as_path(), UnmountFlags::NOFOLLOW) {
@@ -81,7 +84,11 @@ fn flags_of(over: BorrowedFd<'_>) -> io::Result<MountFlags> {
         (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
         (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
     ];
-    Ok(pairs.into_iter().filter(|(is, _)| beneath.contains(*is)).map(|(_, flag)| flag).fold(MountFlags::empty(), |all, flag| all | flag))
+    Ok(pairs
+        .into_iter()
+        .filter(|(is, _)| beneath.contains(*is))
+        .map(|(_, flag)| flag)
+        .fold(MountFlags::empty(), |all, flag| all | flag))
 }
 
 /// Whether a layer is what is seen at a path.

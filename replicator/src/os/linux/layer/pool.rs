@@ -103,7 +103,9 @@ impl Pool {
     fn answer(&self, device: &Device, caller: &mut Caller, request: &[u8], data: &mut Vec<u8>) -> io::Result<()> {
         let (header, request) = match parse(request) {
             Some(Ok(parsed)) => parsed,
-            Some(Err(header)) => return device.send(&[IoSlice::new(refusal(header.unique, Errno::INVAL.raw_os_error()).as_bytes())]),
+            Some(Err(header)) => {
+                return device.send(&[IoSlice::new(refusal(header.unique, Errno::INVAL.raw_os_error()).as_bytes())]);
+            }
             None => return Err(io::Error::other("the kernel sent a request without a header")),
         };
         let unique = header.unique;

@@ -75,7 +75,11 @@ impl Serving {
     }
 
     /// Records what was done to the data of a file, and the mode if that became another by it.
-    fn told<'a>(&self, open: &OpenFile, operation: impl FnOnce(standin_common::entry::Time) -> Operation<'a>) -> io::Result<Position> {
+    fn told<'a>(
+        &self,
+        open: &OpenFile,
+        operation: impl FnOnce(standin_common::entry::Time) -> Operation<'a>,
+    ) -> io::Result<Position> {
         // It was done whatever this says, so it is recorded in any case.
         let stat = look(open.file.as_fd());
         let position = self.recorder.record(operation(stat.as_ref().map(modified).unwrap_or_default()));
@@ -176,7 +180,11 @@ impl Serving {
     fn make_durable(&self, open: &OpenFile, data_only: bool, after: Position) -> io::Result<()> {
         self.tell(&open.node);
         let mark = self.recorder.record(Operation::Sync { object: open.node.id, data_only });
-        if data_only { fdatasync(&open.file)? } else { fsync(&open.file)? }
+        if data_only {
+            fdatasync(&open.file)?
+        } else {
+            fsync(&open.file)?
+        }
         self.recorder.flushed(mark.max(after))
     }
 }

@@ -78,7 +78,11 @@ impl Serving {
         let open = self.directories.get(handle)?;
         self.tell(&open.node);
         let mark = self.recorder.record(Operation::Sync { object: open.node.id, data_only });
-        if data_only { fdatasync(&open.file)? } else { fsync(&open.file)? }
+        if data_only {
+            fdatasync(&open.file)?
+        } else {
+            fsync(&open.file)?
+        }
         self.recorder.flushed(mark)?;
         Ok(Answer::Done)
     }

@@ -51,7 +51,8 @@ impl Serving {
             }
         }
         let target = if let Making::Symlink(target) = making { target.to_bytes() } else { b"" };
-        let made = self.own(&directory, name, (parent, who)).and_then(|found| self.made(found, (parent, &directory, name), target));
+        let made =
+            self.own(&directory, name, (parent, who)).and_then(|found| self.made(found, (parent, &directory, name), target));
         let (position, _, entry) = made.inspect_err(|_| self.recorder.missed(Touch::Names { directory: parent.id }))?;
         drop(change);
         self.recorder.named(position)?;
@@ -74,7 +75,8 @@ impl Serving {
         let how = open_flags(wanted) | OFlags::CREATE | OFlags::EXCL;
         // The kernel has looked, and there was nothing. If somebody made it by a back door, it looks again.
         let opened = openat(&directory, name, how, Mode::from_raw_mode(mode & 0o7777));
-        let file = opened.map_err(|errno| if errno == Errno::EXIST && !wanted.contains(OFlags::EXCL) { Errno::STALE } else { errno })?;
+        let file =
+            opened.map_err(|errno| if errno == Errno::EXIST && !wanted.contains(OFlags::EXCL) { Errno::STALE } else { errno })?;
         let made = self.own_open(file.as_fd(), (parent, who)).and_then(|found| self.made(found, (parent, &directory, name), b""));
         let (position, node, entry) = made.inspect_err(|_| self.recorder.missed(Touch::Names { directory: parent.id }))?;
         drop(change);
@@ -102,7 +104,8 @@ impl Serving {
         let entry_attributes = attributes(&found.stat);
         let node = self.nodes.meet(found, || None);
         node.hold_as(file.try_clone()?, &self.beneath);
-        let made = Made { mode: u32::from(stat.stx_mode) & 0o7777, uid: stat.stx_uid, gid: stat.stx_gid, modified: modified(&stat) };
+        let made =
+            Made { mode: u32::from(stat.stx_mode) & 0o7777, uid: stat.stx_uid, gid: stat.stx_gid, modified: modified(&stat) };
         self.recorder.record(Operation::Make { object: id, at: None, kind: Kind::File, made, directory: Time::default() });
         self.tell_inherited(parent, &node);
         let opened = self.opened(&node, file.into(), wanted);
@@ -159,7 +162,8 @@ impl Serving {
             FileType::BlockDevice => Kind::BlockDevice(attributes.device),
             FileType::RegularFile | FileType::Unknown => Kind::File,
         };
-        let made = Made { mode: u32::from(stat.stx_mode) & 0o7777, uid: stat.stx_uid, gid: stat.stx_gid, modified: modified(&stat) };
+        let made =
+            Made { mode: u32::from(stat.stx_mode) & 0o7777, uid: stat.stx_uid, gid: stat.stx_gid, modified: modified(&stat) };
         let at = Some(Place { parent: parent.id, name: name.to_bytes() });
         let directory = modified(&look(directory.as_fd())?);
         let position = self.recorder.record(Operation::Make { object, at, kind, made, directory });

@@ -115,7 +115,9 @@ impl Serving {
             Request::Write { handle, offset, data, kill } => self.write(caller, handle, (offset, data), kill),
             Request::Read { handle, offset, len } => self.read(handle, offset, len, buffer),
             Request::Sync { handle, data_only } => self.sync_file(handle, data_only),
-            Request::Allocate { handle, offset, len, mode } => self.allocate(caller, handle, offset..offset.saturating_add(len), mode),
+            Request::Allocate { handle, offset, len, mode } => {
+                self.allocate(caller, handle, offset..offset.saturating_add(len), mode)
+            }
             Request::Seek { handle, offset, whence } => self.seek(handle, offset, whence),
             Request::Copy { handle, offset, to_handle, to_offset, len } => {
                 self.copy(caller, (handle, offset), (to_handle, to_offset), len)
@@ -217,7 +219,9 @@ impl Serving {
         let directory = self.reach(parent)?;
         let found = match self.beneath.find(directory.as_fd(), name) {
             // Kept by the kernel, too: nobody but us can make it.
-            Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => return Ok(Answer::Entry(Entry::default())),
+            Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {
+                return Ok(Answer::Entry(Entry::default()));
+            }
             found => found?,
         };
         Ok(Answer::Entry(self.entry(found, (parent, name)).1))

@@ -69,39 +69,129 @@ impl Iterator for Names<'_> {
 pub(crate) enum Request<'a> {
     Init(InitIn),
     Destroy,
-    Lookup { name: &'a CStr },
-    Forget { lookups: u64 },
+    Lookup {
+        name: &'a CStr,
+    },
+    Forget {
+        lookups: u64,
+    },
     BatchForget(Names<'a>),
-    GetAttributes { handle: Option<u64> },
+    GetAttributes {
+        handle: Option<u64>,
+    },
     SetAttributes(SetAttributes),
     ReadLink,
-    Symlink { name: &'a CStr, target: &'a CStr },
-    MakeNode { name: &'a CStr, mode: u32, device: u32, umask: u32 },
-    MakeDirectory { name: &'a CStr, mode: u32, umask: u32 },
-    Unlink { name: &'a CStr },
-    RemoveDirectory { name: &'a CStr },
-    Rename { name: &'a CStr, to_directory: u64, to_name: &'a CStr, flags: u32 },
-    Link { object: u64, name: &'a CStr },
+    Symlink {
+        name: &'a CStr,
+        target: &'a CStr,
+    },
+    MakeNode {
+        name: &'a CStr,
+        mode: u32,
+        device: u32,
+        umask: u32,
+    },
+    MakeDirectory {
+        name: &'a CStr,
+        mode: u32,
+        umask: u32,
+    },
+    Unlink {
+        name: &'a CStr,
+    },
+    RemoveDirectory {
+        name: &'a CStr,
+    },
+    Rename {
+        name: &'a CStr,
+        to_directory: u64,
+        to_name: &'a CStr,
+        flags: u32,
+    },
+    Link {
+        object: u64,
+        name: &'a CStr,
+    },
     Open(OpenFlags),
-    Create { name: &'a CStr, flags: OpenFlags, mode: u32, umask: u32 },
+    Create {
+        name: &'a CStr,
+        flags: OpenFlags,
+        mode: u32,
+        umask: u32,
+    },
     /// `name` means nothing; the file has none.
-    Unnamed { flags: OpenFlags, mode: u32, umask: u32 },
-    Read { handle: u64, offset: u64, len: u32 },
-    Write { handle: u64, offset: u64, data: &'a [u8], kill: bool },
-    Release { handle: u64 },
-    Sync { handle: u64, data_only: bool },
+    Unnamed {
+        flags: OpenFlags,
+        mode: u32,
+        umask: u32,
+    },
+    Read {
+        handle: u64,
+        offset: u64,
+        len: u32,
+    },
+    Write {
+        handle: u64,
+        offset: u64,
+        data: &'a [u8],
+        kill: bool,
+    },
+    Release {
+        handle: u64,
+    },
+    Sync {
+        handle: u64,
+        data_only: bool,
+    },
     OpenDirectory,
-    ReadDirectory { handle: u64, offset: u64, len: u32, plus: bool },
-    ReleaseDirectory { handle: u64 },
-    SyncDirectory { handle: u64, data_only: bool },
+    ReadDirectory {
+        handle: u64,
+        offset: u64,
+        len: u32,
+        plus: bool,
+    },
+    ReleaseDirectory {
+        handle: u64,
+    },
+    SyncDirectory {
+        handle: u64,
+        data_only: bool,
+    },
     Statistics,
-    SetXattr { name: &'a CStr, value: &'a [u8], flags: u32, kill: bool },
-    GetXattr { name: &'a CStr, len: u32 },
-    ListXattr { len: u32 },
-    RemoveXattr { name: &'a CStr },
-    Allocate { handle: u64, offset: u64, len: u64, mode: u32 },
-    Seek { handle: u64, offset: u64, whence: u32 },
-    Copy { handle: u64, offset: u64, to_handle: u64, to_offset: u64, len: u64 },
+    SetXattr {
+        name: &'a CStr,
+        value: &'a [u8],
+        flags: u32,
+        kill: bool,
+    },
+    GetXattr {
+        name: &'a CStr,
+        len: u32,
+    },
+    ListXattr {
+        len: u32,
+    },
+    RemoveXattr {
+        name: &'a CStr,
+    },
+    Allocate {
+        handle: u64,
+        offset: u64,
+        len: u64,
+        mode: u32,
+    },
+    Seek {
+        handle: u64,
+        offset: u64,
+        whence: u32,
+    },
+    Copy {
+        handle: u64,
+        offset: u64,
+        to_handle: u64,
+        to_offset: u64,
+        len: u64,
+    },
     /// Not for us: the kernel does without, or says that it is not supported.
     Unknown,
 }
