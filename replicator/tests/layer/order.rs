@@ -57,7 +57,7 @@ fn database_recovers(mode: &str) {
     let mut input = shell.stdin.take().unwrap();
     let mut answers = std::io::BufRead::lines(std::io::BufReader::new(shell.stdout.take().unwrap()));
     writeln!(input, "pragma journal_mode={mode}; create table t(n integer primary key, x text); select 'made';").unwrap();
-    assert!((&mut answers).any(|line| line.unwrap() == "made"));
+    assert!(answers.any(|line| line.unwrap() == "made"));
     let cut = tempfile::TempDir::new().unwrap();
     for n in 1..=60 {
         writeln!(input, "insert into t values({n}, hex(randomblob(300))); select 'committed {n}';").unwrap();

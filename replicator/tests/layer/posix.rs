@@ -161,7 +161,7 @@ fn data(root: &Path, of: &mut Results) {
     fs::remove_file(&path).unwrap();
     file.write_all_at(b"still there", 0).unwrap();
     of.note("without a name", (file.metadata().unwrap().nlink(), file.metadata().unwrap().len()));
-    let lock = |how| flock(&File::open(root.join("one")).unwrap(), how);
+    let lock = |how| flock(File::open(root.join("one")).unwrap(), how);
     let held = File::open(root.join("one")).unwrap();
     flock(&held, FlockOperation::LockExclusive).unwrap();
     of.note("flock", lock(FlockOperation::NonBlockingLockExclusive));

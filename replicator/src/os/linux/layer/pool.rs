@@ -86,10 +86,9 @@ impl Pool {
         loop {
             let Some(len) = device.receive(&mut request)? else { return Ok(()) };
             let last_idle = self.idle.fetch_sub(1, SeqCst) == 1;
-            if last_idle && self.running.load(SeqCst) < MOST {
-                if let Err(error) = self.begin() {
-                    tracing::warn!("cannot start another thread for the layer: {error}");
-                }
+            let more = last_idle && self.running.load(SeqCst) < MOST;
+            if let Some(error) = more.then(|| self.begin()).and_then(Result::err) {
+                tracing::warn!("cannot start another thread for the layer: {error}");
             }
             self.answer(device, &mut caller, &request[..len], &mut data)?;
             // In one step: of two threads that end, the second must not count the first as one that stays.
