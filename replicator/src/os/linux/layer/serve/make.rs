@@ -175,6 +175,9 @@ impl Serving {
     }
 
     pub(super) fn link(&self, node: &Arc<Node>, (parent, name): (&Arc<Node>, &CStr)) -> io::Result<Answer> {
+        if node.directory {
+            return Err(Errno::PERM.into());
+        }
         let change = (parent.change(), node.change());
         self.tell(parent);
         self.tell(node);

@@ -8,6 +8,8 @@ mod data;
 mod directories;
 mod make;
 mod moves;
+#[cfg(test)]
+mod tests;
 mod xattrs;
 
 use std::ffi::CStr;
@@ -140,6 +142,7 @@ impl Serving {
     /// What makes, moves and takes names.
     fn serve_names(&self, caller: &mut Caller, header: &Header, node: &Arc<Node>, request: Request<'_>) -> io::Result<Answer> {
         use make::Making;
+        directory(node)?;
         let who = (header.uid, header.gid);
         match request {
             Request::Symlink { name, target } => self.make(caller, who, (node, name), Making::Symlink(target)),
@@ -163,7 +166,9 @@ impl Serving {
             Request::Unlink { name } => self.unlink((node, name)),
             Request::RemoveDirectory { name } => self.remove_directory((node, name)),
             Request::Rename { name, to_directory, to_name, flags } => {
-                self.rename((node, name), (&self.nodes.get(to_directory)?, to_name), flags)
+                let to = self.nodes.get(to_directory)?;
+                directory(&to)?;
+                self.rename((node, name), (&to, to_name), flags)
             }
             _ => Err(Errno::NOSYS.into()),
         }
@@ -257,4 +262,9 @@ impl Serving {
             fragment_len: of.f_frsize as u32,
         }))
     }
+}
+
+/// Only a directory has names. The kernel asks for no other; if it did, one object would be held twice.
+fn directory(node: &Node) -> io::Result<()> {
+    if node.directory { Ok(()) } else { Err(Errno::NOTDIR.into()) }
 }

@@ -23,6 +23,14 @@ pub(crate) struct Header {
     extensions_len: usize,
 }
 
+#[cfg(test)]
+impl Header {
+    /// Of a request of root.
+    pub(crate) fn about(node: u64) -> Self {
+        Self { opcode: 0, unique: 1, node, uid: 0, gid: 0, extensions_len: 0 }
+    }
+}
+
 /// A time that is to be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SetTime {
