@@ -17,7 +17,7 @@ use super::wire::{BUFFER_LEN, Reply, Request, answer, init_reply, parse, refusal
 /// The most threads. So many fsyncs can wait for a standby; the next request waits for one of them.
 const MOST: usize = 256;
 /// Threads that are kept though nothing is asked of them. Each has room for the largest request.
-const MOST_IDLE: usize = 4;
+const MOST_IDLE: usize = 10;
 
 /// The threads that serve a mount.
 pub(super) struct Pool {
