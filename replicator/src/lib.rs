@@ -21,3 +21,7 @@ pub mod store;
 pub mod volume;
 pub mod walk;
 pub mod words;
+
+// Unit tests share what the tests beside the crate use.
+#[cfg(test)]
+extern crate self as standin_replicator;

@@ -1,4 +1,5 @@
-//! Capture `watch`: notices of change from the kernel, and what is made of them.
+//! Capture: how changes are found. `ordered` hears of every operation (its own module); the rest here is
+//! `watch`: notices of change from the kernel, and what is made of them.
 //!
 //! A [`Watcher`] tells where something changed; a [`Dirty`] set keeps those places, few and disjoint, until a pass takes them; [`Links`]
 //! knows the further names of an object that was changed by one of them.
@@ -11,6 +12,7 @@ mod kept;
 mod links;
 mod names;
 mod notice;
+pub mod ordered;
 pub mod watch;
 
 pub use dirty::{Dirty, Taken};

@@ -4,7 +4,9 @@
 mod linux;
 
 #[cfg(target_os = "linux")]
-pub use linux::{OsDirectory, OsFile, OsVolume, confine, cpu_time, len_of, mount_point, mounts_beneath, watch};
+pub use linux::{
+    Layer, OsDirectory, OsFile, OsVolume, clear_dead_layer, confine, cpu_time, len_of, mount_point, mounts_beneath, watch,
+};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("only the Linux file system is written so far: this platform needs its own os/<platform> beside os/linux");

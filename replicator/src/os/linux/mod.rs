@@ -2,6 +2,7 @@
 //!
 //! | module | what it does |
 //! | --- | --- |
+//! | `by_handle` | what names an object for as long as it exists |
 //! | `confine` | what a receiving thread may reach at all |
 //! | `resolve` | from a path to a handle, however long the path is |
 //! | `object` | reads and sets what a file system keeps of an object besides its data |
@@ -11,9 +12,12 @@
 //! | `mount` | which file system a root lies in |
 //! | `volume` | ties them together |
 //! | `watch` | notices of change |
+//! | `layer` | a file system over a root that tells every operation (capture `ordered`) |
 
+mod by_handle;
 mod confine;
 mod handle;
+mod layer;
 mod mount;
 mod object;
 mod resolve;
@@ -34,6 +38,7 @@ use standin_common::path::RelPath;
 
 pub use confine::confine;
 pub use handle::{OsDirectory, OsFile};
+pub use layer::{Layer, clear_dead_layer};
 pub use mount::{mount_point, mounts_beneath};
 pub use volume::OsVolume;
 pub use watch::watch;

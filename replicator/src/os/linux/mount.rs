@@ -13,12 +13,17 @@ pub fn mounts_beneath(path: &Path) -> io::Result<Vec<PathBuf>> {
     let table = std::fs::read("/proc/self/mountinfo")?;
     // Fields in the order of proc_pid_mountinfo(5); the fifth is the mount point.
     let points = table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
-    let points = points.map(|point| PathBuf::from(OsString::from_vec(unescape(point))));
+    let points = points.map(path_of_field);
     let mut beneath: Vec<_> = points.filter_map(|point| Some(point.strip_prefix(&path).ok()?.to_owned())).collect();
     beneath.retain(|point| !point.as_os_str().is_empty());
     beneath.sort();
     beneath.dedup();
     Ok(beneath)
+}
+
+/// The path that a field of the table of mounts stands for.
+pub(super) fn path_of_field(field: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(unescape(field)))
 }
 
 /// Blanks and the like are octal there: `\040`.

@@ -161,7 +161,7 @@ pub(super) fn find_file(ground: &Ground, mounts: &mut Mounts, handle: Handle<'_>
 
 fn leads_to(path: &Path, handle: Handle<'_>) -> bool {
     let path = std::ffi::CString::new(path.as_os_str().as_bytes());
-    path.is_ok_and(|path| name_to_handle(&path).is_ok_and(|found| found == handle.file_handle()))
+    path.is_ok_and(|path| name_to_handle(&path).is_ok_and(|found| *found == *handle.file_handle()))
 }
 
 /// The path of a directory, or, if that is too long for the kernel, of the nearest one above it.

@@ -196,7 +196,7 @@ impl Fanotify {
     fn is_at(&self, object: Handle<'_>, place: &Position) -> bool {
         let Some(path) = self.ground.absolute(place) else { return true };
         match kernel::name_to_handle(&path) {
-            Ok(found) => found == object.file_handle(),
+            Ok(found) => *found == *object.file_handle(),
             Err(error) => error.kind() != io::ErrorKind::NotFound,
         }
     }

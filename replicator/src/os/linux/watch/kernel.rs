@@ -1,9 +1,14 @@
-//! fanotify(7) and file handles (open_by_handle_at(2)), which rustix does not have yet.
+//! fanotify(7), which rustix does not have yet.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::fs::{AtFlags, CWD};
+
+use crate::os::linux::by_handle::{self, HANDLE_HEAD};
+use crate::os::linux::resolve::NAME_ONLY;
 
 /// What is told of: every change of data, attributes or names, of directories too; never a read.
 const WANTED: u64 = CONTENT | NAMES | libc::FAN_ONDIR;
@@ -22,12 +27,6 @@ const METADATA: usize = 24;
 const INFO_HEAD: usize = 4;
 /// Bytes of a file system's number before its handle.
 const FSID: usize = 8;
-/// Bytes of `struct file_handle` before the handle itself: its length and its type, four bytes each.
-const HANDLE_HEAD: usize = 8;
-/// `MAX_HANDLE_SZ` of the kernel.
-const LONGEST_HANDLE: usize = 128;
-/// How often a handle is tried for which the kernel has no memory.
-const ATTEMPTS: u32 = 1000;
 
 /// An object's handle, after the number of its file system: as it stands in an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -190,48 +189,14 @@ impl Group {
     }
 }
 
-/// Memory that a `struct file_handle` with the longest handle fits into, aligned as it must be.
-#[repr(C, align(8))]
-struct HandleBuffer([u8; HANDLE_HEAD + LONGEST_HANDLE]);
-
 /// Opens the object of a handle, to name it only. `mount` is any object of the mount through which it is to be seen, opened for reading.
 pub(super) fn open_handle(mount: BorrowedFd<'_>, handle: &[u8]) -> io::Result<OwnedFd> {
-    let mut buffer = HandleBuffer([0; HANDLE_HEAD + LONGEST_HANDLE]);
-    let Some(room) = buffer.0.get_mut(..handle.len()).filter(|room| room.len() >= HANDLE_HEAD) else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the handle has an impossible length"));
-    };
-    room.copy_from_slice(handle);
-    assert_eq!(word(handle, 0) as usize, handle.len() - HANDLE_HEAD, "a handle says its own length");
-    let flags = libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW;
-    let mut open = || -> io::Result<RawFd> {
-        // SAFETY: the buffer is aligned for a `file_handle`, and holds as many bytes as that says, which was asserted; the kernel does not
-        // keep it.
-        check(unsafe { libc::open_by_handle_at(mount.as_raw_fd(), buffer.0.as_mut_ptr().cast(), flags) })
-    };
-    let mut attempts = 0;
-    let fd = loop {
-        match open() {
-            // Also said, by ext4 at least, of an inode number that is just being given to a new object; soon the handle is stale.
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && attempts < ATTEMPTS => attempts += 1,
-            opened => break opened?,
-        }
-        std::thread::yield_now();
-    };
-    // SAFETY: the kernel has just opened it for us, and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    by_handle::open(mount, handle, NAME_ONLY)
 }
 
 /// The handle of the object at an absolute path, not following a link at its end.
-pub(super) fn name_to_handle(path: &CStr) -> io::Result<Vec<u8>> {
-    let mut buffer = HandleBuffer([0; HANDLE_HEAD + LONGEST_HANDLE]);
-    buffer.0[..4].copy_from_slice(&(LONGEST_HANDLE as u32).to_ne_bytes());
-    let mut mount = 0;
-    // SAFETY: the path ends with a NUL; the buffer is aligned for a `file_handle` and has the room that it says; the kernel keeps neither.
-    let result =
-        unsafe { libc::name_to_handle_at(libc::AT_FDCWD, path.as_ptr(), buffer.0.as_mut_ptr().cast(), &raw mut mount, 0) };
-    check(result)?;
-    let len = HANDLE_HEAD + word(&buffer.0, 0) as usize;
-    Ok(buffer.0[..len.min(buffer.0.len())].to_vec())
+pub(super) fn name_to_handle(path: &CStr) -> io::Result<Box<[u8]>> {
+    by_handle::of(CWD, path, AtFlags::empty())
 }
 
 fn check(result: i32) -> io::Result<i32> {

@@ -1,0 +1,116 @@
+//! A file system over a root: it performs each operation on the directory beneath, and tells it to a [`Recorder`].
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | `wire` | the FUSE protocol, without I/O |
+//! | `device` | `/dev/fuse` |
+//! | `mount` | puts the layer over a directory, takes it away, clears a dead one |
+//! | `holders` | who keeps it from being taken away |
+//! | `pool` | threads, as many as there are requests that wait |
+//! | `caller` | what a thread does in the name of whoever asked |
+//! | `beneath` | the directory beneath, by handles only |
+//! | `node` | the objects that the kernel knows of |
+//! | `open` | what applications have open |
+//! | `serve` | each operation: performed, and told |
+//!
+//! No path is ever put together: an object is reached by its handle, a name from the handle of its directory, and no link is followed.
+//!
+//! Reads: the kernel keeps what was read for as long as it likes, since nobody else changes it. Passthrough (Linux 6.9) would let it
+//! read without us, but while an object is open so, the kernel lets nobody open it in any other way (`fs/fuse/iomode.c`: the
+//! open fails with `EIO`), not even to write through us; so a reader would keep writers out, or their writes would not be told.
+
+mod beneath;
+mod caller;
+mod device;
+mod holders;
+mod mount;
+mod node;
+mod open;
+mod pool;
+mod serve;
+mod wire;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use self::beneath::Beneath;
+use self::device::Device;
+use self::mount::Mounted;
+use self::pool::Pool;
+use self::serve::Serving;
+use crate::capture::ordered::Recorder;
+use crate::os::mounts_beneath;
+
+/// A layer over a directory. If the process ends without [`Layer::unmount`], whoever uses the directory gets errors (`ENOTCONN`), until
+/// a layer is put over it again.
+#[derive(Debug)]
+pub struct Layer {
+    mounted: Mounted,
+    pool: Arc<Pool>,
+}
+
+impl Layer {
+    /// Puts a layer over a directory: from now on the recorder hears of all that happens through its path. What a daemon that died
+    /// left there is cleared away first.
+    ///
+    /// Errors: the caller is not root; the directory is not there, or has other file systems mounted beneath, which would be hidden; it
+    /// lies on a file system without file handles; it has a living layer; the kernel is too old.
+    pub fn mount(directory: &Path, recorder: Arc<dyn Recorder>) -> io::Result<Self> {
+        mount::clear_dead(directory)?;
+        let path = directory.canonicalize().map_err(|error| explain("open", directory, &error))?;
+        if mount::is_layer(&path)? {
+            let text = format!("{} has a layer already, of a daemon that is running", path.display());
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+        }
+        let hidden = mounts_beneath(&path)?;
+        if let Some(first) = hidden.first() {
+            let text = format!("other file systems are mounted beneath {}, such as at {}; ", path.display(), first.display());
+            return Err(io::Error::other(text + "a layer would hide them: make each a root of its own"));
+        }
+        let beneath = Beneath::open(&path).map_err(|error| explain("open", &path, &error))?;
+        let serving = Serving::new(beneath, recorder).map_err(|error| explain("put a layer over", &path, &error))?;
+        let device = Device::open()?;
+        let mounted = Mounted::mount(&path, serving.beneath.root(), &device)?;
+        match Pool::start(device, serving) {
+            Ok(pool) => Ok(Self { mounted, pool }),
+            Err(error) => {
+                // The first error is the one to tell.
+                let _ = mounted.unmount();
+                Err(explain("put a layer over", &path, &error))
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.mounted.path()
+    }
+
+    /// Takes the layer away; all that it heard is recorded then. If somebody uses the directory, that is an error that names the
+    /// processes, and the layer stays: it is given back.
+    pub fn unmount(self) -> Result<(), (Self, io::Error)> {
+        match self.mounted.unmount() {
+            Ok(()) => {
+                self.pool.end();
+                Ok(())
+            }
+            Err(error) => Err((self, error)),
+        }
+    }
+
+    /// The processes that have something open beneath, or work there.
+    pub fn holders(&self) -> Vec<String> {
+        holders::of(&self.mounted)
+    }
+}
+
+/// Clears away what a daemon that died left over a directory, so that the directory beneath is seen again, unguarded; returns whether
+/// there was something.
+pub fn clear_dead_layer(directory: &Path) -> io::Result<bool> {
+    mount::clear_dead(directory)
+}
+
+fn explain(what: &str, path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot {what} {}: {error}", PathBuf::from(path).display()))
+}

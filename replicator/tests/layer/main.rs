@@ -1,0 +1,13 @@
+//! The layer: what it records, performed on a copy, gives what the directory beneath is. Needs root.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod away;
+mod ground;
+mod look;
+mod order;
+mod posix;
+mod program;
+mod random;
+mod record;
+mod replay;
