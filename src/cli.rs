@@ -34,7 +34,7 @@ Exit codes:
   0  done
   1  failed
   2  the command line or the settings are wrong
-  3  refused: not safe, too many orphans were left, or a person has to act first (paused, held, promoted, not mounted, no room)
+  3  refused: not safe, too many orphans left, or a person has to act first
   4  the daemon does not run or does not answer, or the peer cannot be reached
   5  both sides differ: verify, set check
   6  what was waited for did not come in time";
