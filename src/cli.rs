@@ -35,7 +35,7 @@ Exit codes:
   0  done
   1  failed
   2  the command line or the settings are wrong
-  3  refused: not safe, too many orphans, or a person has to act first (paused, promoted, no room)
+  3  refused: not safe, too many orphans left, or a person has to act first
   4  the daemon does not run or does not answer, or the peer cannot be reached
   5  both sides differ: verify, set check; or a scrub found files that are wrong
   6  what was waited for did not come in time";
