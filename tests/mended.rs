@@ -74,7 +74,7 @@ fn a_lost_file_of_the_state_is_noticed() {
     // A journal that the way back leads over.
     let journal = set.join("replica/2.back");
     fs::rename(&journal, set.join("aside")).unwrap();
-    let refused = pair.beta.run(&["promote", "mail", "--point", "1"]).expect(1);
+    let refused = pair.beta.run(&["promote", "mail", "--point", "1"]).expect(3);
     assert!(refused.stderr.contains("2.back"), "{refused:?}");
     pair.assert_equal();
     let bytes = fs::read(set.join("aside")).unwrap();

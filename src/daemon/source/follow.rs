@@ -325,7 +325,6 @@ impl SourceSet {
         let Follow { waiting, names, .. } = follow;
         let run = || self.run_round(connection, names, base, &round, watch, moment);
         let ended = waiting.keep_during(Some(watch), Some(&round.taken), run);
-        self.lock().under_way = None;
         match ended {
             Ok(passed) => {
                 let took = began.elapsed();
@@ -397,6 +396,7 @@ impl SourceSet {
             watch.put_back(Taken { oldest: Some(Instant::now()), ..round.taken });
         }
         let mut state = self.lock();
+        state.told.is_old();
         state.asked.answer(round.asked, &point);
         state.kept.point = Some(point);
         state.trouble = follow.left.clone();

@@ -65,11 +65,10 @@ impl SourceSet {
                 true => covered || flawed,
                 false => consistent || job.pass >= u32::from(self.set().passes) || flawed || never_proven,
             };
+            self.lock().told.is_old();
             if let Some(point) = passed.point.as_ref().filter(|_| covered) {
                 let left = if flawed { None } else { self.left_orphans(point) };
                 follow.mirrored(point, flawed, self.set().rescan_ms.map(Duration::from_millis), left);
-                // Whatever was the newest there before, this is now.
-                self.lock().told.newest = None;
             }
             follow.watched_now();
             let left = passed.point.as_ref().map_or(0, |point| point.orphans);

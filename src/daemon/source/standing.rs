@@ -27,6 +27,14 @@ pub(super) struct Told {
     pub(super) newest: Option<MirrorId>,
 }
 
+impl Told {
+    /// A point was made since: it is the newest there now, and what was wrong may be mended.
+    pub(super) fn is_old(&mut self) {
+        self.newest = None;
+        self.again |= self.trouble.is_some();
+    }
+}
+
 impl SourceSet {
     /// Asks the standby how its replica stands, and does what follows.
     pub(super) fn look_at_standby(&self, connection: &Connection) -> Result<(), String> {
