@@ -1,0 +1,17 @@
+//! The directory half of a cutover: read Exchange's objects once, pair the stores, plan every change, check the plan, and only then write.
+//!
+//! The way is one direction: directory snapshot → pairing → plan → check → execute (journalled) → verified. Everything up to the check
+//! is pure or only reads; see `ARCHITECTURE.md` for the map.
+
+pub mod compare;
+pub mod credentials;
+pub mod directory;
+pub mod exchange;
+pub mod exchfailover;
+pub mod execute;
+pub mod pairing;
+pub mod plan;
+pub mod preflight;
+
+#[cfg(test)]
+mod tests;

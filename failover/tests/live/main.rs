@@ -1,0 +1,10 @@
+//! The directory for real: Samba domain controllers with Exchange's schema, in a room of their own. Needs root, and what `tests/run` lists.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod execute;
+#[path = "../../../tests/support/forest/mod.rs"]
+mod forest;
+mod ldap;
+mod plans;
+mod support;
