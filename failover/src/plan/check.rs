@@ -56,10 +56,11 @@ pub fn check(plan: &Plan, snapshot: &Snapshot) -> Vec<Fault> {
 }
 
 fn find_server<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a Entry> {
-    snapshot
-        .entries()
-        .iter()
-        .find(|entry| entry.is_of_class("msExchExchangeServer") && entry.dn.common_name().eq_ignore_ascii_case(name))
+    snapshot.entries().iter().find(|entry| entry.is_of_class("msExchExchangeServer") && same_name(&entry.dn.common_name(), name))
+}
+
+fn same_name(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
 }
 
 struct Checker<'a> {
@@ -203,8 +204,7 @@ impl Checker<'_> {
     /// Objects of uninvolved servers are not touched, but for the public store that their stores use.
     fn place(&mut self, change: &PlannedChange, from: &Entry) {
         let Some(holder) = self.servers.iter().find(|server| change.object.is_within(server)).cloned() else { return };
-        let is_involved =
-            [&self.plan.asked.from, &self.plan.asked.to].iter().any(|name| name.eq_ignore_ascii_case(&holder.common_name()));
+        let is_involved = [&self.plan.asked.from, &self.plan.asked.to].iter().any(|name| same_name(name, &holder.common_name()));
         let may = match change.kind {
             Kind::PublicStore => true,
             Kind::RoutingGroup => is_involved && change.object == holder,
