@@ -39,12 +39,25 @@ Exit codes:
   5  verify found differences
   6  what was waited for did not come in time";
 
+/// The settings file where no other is named.
+const USUAL_CONFIG: &str = "/etc/standin/standin.toml";
+
+/// The settings of a command that can do without: of the file that was named, by the environment too, else of the usual one if it is there.
+pub(crate) fn settings_if_any(named: Option<&Path>) -> Result<Option<Settings>, LoadError> {
+    let of_environment = std::env::var_os("STANDIN_CONFIG").map(PathBuf::from);
+    match named.map(Path::to_owned).or(of_environment) {
+        Some(named) => Settings::load(&named).map(Some),
+        None if Path::new(USUAL_CONFIG).exists() => Settings::load(Path::new(USUAL_CONFIG)).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Keeps a standby ready to stand in for a mail server.
 #[derive(Debug, Parser)]
 #[command(name = "standin", version, after_help = EXIT_CODES, arg_required_else_help = true)]
 pub(crate) struct Arguments {
     /// The settings file.
-    #[arg(long, global = true, env = "STANDIN_CONFIG", default_value = "/etc/standin/standin.toml")]
+    #[arg(long, global = true, env = "STANDIN_CONFIG", default_value = USUAL_CONFIG)]
     config: PathBuf,
     /// Print JSON, one value a line.
     #[arg(long, global = true)]
@@ -175,6 +188,12 @@ struct Scene<'a> {
 impl Scene<'_> {
     fn settings(&self) -> Result<Settings, Failure> {
         Ok(Settings::load(self.config)?)
+    }
+
+    /// The settings, if the usual file is there or another was named.
+    fn settings_if_any(&self) -> Result<Option<Settings>, Failure> {
+        let is_usual = self.config == Path::new(USUAL_CONFIG);
+        Ok(settings_if_any((!is_usual).then_some(self.config))?)
     }
 
     /// Asks the daemon for what it answers at once.

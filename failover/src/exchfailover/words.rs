@@ -107,6 +107,17 @@ pub(super) const OPTIONS: &[&str] = &[
     "swap-routing-groups",
     "no-connectors",
     "default-public-store",
+    "verify",
+    "json",
+    "ldif",
+    "changes",
+    "server",
+    "domain",
+    "ca",
+    "pin",
+    "password-file",
+    "state-dir",
+    "config",
 ];
 
 impl Word {

@@ -1,0 +1,10 @@
+//! The directory's commands, as built: `exchfailover` and `standin directory`, on exports and against Samba.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[cfg(target_os = "linux")]
+#[path = "../support/forest/mod.rs"]
+mod forest;
+#[cfg(target_os = "linux")]
+mod live;
+#[path = "../support/mod.rs"]
+mod support;
