@@ -3,6 +3,7 @@
 pub(crate) mod bar;
 mod check;
 mod demo;
+mod directory;
 mod init;
 mod mirror;
 mod pages;
@@ -27,6 +28,7 @@ use standin_config::{LoadError, Settings};
 
 use crate::control::client::{self, AskError, Waiting};
 use crate::control::{Answer, Failed, FailedKind, Request};
+use crate::directory::Stop;
 
 /// Exit codes, as the help lists them.
 const EXIT_CODES: &str = "\
@@ -99,6 +101,16 @@ enum Command {
     Reload,
     /// Read both sides again and compare them.
     Verify(verify::Options),
+    /// Active Directory: plan who serves which mailboxes, move them, and take it back.
+    #[command(subcommand, after_help = directory::EXIT_CODES)]
+    Directory(directory::DirectoryCommand),
+    /// The old command line of that name; 'standin exchfailover -?' shows it.
+    #[command(disable_help_flag = true)]
+    Exchfailover {
+        /// Its words.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<std::ffi::OsString>,
+    },
     /// See the main job done, on this machine: two nodes, a mail server's volume, a crash, a promotion. Nothing is left behind.
     Demo(demo::Options),
     /// Print a completion script.
@@ -134,6 +146,9 @@ pub(crate) enum Failure {
     /// The settings.
     #[error("{0}")]
     Settings(#[from] LoadError),
+    /// A command on the directory, which has exit codes of its own.
+    #[error("{0}")]
+    Directory(#[from] Stop),
 }
 
 impl Failure {
@@ -148,6 +163,7 @@ impl Failure {
             Self::Refused(_) => 3,
             Self::Unreachable(_) => 4,
             Self::TimedOut(_) => 6,
+            Self::Directory(stop) => stop.outcome.code(),
         }
     }
 
@@ -241,6 +257,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Wait(options) => wait::run(&scene, options),
         Command::Reload => reload::run(&scene),
         Command::Verify(options) => verify::run(&scene, options),
+        Command::Directory(command) => directory::run(&scene, command),
+        Command::Exchfailover { words } => Ok(crate::exchfailover::main(words.clone())),
         Command::Demo(options) => demo::run(&scene, options),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -9,12 +9,12 @@ mod prompt;
 mod runs;
 mod told;
 
-pub(crate) use access::{Access, Opened, resolve_account};
+pub(crate) use access::{Access, Opened};
 pub(crate) use carry::{Carrier, Purpose};
 pub(crate) use offline::write_changes_to;
 pub(crate) use prompt::ask_password;
 pub(crate) use runs::{Course, Runs};
-pub(crate) use told::Told;
+pub(crate) use told::{shown_json, shown_line};
 
 use standin_failover::directory::DirectoryError;
 use standin_failover::directory::ldap::ConnectError;
