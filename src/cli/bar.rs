@@ -52,7 +52,9 @@ impl Steps {
             return Self(None);
         }
         let bar = ProgressBar::new(0);
-        if let Ok(style) = ProgressStyle::with_template("{pos} of {len} objects, {per_sec}, {eta} to go\n{wide_bar} {percent:>3} %") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{pos} of {len} objects, {per_sec}, {eta} to go\n{wide_bar} {percent:>3} %")
+        {
             bar.set_style(style);
         }
         Self(Some(bar))

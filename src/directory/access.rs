@@ -112,7 +112,8 @@ impl Access {
     pub(crate) fn ldap_settings(&self) -> Result<LdapSettings, Stop> {
         let wrong = |error: SettingsError| Stop::usage(error);
         let endpoints: Vec<Endpoint> = self.servers.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(wrong)?;
-        let domain = || self.domain.clone().or_else(|| self.user.as_deref()?.rsplit_once('@').map(|(_, domain)| domain.to_owned()));
+        let domain =
+            || self.domain.clone().or_else(|| self.user.as_deref()?.rsplit_once('@').map(|(_, domain)| domain.to_owned()));
         let nowhere = "name a domain controller with --server, or write controllers in the table [directory] of the settings";
         let servers = match (endpoints, domain()) {
             (endpoints, _) if !endpoints.is_empty() => Servers::List(endpoints),
@@ -133,7 +134,9 @@ impl Access {
         let user = resolve_account(user, self.domain.as_deref(), &self.servers);
         let source = match (&self.password, &self.password_file) {
             (Some(given), _) => PasswordSource::Given(given.clone()),
-            (None, _) if std::env::var_os(PASSWORD_VARIABLE).is_some() => PasswordSource::Environment(PASSWORD_VARIABLE.to_owned()),
+            (None, _) if std::env::var_os(PASSWORD_VARIABLE).is_some() => {
+                PasswordSource::Environment(PASSWORD_VARIABLE.to_owned())
+            }
             (None, Some(file)) => PasswordSource::File(file.clone()),
             (None, None) if std::io::stdin().is_terminal() => PasswordSource::Prompt,
             (None, None) => {

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use standin_failover::exchfailover::Outcome;
 use standin_failover::execute::{
-    Controllers, ExecuteError, Journal, JournalError, Manner, Only, Report, SystemClock, Tools, failed, residents, run, undo, verify,
+    Controllers, ExecuteError, Journal, JournalError, Manner, Only, Report, SystemClock, Tools, failed, residents, run, undo,
+    verify,
 };
 use standin_failover::plan::Plan;
 
@@ -51,13 +52,8 @@ impl Carrier<'_> {
     pub(crate) fn carry(&self, journal: &mut Journal, purpose: Purpose, only: &Only) -> Result<Told, Stop> {
         let interrupt = interrupted_by_signals()?;
         let (clock, manner) = (SystemClock::default(), Manner::default());
-        let tools = Tools {
-            directory: self.directory,
-            clock: &clock,
-            manner: &manner,
-            interrupt: &interrupt,
-            progress: self.progress,
-        };
+        let tools =
+            Tools { directory: self.directory, clock: &clock, manner: &manner, interrupt: &interrupt, progress: self.progress };
         let done = match purpose {
             Purpose::Forward => run(journal, &tools, only),
             Purpose::Back => undo(journal, &tools, only),

@@ -31,7 +31,8 @@ pub(crate) struct Told {
 
 /// How an ended run is seen by scripts. What failed before anything was written is a refusal of the directory.
 pub(crate) fn outcome_of(report: &Report, shown: &[Convergence]) -> Outcome {
-    let is_halfway = report.stopped.is_some() || !report.in_doubt.is_empty() || !report.not_tried.is_empty() || !report.away.is_empty();
+    let is_halfway =
+        report.stopped.is_some() || !report.in_doubt.is_empty() || !report.not_tried.is_empty() || !report.away.is_empty();
     let is_untouched = report.written + report.already + report.done_before == 0 && report.in_doubt.is_empty();
     let is_refused = |trouble: Trouble| matches!(trouble, Trouble::Rights | Trouble::Busy);
     let is_all_refused = !report.failed.is_empty() && report.failed.iter().all(|failure| is_refused(failure.trouble));
@@ -122,7 +123,8 @@ pub(crate) fn shown_json(shown: &[Convergence]) -> Vec<Value> {
 /// What one controller shows, in a line.
 pub(crate) fn shown_line(one: &Convergence) -> String {
     let role = if one.is_writer { "written there" } else { "another controller" };
-    let mut line = format!("  {} ({role}) shows {} of {} in {}", one.controller, one.agrees, one.agrees + one.behind.len(), one.context);
+    let mut line =
+        format!("  {} ({role}) shows {} of {} in {}", one.controller, one.agrees, one.agrees + one.behind.len(), one.context);
     if let Some((object, why)) = one.behind.first() {
         line.push_str(&format!("; first of the others: {object}: {why}"));
     }

@@ -23,7 +23,9 @@ pub(super) struct Log {
 impl Log {
     /// The file that was named, else the usual one beside the program, or in the state directory where that can not be written.
     pub(super) fn open(named: Option<&str>, state_dir: &Path) -> Result<Self, Stop> {
-        let failed = |path: &Path, error: io::Error| Stop::usage(format!("the log {} can not be written: {error}; name another with -l", path.display()));
+        let failed = |path: &Path, error: io::Error| {
+            Stop::usage(format!("the log {} can not be written: {error}; name another with -l", path.display()))
+        };
         if let Some(named) = named {
             let path = PathBuf::from(named);
             return append_to(&path).map(|file| Self::of(path.clone(), file)).map_err(|error| failed(&path, error));
@@ -35,7 +37,8 @@ impl Log {
             return Ok(Self::of(path, file));
         }
         let path = state_dir.join(FILE);
-        let opened = standin_common::disk::create_private_dir(state_dir).map_err(io::Error::other).and_then(|()| append_to(&path));
+        let opened =
+            standin_common::disk::create_private_dir(state_dir).map_err(io::Error::other).and_then(|()| append_to(&path));
         opened.map(|file| Self::of(path.clone(), file)).map_err(|error| failed(&path, error))
     }
 
@@ -64,9 +67,12 @@ impl Log {
 
     /// The head of a run: when, and what was asked. The words have no password any more.
     pub(super) fn begin(&self, words: &[String]) {
-        let shown: Vec<String> = standin_failover::exchfailover::without_password(words).map_or(words.to_vec(), |(shown, _)| shown);
-        let quoted: Vec<String> =
-            shown.iter().map(|word| if word.contains(char::is_whitespace) { format!("\"{word}\"") } else { word.clone() }).collect();
+        let shown: Vec<String> =
+            standin_failover::exchfailover::without_password(words).map_or(words.to_vec(), |(shown, _)| shown);
+        let quoted: Vec<String> = shown
+            .iter()
+            .map(|word| if word.contains(char::is_whitespace) { format!("\"{word}\"") } else { word.clone() })
+            .collect();
         self.note(&format!("\n{} {NAME} {}", humantime::format_rfc3339_seconds(SystemTime::now()), quoted.join(" ")));
     }
 

@@ -78,7 +78,10 @@ impl Job<'_> {
     fn anew(&self) -> Result<Outcome, Stop> {
         let options = self.options;
         let is_live = matches!(self.opened, Opened::Live(_));
-        if is_live && !options.test && let Some(mut unfinished) = self.unfinished()? {
+        if is_live
+            && !options.test
+            && let Some(mut unfinished) = self.unfinished()?
+        {
             self.say(&format!("the run before stopped half-way, and goes on now ({})", unfinished.path().display()));
             return self.carry(&mut unfinished, Purpose::Forward);
         }
@@ -110,8 +113,12 @@ impl Job<'_> {
         match Course::of(&journal) {
             Course::Ended | Course::Undone => Ok(None),
             Course::Halfway if same => Ok(Some(journal)),
-            Course::Halfway => Err(Stop::new(Outcome::Halfway, format!("another run stopped half-way ({path}): say --resume or --undo first"))),
-            Course::Undoing => Err(Stop::new(Outcome::Halfway, format!("a run is being undone ({path}): say --undo until it is through"))),
+            Course::Halfway => {
+                Err(Stop::new(Outcome::Halfway, format!("another run stopped half-way ({path}): say --resume or --undo first")))
+            }
+            Course::Undoing => {
+                Err(Stop::new(Outcome::Halfway, format!("a run is being undone ({path}): say --undo until it is through")))
+            }
         }
     }
 
@@ -133,7 +140,9 @@ impl Job<'_> {
     /// The changes of an export.
     fn offline(&self, plan: &Plan) -> Result<Outcome, Stop> {
         let Some(file) = &self.options.reach.changes else {
-            return Err(Stop::usage("an export is not written to: say where its changes go with --changes, or -test to see them"));
+            return Err(Stop::usage(
+                "an export is not written to: say where its changes go with --changes, or -test to see them",
+            ));
         };
         directory::write_changes_to(Path::new(file), plan.writes())?;
         self.say(&format!("the changes are in {file}: import them with ldifde -i -f or ldapmodify -f"));

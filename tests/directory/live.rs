@@ -5,17 +5,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::forest::{
-    self, ADMINISTRATOR, FLEETING, Forest, HELPDESK, Organization, PASSWORD, assert_same_dump, dump, of_the_third,
-};
+use crate::forest::{self, ADMINISTRATOR, FLEETING, Forest, Organization, PASSWORD, assert_same_dump, dump, of_the_third};
 use crate::support::{Done, PROGRAM};
 
 /// Every difficult name twice, every store at least once.
 const SMALL: Organization = Organization { mailboxes: 24, strangers: 3 };
 
 /// A forest, and somebody who works on it with the built program.
-struct Desk {
-    forest: Forest,
+pub(crate) struct Desk {
+    pub(crate) forest: Forest,
     dir: tempfile::TempDir,
 }
 
@@ -25,7 +23,8 @@ impl Desk {
         let root = rustix::process::geteuid().is_root();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let is_there = |program: &&str| std::env::split_paths(&path).any(|dir| dir.join(program).exists());
-        let missing = ["samba", "samba-tool", "ldbadd", "ldapmodify", "unshare", "nsenter"].into_iter().find(|program| !is_there(program));
+        let missing =
+            ["samba", "samba-tool", "ldbadd", "ldapmodify", "unshare", "nsenter"].into_iter().find(|program| !is_there(program));
         let possible = root && missing.is_none();
         assert!(possible || std::env::var("CI").as_deref() != Ok("true"), "root: {root}, missing: {missing:?}");
         if !possible {
@@ -36,12 +35,12 @@ impl Desk {
         Some(Self { forest, dir: tempfile::tempdir().unwrap() })
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// The program in the forest's network.
-    fn program(&self) -> Command {
+    pub(crate) fn program(&self) -> Command {
         let mut command = self.forest.room.command(PROGRAM);
         command.env("STANDIN_CONFIG", self.file("standin.toml"));
         command.env_remove("STANDIN_DIRECTORY_PASSWORD");
@@ -60,33 +59,43 @@ impl Desk {
     }
 
     /// `exchfailover` with these words and the administrator, whose password is on the command line, as the old scripts have it.
-    fn old(&self, words: &str) -> Done {
+    pub(crate) fn old(&self, words: &str) -> Done {
         self.old_as(words, &format!("administrator:{PASSWORD}"))
     }
 
-    fn old_as(&self, words: &str, account: &str) -> Done {
+    pub(crate) fn old_as(&self, words: &str, account: &str) -> Done {
         let mut command = self.program();
         command.arg("exchfailover").args(words.split_whitespace()).args(["-l"]).arg(self.file("run.log"));
         command.args(["-u", account]);
         Done::of(command)
     }
 
+    /// A change file, imported by somebody else's tool.
+    #[track_caller]
+    pub(crate) fn ldapmodify(&self, file: &Path) {
+        let mut command = self.forest.room.command("ldapmodify");
+        command.env("LDAPTLS_CACERT", &self.forest.certificates.file);
+        command.args(["-x", "-D", ADMINISTRATOR, "-w", PASSWORD, "-H", &self.forest.controllers[0].url(), "-f"]).arg(file);
+        Done::of(command).expect(0);
+    }
+
     /// `standin directory` with these words, as the administrator.
-    fn directory(&self, words: &[&str]) -> Done {
+    pub(crate) fn directory(&self, words: &[&str]) -> Done {
         let mut command = self.program();
         command.env("STANDIN_DIRECTORY_PASSWORD", PASSWORD).arg("directory").args(words).args(["--user", ADMINISTRATOR]);
         Done::of(command)
     }
 }
 
-fn desk() -> Option<Desk> {
+/// A desk with a small organization.
+pub(crate) fn desk() -> Option<Desk> {
     let desk = Desk::new(&SMALL)?;
     desk.write_settings();
     Some(desk)
 }
 
 /// What a failover there and back leaves: the stores of both servers may be overwritten by what was replicated.
-fn without_flags() -> Vec<&'static str> {
+pub(crate) fn without_flags() -> Vec<&'static str> {
     FLEETING.iter().copied().chain(["msExchPatchMDB"]).collect()
 }
 

@@ -49,7 +49,9 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
     directory::seen_twice(&opened, &plan)?;
     match (&opened, &options.changes) {
         (_, Some(file)) => changes(scene, &plan, file),
-        (Opened::Export(_), None) => Err(Failure::Usage("an export is not written to: say where its changes go with --changes".into())),
+        (Opened::Export(_), None) => {
+            Err(Failure::Usage("an export is not written to: say where its changes go with --changes".into()))
+        }
         (Opened::Live(_), None) => {
             if !scene.json {
                 print(&summary(&plan, None))?;

@@ -22,7 +22,9 @@ pub(in crate::cli) struct Options {
 pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Failure> {
     let mut access = options.access.clone().or(scene.settings_if_any()?.as_ref());
     let Some(user) = access.user.clone() else {
-        return Err(Stop::usage("whose password? Name the account with --user, or in the table [directory] of the settings").into());
+        return Err(
+            Stop::usage("whose password? Name the account with --user, or in the table [directory] of the settings").into()
+        );
     };
     let file = access.password_file.clone();
     if file.is_none() && !options.check {
