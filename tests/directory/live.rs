@@ -127,6 +127,10 @@ fn the_old_commands_take_the_users_there_and_back() {
     assert_same_dump(&before, &dump(&desk.forest, &without));
     assert_same_dump(&third, &of_the_third(&desk.forest));
     let log = fs::read_to_string(desk.file("run.log")).unwrap();
+    println!("{log}");
+    for words in [&["show", "EX1"][..], &["preflight", "EX1", "EX2"], &["compare", "EX1", "EX2"], &["verify"]] {
+        println!("{}", desk.directory(words).stdout);
+    }
     assert_eq!(log.matches("ended with exit code 0").count(), 5);
     assert!(!log.contains("Pa55") && log.contains("-u administrator"), "{log}");
     for journal in fs::read_dir(desk.file("state/directory")).unwrap().map(|entry| entry.unwrap()) {

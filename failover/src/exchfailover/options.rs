@@ -234,7 +234,8 @@ impl Reader {
             if next.option().is_some() || (text.is_empty() && next.looks_like_option()) {
                 break;
             }
-            text.push_str(next.written());
+            let is_first = text.is_empty();
+            text.push_str(if is_first { next.as_rule() } else { next.written() });
             self.words.pop_front();
         }
         self.options.rules.push(text.parse()?);

@@ -147,6 +147,14 @@ impl Word {
         &self.text
     }
 
+    /// What was written as a rule, or its beginning. Quotes around a whole `"GROUP:GROUP"` are there for its blanks, as on a command line,
+    /// and protect nothing; a `:` of a name is written `\:`.
+    pub(super) fn as_rule(&self) -> &str {
+        let inner = self.text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let is_whole = |inner: &&str| self.is_quoted && inner.contains(':') && !inner.contains('"');
+        inner.filter(is_whole).unwrap_or(&self.text)
+    }
+
     pub(super) fn from(&self) -> Option<&(String, usize)> {
         self.from.as_ref()
     }

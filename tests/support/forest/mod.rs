@@ -13,6 +13,7 @@ mod pristine;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+#[allow(unused_imports)]
 pub(crate) use controller::{Certificates, Controller, address, host_name};
 #[allow(unused_imports)]
 pub(crate) use dump::{FLEETING, assert_same_dump, dump, of_the_third};
