@@ -125,9 +125,6 @@ pub fn split_user(text: &str) -> (String, Option<Secret>) {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn no_prompt() -> std::io::Result<String> {
@@ -143,8 +140,12 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_file_must_be_its_owners_alone() {
+        use std::fs;
+        use std::os::unix::fs::PermissionsExt;
+
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("password");
         fs::write(&path, "pass:word with blank \nsecond line\n").unwrap();

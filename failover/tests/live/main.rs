@@ -5,6 +5,8 @@
 mod execute;
 #[path = "../../../tests/support/forest/mod.rs"]
 mod forest;
+#[cfg(feature = "gssapi")]
+mod kerberos;
 mod ldap;
 mod plans;
 mod support;

@@ -41,7 +41,8 @@ pub(crate) fn settings(forest: &Forest) -> LdapSettings {
     usual(&forest.certificates.file)
 }
 
-fn usual(authorities: &Path) -> LdapSettings {
+/// The same, from the authorities' file: all that another process of this test needs to know.
+pub(crate) fn usual(authorities: &Path) -> LdapSettings {
     LdapSettings {
         servers: Servers::List(vec![Endpoint::ldaps(&host_name(1))]),
         trust: Trust::Authorities(authorities.to_owned()),

@@ -132,6 +132,7 @@ impl Settings {
              netbios name = DC{number}\nrealm = {realm}\nworkgroup = FB\nserver role = active directory domain controller\n\
              interfaces = {address}/8\nbind interfaces only = yes\n\
              server services = rpc, ldap, cldap, kdc, dns, drepl\n\
+             ldap server require strong auth = allow_sasl_over_tls\n\
              private dir = {at}/private\nstate directory = {at}/state\ncache directory = {at}/cache\nlock directory = {at}\n\
              pid directory = {at}/run\nncalrpc dir = {at}/ncalrpc\nwinbindd socket directory = {at}/wb\n\
              ntp signd socket directory = {at}/ntp\nbinddns dir = {at}/bind-dns\n\

@@ -86,6 +86,12 @@ impl Forest {
         self.room.run("samba-tool", &[arguments, &[&user, &password]].concat());
     }
 
+    /// Gives an account a service principal name.
+    pub(crate) fn name_service(&self, name: &str, account: &str) {
+        let url = format!("--URL=ldap://{}", self.controllers[0].host);
+        self.tool(&["spn", "add", name, account, &url]);
+    }
+
     /// Takes from everybody the right to change this object's values.
     pub(crate) fn forbid_writing(&self, object: &str) {
         let url = format!("--URL=ldap://{}", self.controllers[0].host);

@@ -83,7 +83,7 @@ pub struct Residents {
 pub enum Record {
     /// The first: everything that will be done, with every old value.
     Plan {
-        /// [`JOURNAL_SCHEMA`].
+        /// The version of the journal's form, 1.
         schema: u32,
         /// When the run began, milliseconds since 1970.
         begun_unix_ms: u64,
