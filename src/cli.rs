@@ -3,6 +3,7 @@
 pub(crate) mod bar;
 mod check;
 mod demo;
+mod directory;
 mod init;
 mod mirror;
 mod pages;
@@ -28,6 +29,7 @@ use standin_config::{LoadError, Settings};
 
 use crate::control::client::{self, AskError, Waiting};
 use crate::control::{Answer, Failed, FailedKind, Request};
+use crate::directory::Stop;
 
 /// Exit codes, as the help lists them.
 const EXIT_CODES: &str = "\
@@ -40,12 +42,25 @@ Exit codes:
   5  both sides differ: verify, set check; or a scrub found files that are wrong
   6  what was waited for did not come in time";
 
+/// The settings file where no other is named.
+const USUAL_CONFIG: &str = "/etc/standin/standin.toml";
+
+/// The settings of a command that can do without: of the file that was named, by the environment too, else of the usual one if it is there.
+pub(crate) fn settings_if_any(named: Option<&Path>) -> Result<Option<Settings>, LoadError> {
+    let of_environment = std::env::var_os("STANDIN_CONFIG").map(PathBuf::from);
+    match named.map(Path::to_owned).or(of_environment) {
+        Some(named) => Settings::load(&named).map(Some),
+        None if Path::new(USUAL_CONFIG).exists() => Settings::load(Path::new(USUAL_CONFIG)).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Keeps a standby ready to stand in for a mail server.
 #[derive(Debug, Parser)]
 #[command(name = "standin", version, subcommand_value_name = "COMMAND", after_help = EXIT_CODES, arg_required_else_help = true)]
 pub(crate) struct Arguments {
     /// The settings file.
-    #[arg(long, global = true, env = "STANDIN_CONFIG", default_value = "/etc/standin/standin.toml")]
+    #[arg(long, global = true, env = "STANDIN_CONFIG", default_value = USUAL_CONFIG)]
     config: PathBuf,
     /// Print JSON, one value a line.
     #[arg(long, global = true)]
@@ -89,6 +104,16 @@ enum Command {
     Verify(verify::Options),
     /// Read the large files of the replica again, on the standby, and compare them with what was received.
     Scrub(scrub::Options),
+    /// Active Directory: plan who serves which mailboxes, move them, and take it back.
+    #[command(subcommand, after_help = directory::EXIT_CODES)]
+    Directory(Box<directory::DirectoryCommand>),
+    /// The old command line of that name; 'standin exchfailover -?' shows it.
+    #[command(disable_help_flag = true)]
+    Exchfailover {
+        /// Its words.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<std::ffi::OsString>,
+    },
     /// See the main job done, on this machine: two nodes, a mail server's volume, a crash, a promotion. Nothing is left behind.
     Demo(demo::Options),
     /// Print a completion script.
@@ -124,6 +149,9 @@ pub(crate) enum Failure {
     /// The settings.
     #[error("{0}")]
     Settings(#[from] LoadError),
+    /// A command on the directory, which has exit codes of its own.
+    #[error("{0}")]
+    Directory(#[from] Stop),
 }
 
 impl Failure {
@@ -138,6 +166,7 @@ impl Failure {
             Self::Refused(_) => 3,
             Self::Unreachable(_) => 4,
             Self::TimedOut(_) => 6,
+            Self::Directory(stop) => stop.outcome.code(),
         }
     }
 
@@ -217,6 +246,12 @@ impl Scene<'_> {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
+    /// The settings, if the usual file is there or another was named.
+    fn settings_if_any(&self) -> Result<Option<Settings>, Failure> {
+        let is_usual = self.config == Path::new(USUAL_CONFIG);
+        Ok(settings_if_any((!is_usual).then_some(self.config))?)
+    }
+
     /// Asks the daemon for what it answers at once.
     fn ask(&self, request: &Request) -> Result<Answer, Failure> {
         Ok(client::ask_at_once(&self.state_dir()?, request)?)
@@ -263,6 +298,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Reload => reload::run(&scene),
         Command::Verify(options) => verify::run(&scene, options),
         Command::Scrub(options) => scrub::run(&scene, options),
+        Command::Directory(command) => directory::run(&scene, command),
+        Command::Exchfailover { words } => Ok(crate::exchfailover::main(words.clone())),
         Command::Demo(options) => demo::run(&scene, options),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -24,8 +24,8 @@ pub use address::{Address, AddressError, DEFAULT_PORT};
 pub use difference::Difference;
 pub use load::{LoadError, MAX_FILE_BYTES, state_dir_of};
 pub use model::{
-    Acknowledge, Capture, Compression, Day, Effect, MaxOrphans, Node, OnDisconnect, Orphans, Peer, Points, Reconnect, Role, Root,
-    Rule, Set, Settings, WordError,
+    Acknowledge, Capture, Compression, Day, Directory, Effect, MaxOrphans, Node, OnDisconnect, Orphans, Peer, Points, Reconnect,
+    Role, Root, Rule, Set, Settings, WordError,
 };
 pub use pattern::compile_pattern;
 pub use problem::Problem;

@@ -22,6 +22,28 @@ pub struct Settings {
     pub peers: BTreeMap<NodeName, Peer>,
     /// What is replicated.
     pub sets: BTreeMap<SetName, Set>,
+    /// How Active Directory is reached; nothing is known of it without the table.
+    #[serde(default)]
+    pub directory: Option<Directory>,
+}
+
+/// `[directory]`: how Active Directory is reached, and by whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directory {
+    /// Domain controllers in the order to be tried: `dc1.example.com`, `ldaps://…` or `starttls://…`. Empty: DNS knows them.
+    pub controllers: Vec<String>,
+    /// The domain whose controllers DNS is asked for.
+    pub domain: Option<String>,
+    /// User principal name or `DOMAIN\user`.
+    pub account: Option<String>,
+    /// The file with the account's password in its first line; absolute.
+    pub password_file: Option<PathBuf>,
+    /// PEM file of the authorities that sign the controllers' certificates; absolute.
+    pub ca: Option<PathBuf>,
+    /// SHA-256 of the one certificate that is believed, as it was written.
+    pub pin: Option<String>,
+    /// Where journals of runs are; absolute.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// `[node]`: this machine.

@@ -11,6 +11,18 @@ pub(crate) struct RawSettings {
     /// `None` if there is something else under that key.
     pub(crate) peers: Option<Vec<RawPeer>>,
     pub(crate) sets: Vec<RawSet>,
+    pub(crate) directory: Option<RawDirectory>,
+}
+
+/// `[directory]`.
+pub(crate) struct RawDirectory {
+    pub(crate) controllers: Option<Placed<Vec<Placed<String>>>>,
+    pub(crate) domain: Option<Placed<String>>,
+    pub(crate) account: Option<Placed<String>>,
+    pub(crate) password_file: Option<Placed<String>>,
+    pub(crate) ca: Option<Placed<String>>,
+    pub(crate) pin: Option<Placed<String>>,
+    pub(crate) state_dir: Option<Placed<String>>,
 }
 
 /// `[node]`.
@@ -93,6 +105,21 @@ static TOP: Shape = Shape {
         ("node", "a table [node]"),
         ("peers", "a table for each peer, such as [peers.beta]"),
         ("sets", "a table for each set, such as [sets.mail]"),
+        ("directory", "a table [directory]"),
+    ],
+};
+
+/// Keys and examples of the directory's table.
+pub(crate) static DIRECTORY: Shape = Shape {
+    header: "[directory]",
+    keys: &[
+        ("controllers", "controllers = [\"dc1.example.com\"]"),
+        ("domain", "domain = \"example.com\""),
+        ("account", "account = \"standin@example.com\""),
+        ("password_file", "password_file = \"/etc/standin/directory.password\""),
+        ("ca", "ca = \"/etc/standin/authorities.pem\""),
+        ("pin", "pin = \"AB:CD:…\", the SHA-256 fingerprint of the controller's certificate"),
+        ("state_dir", "state_dir = \"/var/lib/standin/directory\""),
     ],
 };
 
@@ -166,7 +193,7 @@ static RULE: Shape = Shape {
 };
 
 /// Every kind of table, to tell where a misplaced key belongs.
-pub(crate) static SHAPES: [&Shape; 8] = [&TOP, &NODE, &PEER, &SET, &POINTS, &LIMIT, &ROOT, &RULE];
+pub(crate) static SHAPES: [&Shape; 9] = [&TOP, &DIRECTORY, &NODE, &PEER, &SET, &POINTS, &LIMIT, &ROOT, &RULE];
 
 /// Reads the whole file.
 pub(crate) fn read(problems: &Problems<'_>, document: &DeTable<'_>) -> RawSettings {
@@ -177,8 +204,24 @@ pub(crate) fn read(problems: &Problems<'_>, document: &DeTable<'_>) -> RawSettin
     let peers = peers.map(|tables| tables.into_iter().map(|(name, table)| read_peer(problems, name, table)).collect());
     let sets = top.named_tables("sets").unwrap_or_default();
     let sets = sets.into_iter().map(|(name, table)| read_set(problems, name, table)).collect();
+    let directory = top.table("directory").map(|table| read_directory(problems, table));
     top.finish();
-    RawSettings { node, peers, sets }
+    RawSettings { node, peers, sets, directory }
+}
+
+fn read_directory(problems: &Problems<'_>, table: Placed<&DeTable<'_>>) -> RawDirectory {
+    let reader = Reader::new(problems, &DIRECTORY, table);
+    let directory = RawDirectory {
+        controllers: reader.texts("controllers"),
+        domain: reader.text("domain"),
+        account: reader.text("account"),
+        password_file: reader.text("password_file"),
+        ca: reader.text("ca"),
+        pin: reader.text("pin"),
+        state_dir: reader.text("state_dir"),
+    };
+    reader.finish();
+    directory
 }
 
 fn read_node(problems: &Problems<'_>, table: Placed<&DeTable<'_>>) -> RawNode {

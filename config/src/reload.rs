@@ -64,7 +64,7 @@ impl Settings {
         }
         let new = written.sets.keys().filter(|name| !self.sets.contains_key(*name));
         reload.restart.extend(new.map(|name| difference(format!("sets.{name}"), none(), "there".to_owned())));
-        (Self { node: self.node.clone(), peers: written.peers.clone(), sets }, reload)
+        (Self { node: self.node.clone(), peers: written.peers.clone(), sets, directory: written.directory.clone() }, reload)
     }
 }
 

@@ -1,5 +1,6 @@
 //! From settings as written to settings as meant. Every fault is reported; a faulty part is left out and the rest is still checked.
 
+mod directory;
 mod following;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,8 +53,9 @@ pub(crate) fn resolve(problems: &Problems<'_>, raw: RawSettings, paths: Paths) -
     let node = resolver.node(&raw.node);
     let peers = resolver.all_peers(raw.peers.as_deref());
     let sets = raw.sets.iter().filter_map(|set| resolver.set(set)).map(|set| (set.name.clone(), set)).collect();
+    let directory = raw.directory.as_ref().map(|directory| resolver.directory(directory));
     overlap::check(problems, resolver.claims);
-    Some(Settings { node: node?, peers, sets })
+    Some(Settings { node: node?, peers, sets, directory })
 }
 
 struct Resolver<'a> {

@@ -116,6 +116,18 @@ fn exchange_volumes_are_one_set() {
 }
 
 #[test]
+fn the_directory_is_reached_as_it_is_written() {
+    let directory = sample("directory.toml").directory.unwrap();
+    assert_eq!(directory.controllers, ["dc1.corp.example", "starttls://dc2.corp.example"]);
+    assert_eq!((directory.account.as_deref(), directory.domain, directory.pin), (Some("standin@corp.example"), None, None));
+    let text = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
+    assert_eq!(text(directory.password_file).as_deref(), Some("/etc/standin/directory.password"));
+    assert_eq!(text(directory.ca).as_deref(), Some("/etc/standin/corp-authority.pem"));
+    assert_eq!(text(directory.state_dir).as_deref(), Some("/var/lib/standin/directory"));
+    assert_eq!(sample("pair.toml").directory, None);
+}
+
+#[test]
 fn a_block_device_goes_to_an_image_file() {
     let settings = sample("block-device.toml");
     assert_eq!(settings.node.listen[0].to_string(), "0.0.0.0:7420");

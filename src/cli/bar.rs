@@ -99,6 +99,40 @@ fn waits_for(report: &SetReport) -> Option<String> {
     }
 }
 
+/// A bar for steps that are counted.
+pub(crate) struct Steps(Option<ProgressBar>);
+
+impl Steps {
+    /// A bar that shows nothing yet, on a terminal only.
+    pub(crate) fn new(json: bool) -> Self {
+        if json || !std::io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let bar = ProgressBar::new(0);
+        if let Ok(style) =
+            ProgressStyle::with_template("{pos} of {len} objects, {per_sec}, {eta} to go\n{wide_bar} {percent:>3} %")
+        {
+            bar.set_style(style);
+        }
+        Self(Some(bar))
+    }
+
+    /// Shows how many are done.
+    pub(crate) fn show(&self, done: usize, of: usize) {
+        let Some(bar) = &self.0 else { return };
+        bar.set_length(of.max(1) as u64);
+        bar.set_position(done as u64);
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// A mirror in one line.
 pub(crate) fn describe(report: &SetReport) -> String {
     let trouble =

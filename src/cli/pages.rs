@@ -19,5 +19,11 @@ pub(super) fn run(scene: &Scene<'_>, directory: &Path) -> Result<ExitCode, Failu
 
 /// Every page lists them, not only the first.
 fn with_exit_codes(command: clap::Command) -> clap::Command {
-    command.after_help(EXIT_CODES).mut_subcommands(with_exit_codes)
+    // Those that have their own keep them, and so do the commands beneath.
+    let codes = command.get_after_help().map_or(EXIT_CODES.to_owned(), ToString::to_string);
+    let inherited = codes.clone();
+    command.after_help(codes).mut_subcommands(move |below| {
+        let has_own = below.get_after_help().is_some();
+        with_exit_codes(if has_own { below } else { below.after_help(inherited.clone()) })
+    })
 }

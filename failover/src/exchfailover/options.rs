@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use super::reach::Reach;
 use super::words::{UsageError, Word, file_words};
 use crate::pairing::{Rule, is_unfinished};
 use crate::plan::build::PlanOptions;
@@ -73,6 +74,10 @@ pub struct Options {
     /// `--default-public-store`: the public store, by its name, its server's, or its distinguished name, that takes the place of the
     /// source's where the target has none.
     pub default_public_store: Option<String>,
+    /// `--json`: what is said at the end is one JSON value.
+    pub json: bool,
+    /// How the directory is reached.
+    pub reach: Reach,
 }
 
 /// Who asks. The part before the first `:` is the user, so a password may hold `:`.
@@ -89,6 +94,10 @@ pub struct Account {
 pub struct Secret(String);
 
 impl Secret {
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The text, for the one who needs it.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -184,6 +193,8 @@ impl Reader {
             "resume" => self.options.resume = true,
             "undo" => self.options.undo = true,
             "no-verify" => self.options.no_verify = true,
+            "verify" => self.options.no_verify = false,
+            "json" => self.options.json = true,
             "only-domain" => self.options.only_domain = Some(self.value(option, "a domain's DNS name")?),
             "only-user" => self.options.only_user = Some(self.value(option, "a user principal name")?),
             "leave-unpaired" => self.options.leave_unpaired = true,
@@ -191,7 +202,11 @@ impl Reader {
             "swap-routing-groups" => self.options.swap_routing_groups = true,
             "no-connectors" => self.options.leave_connectors = true,
             "default-public-store" => self.options.default_public_store = Some(self.value(option, "a public store's name")?),
-            other => return Err(UsageError::Unknown(other.to_owned())),
+            other => {
+                let what = Reach::wants(other).ok_or_else(|| UsageError::Unknown(other.to_owned()))?;
+                let value = self.value(option, what)?;
+                self.options.reach.take(option, value);
+            }
         }
         Ok(())
     }
@@ -219,7 +234,8 @@ impl Reader {
             if next.option().is_some() || (text.is_empty() && next.looks_like_option()) {
                 break;
             }
-            text.push_str(next.written());
+            let is_first = text.is_empty();
+            text.push_str(if is_first { next.as_rule() } else { next.written() });
             self.words.pop_front();
         }
         self.options.rules.push(text.parse()?);

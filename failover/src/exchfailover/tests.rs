@@ -186,3 +186,44 @@ fn what_is_asked_of_a_plan() {
         ("a", "b", 1, Some("P"))
     );
 }
+
+#[test]
+fn quotes_around_a_whole_rule_are_for_its_blanks() {
+    let of = |text: &str| {
+        let text = text.to_owned();
+        match parse(&words("-failover -s a -t b -o x"), &|_| Ok(text.clone())) {
+            Ok(Asked::Run(options)) => rules(&options),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(of("-r \"First Group:Second Group\""), rules(&run_words(&["-r", "First Group:Second Group"])));
+    assert_eq!(of("-r \"Group, Two\":\"A:B\""), rules(&run_words(&["-r", "\"Group, Two\":\"A:B\""])));
+    assert_eq!(of("-r \"Group, Two\""), rules(&run_words(&["-r", "\"Group, Two\""])));
+}
+
+fn run_words(more: &[&str]) -> Options {
+    let words: Vec<String> = ["-failover", "-s", "a", "-t", "b"].iter().chain(more).map(|word| (*word).to_owned()).collect();
+    match parse(&words, &no_file) {
+        Ok(Asked::Run(options)) => *options,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_password_is_taken_off_the_words() {
+    let line = "-failover -u first:one -s a /U DOM\\admin:Pa:ss -t b:c";
+    let (shown, password) = without_password(&words(line)).unwrap();
+    assert_eq!(shown, words("-failover -u first -s a /U DOM\\admin -t b:c"));
+    assert_eq!(password.reveal(), "Pa:ss");
+    assert!(without_password(&words("-failover -u admin -t b:c")).is_none());
+}
+
+#[test]
+fn how_the_directory_is_reached() {
+    let line = "-test -failover -s a -t b --server dc1,dc2 /SERVER starttls://dc3 --ca /x.pem --JSON --ldif a.ldf --ldif b.ldf --changes c";
+    let options = run(line);
+    assert_eq!(options.reach.servers, ["dc1", "dc2", "starttls://dc3"]);
+    assert_eq!((options.reach.authorities.as_deref(), options.reach.changes.as_deref()), (Some("/x.pem"), Some("c")));
+    assert!(options.json && options.reach.exports == ["a.ldf", "b.ldf"]);
+    assert!(error("-failover -s a -t b --server").contains("a domain controller's name"));
+}

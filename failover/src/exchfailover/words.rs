@@ -107,6 +107,17 @@ pub(super) const OPTIONS: &[&str] = &[
     "swap-routing-groups",
     "no-connectors",
     "default-public-store",
+    "verify",
+    "json",
+    "ldif",
+    "changes",
+    "server",
+    "domain",
+    "ca",
+    "pin",
+    "password-file",
+    "state-dir",
+    "config",
 ];
 
 impl Word {
@@ -134,6 +145,14 @@ impl Word {
     /// What was written, quotes and all, for those who know what they protect.
     pub(super) fn written(&self) -> &str {
         &self.text
+    }
+
+    /// What was written as a rule, or its beginning. Quotes around a whole `"GROUP:GROUP"` are there for its blanks, as on a command line,
+    /// and protect nothing; a `:` of a name is written `\:`.
+    pub(super) fn as_rule(&self) -> &str {
+        let inner = self.text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let is_whole = |inner: &&str| self.is_quoted && inner.contains(':') && !inner.contains('"');
+        inner.filter(is_whole).unwrap_or(&self.text)
     }
 
     pub(super) fn from(&self) -> Option<&(String, usize)> {

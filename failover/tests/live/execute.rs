@@ -14,7 +14,7 @@ use standin_failover::execute::{
     ExecuteError, Journal, JournalError, Manner, Only, Report, SystemClock, Tools, compare, failed, residents, run, undo, verify,
 };
 
-use crate::forest::{self, DOMAIN_DN, Forest, Organization};
+use crate::forest::{self, DOMAIN_DN, FLEETING, Forest, Organization, assert_same_dump, dump, of_the_third};
 use crate::plans::{dn, failback, failover};
 use crate::support::{SMALL, connect, forest as start};
 
@@ -38,52 +38,6 @@ fn quiet(_: usize, _: usize) {}
 
 fn manner() -> Manner {
     Manner { lost: Duration::from_secs(2), seed: 1, ..Manner::default() }
-}
-
-/// What differs after every write, and at every logon.
-const FLEETING: [&str; 9] = [
-    "whenChanged",
-    "uSNChanged",
-    "lastLogon",
-    "lastLogonTimestamp",
-    "logonCount",
-    "badPwdCount",
-    "badPasswordTime",
-    "dSCorePropagationData",
-    "lastLogoff",
-];
-
-/// Every object of the domain and the configuration with its values in order, less what `without` names.
-fn dump(forest: &Forest, without: &[&str]) -> Vec<String> {
-    let text = forest.controllers[0].dump(DOMAIN_DN, "(objectClass=*)", &[]).replace("\n ", "");
-    let keeps = |line: &&str| !line.starts_with('#') && !without.iter().any(|name| line.starts_with(&format!("{name}:")));
-    let mut objects: Vec<String> = Vec::new();
-    for object in text.split("\n\n") {
-        let mut lines: Vec<&str> = object.lines().filter(keeps).collect();
-        lines.sort_by_key(|line| (!line.starts_with("dn:"), *line));
-        if !lines.is_empty() {
-            objects.push(lines.join("\n"));
-        }
-    }
-    objects.sort();
-    objects
-}
-
-/// The first difference, so that a failure can be read.
-#[track_caller]
-fn assert_same(one: &[String], other: &[String]) {
-    let differing = one.iter().zip(other).find(|(one, other)| one != other);
-    assert!(differing.is_none() && one.len() == other.len(), "{} and {} objects: {differing:#?}", one.len(), other.len());
-}
-
-/// What belongs to the server that has no part in it, with its change numbers.
-fn of_the_third(forest: &Forest) -> Vec<String> {
-    let mut all = dump(forest, &["lastLogon"]);
-    all.retain(|object| {
-        let name = object.lines().next().unwrap();
-        ["CN=EX10,CN=Servers,", "CN=EX10,CN=Computers,", "dn: CN=Stranger "].iter().any(|mark| name.contains(mark))
-    });
-    all
 }
 
 #[test]
@@ -113,7 +67,7 @@ fn five_thousand_mailboxes_there_and_back_leave_no_trace() {
     );
     let moved = directory::read(&directory, &dn(&forest::mailbox_dn(4711)), &["homeMDB".into()]).unwrap().unwrap();
     assert_eq!(moved.dn_of("homeMDB"), Some(dn(&forest::store_of("EX2", 4711).dn)));
-    assert_same(&third, &of_the_third(&forest));
+    assert_same_dump(&third, &of_the_third(&forest));
     // A new mailbox on the standby is told, and no other.
     let stranger = Modify {
         dn: dn(&format!("CN=Stranger EX1 1,OU=Staff,{DOMAIN_DN}")),
@@ -132,7 +86,7 @@ fn five_thousand_mailboxes_there_and_back_leave_no_trace() {
     let back = go(undo, &mut journal, &directory, &manner(), &quiet);
     println!("taken back in {:.1?}", begun.elapsed());
     assert!(back.is_complete() && back.written == plan.changes.len(), "{back:?}");
-    assert_same(&before, &dump(&forest, &FLEETING));
+    assert_same_dump(&before, &dump(&forest, &FLEETING));
 }
 
 #[test]
@@ -151,8 +105,8 @@ fn a_failback_leaves_nothing_behind_but_what_is_expected() {
     let mut journal = Journal::create(&dir.path().join("back"), back, vec![], 2).unwrap();
     let report = go(run, &mut journal, &directory, &manner(), &quiet);
     assert!(report.is_complete(), "{report:?}");
-    assert_same(&before, &dump(&forest, &without));
-    assert_same(&third, &of_the_third(&forest));
+    assert_same_dump(&before, &dump(&forest, &without));
+    assert_same_dump(&third, &of_the_third(&forest));
 }
 
 /// Whether every mailbox is on EX2.
@@ -219,12 +173,12 @@ fn killed_at_any_step_a_run_is_resumed_or_undone() {
             let resumed = go(run, &mut Journal::open(&path).unwrap(), &directory, &manner(), &quiet);
             assert!(resumed.is_complete(), "{at}: {resumed:?}");
             let now = dump(&forest, &FLEETING);
-            assert_same(after.get_or_insert_with(|| now.clone()), &now);
+            assert_same_dump(after.get_or_insert_with(|| now.clone()), &now);
             killed_at(&forest, &path, "undo", at);
         }
         let back = go(undo, &mut Journal::open(&path).unwrap(), &directory, &manner(), &quiet);
         assert!(back.is_complete(), "{at}: {back:?}");
-        assert_same(&before, &dump(&forest, &FLEETING));
+        assert_same_dump(&before, &dump(&forest, &FLEETING));
     }
 }
 
@@ -398,5 +352,5 @@ fn a_journal_without_room_stops_the_run_and_it_is_resumed_when_there_is_some() {
     assert!(resumed.is_complete(), "{resumed:?}");
     let back = go(undo, &mut journal, &directory, &manner(), &quiet);
     assert!(back.is_complete() && back.written == plan.changes.len(), "{back:?}");
-    assert_same(&before, &dump(&forest, &FLEETING));
+    assert_same_dump(&before, &dump(&forest, &FLEETING));
 }

@@ -5,6 +5,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 mod controller;
+mod dump;
 mod namespace;
 mod organization;
 mod pristine;
@@ -12,7 +13,10 @@ mod pristine;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+#[allow(unused_imports)]
 pub(crate) use controller::{Certificates, Controller, address, host_name};
+#[allow(unused_imports)]
+pub(crate) use dump::{FLEETING, assert_same_dump, dump, of_the_third};
 pub(crate) use namespace::{Namespace, finish};
 #[allow(unused_imports)]
 pub(crate) use organization::{

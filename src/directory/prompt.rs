@@ -1,0 +1,33 @@
+//! Asking for a password at a terminal, without showing it.
+
+use std::io::{self, BufRead, Write};
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+/// The terminal as it was before.
+struct Hidden(Termios);
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
+}
+
+/// Asks on standard error, reads a line from standard input.
+///
+/// # Errors
+/// Those of the terminal; also where there is none.
+pub(crate) fn ask_password(question: &str) -> io::Result<String> {
+    let before = tcgetattr(io::stdin())?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(LocalModes::ECHO);
+    let hidden = Hidden(before);
+    tcsetattr(io::stdin(), OptionalActions::Now, &silent)?;
+    write!(io::stderr(), "{question}")?;
+    io::stderr().flush()?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    drop(hidden);
+    writeln!(io::stderr())?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}

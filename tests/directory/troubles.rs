@@ -1,0 +1,156 @@
+//! What goes wrong against Samba: message, exit code, and what was written.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use standin_failover::directory::Dn;
+
+use crate::forest::{
+    ADMINISTRATOR, DOMAIN_DN, FLEETING, HELPDESK, PASSWORD, assert_same_dump, dump, mailbox_dn, mailbox_upn, store_of,
+};
+use crate::live::{Desk, desk, without_flags};
+use crate::support::Done;
+
+fn dn(text: &str) -> Dn {
+    text.parse().unwrap()
+}
+
+/// An administrator who works meanwhile: one value of one object is another.
+fn change(desk: &Desk, object: &str, attribute: &str, value: &str) {
+    let file = desk.file("hand.ldf");
+    fs::write(&file, format!("dn: {object}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n\n")).unwrap();
+    desk.ldapmodify(&file);
+}
+
+#[test]
+fn what_is_wrong_is_said_before_anything_is_written() {
+    let Some(mut desk) = desk() else { return };
+    let before = dump(&desk.forest, &FLEETING);
+    let line = "-failover -s EX1 -t EX2";
+    let wrong = desk.old_as(line, "administrator:Wrong:Pa55").expect(4);
+    assert!(wrong.stderr.contains("password is wrong") && !wrong.stderr.contains("Pa55"), "{}", wrong.stderr);
+    let plain = desk.old(&format!("{line} --server ldap://dc1.fb.test")).expect(2);
+    assert!(plain.stderr.contains("in the clear"), "{}", plain.stderr);
+    let unknown = desk.old("-failover -s EX1 -t EX9").expect(2);
+    assert!(unknown.stderr.contains("there is no Exchange server EX9"), "{}", unknown.stderr);
+    let nowhere = desk.old(&format!("{line} --server dc9.fb.test")).expect(4);
+    assert!(nowhere.stderr.contains("dc9.fb.test") && nowhere.stderr.contains("nothing was changed"), "{}", nowhere.stderr);
+    let other_stores = desk.old("-failover -s EX1 -t EX10").expect(3);
+    assert!(!other_stores.stderr.is_empty());
+    let reader = desk.old_as(line, &format!("{HELPDESK}:{PASSWORD}"));
+    assert!(reader.code == Some(4) && reader.stderr.contains("may the account read it"), "{reader:#?}");
+    // A disk without room for the journal.
+    let state = desk.file("full");
+    fs::create_dir(&state).unwrap();
+    let mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs"];
+    desk.forest.room.run(mount[0], &[&mount[1..], &[state.to_str().unwrap()]].concat());
+    fs::write(desk.file("note"), "").unwrap();
+    let full = desk.old(&format!("{line} --state-dir {}", state.display())).expect(4);
+    assert!(full.stderr.contains("No space left") && full.stderr.contains("nothing was changed"), "{}", full.stderr);
+    assert_same_dump(&before, &dump(&desk.forest, &FLEETING));
+    // A certificate that is over.
+    let forest = &mut desk.forest;
+    forest.controllers[0].stop(&forest.room);
+    forest.certificates.issue(&forest.controllers[0].dir, "dc1.fb.test", "127.0.0.17", 2020);
+    forest.controllers[0].start(&forest.room);
+    let expired = desk.old(line).expect(4);
+    assert!(expired.stderr.contains("expired"), "{}", expired.stderr);
+}
+
+#[test]
+fn what_somebody_forbids_or_changes_is_told_and_can_be_gone_on_with() {
+    let Some(desk) = desk() else { return };
+    let (forbidden, changed) = (mailbox_dn(3), mailbox_dn(5));
+    let before = dump(&desk.forest, &without_flags());
+    desk.directory(&["plan", "EX1", "EX2", "--out", desk.file("plan.json").to_str().unwrap()]).expect(0);
+    desk.forest.forbid_writing(&forbidden);
+    change(&desk, &changed, "homeMDB", &store_of("EX10", 1).dn);
+    let failed = desk.file("failed.log");
+    let words =
+        ["apply", desk.file("plan.json").to_str().unwrap(), "--failed", failed.to_str().unwrap(), "--json"].map(str::to_owned);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let report = desk.directory(&words).expect(1).json();
+    let troubles: Vec<(Dn, &str)> = report["failed"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|failure| (dn(failure["object"].as_str().unwrap()), failure["trouble"].as_str().unwrap()))
+        .collect();
+    assert_eq!(troubles.len(), 2, "{report:#}");
+    assert!(troubles.contains(&(dn(&forbidden), "rights")) && troubles.contains(&(dn(&changed), "changed")), "{troubles:?}");
+    let list = fs::read_to_string(&failed).unwrap();
+    assert!(list.contains(&format!("failed\tfb.test\t{forbidden}\t")), "{list}");
+    // One user alone, then all that is left.
+    change(&desk, &changed, "homeMDB", &store_of("EX1", 5).dn);
+    desk.old(&format!("--resume --only-user {}", mailbox_upn(5))).expect(0);
+    desk.old("--resume").expect(1);
+    let verified = desk.directory(&["verify", "--json"]);
+    assert_eq!(verified.json()["as_before"], 1, "{verified:#?}");
+    desk.directory(&["undo", "--failed", failed.to_str().unwrap()]).expect(0);
+    assert!(!failed.exists());
+    let after = dump(&desk.forest, &without_flags());
+    let differing: Vec<_> = before.iter().zip(&after).filter(|(one, other)| one != other).map(|(_, object)| object).collect();
+    // The right that was taken away is all that is left of it.
+    assert!(
+        differing.iter().all(|object| object.contains("nTSecurityDescriptor") || object.contains(&forbidden)),
+        "{differing:#?}"
+    );
+}
+
+#[test]
+fn changes_of_an_export_do_what_the_directory_would_have_done() {
+    let Some(desk) = desk() else { return };
+    let export = desk.file("export.ldf");
+    fs::write(&export, desk.forest.controllers[0].dump(DOMAIN_DN, "(objectClass=*)", &[])).unwrap();
+    let (export, changes, undo) = (export.to_str().unwrap(), desk.file("changes.ldf"), desk.file("undo.ldf"));
+    let before = dump(&desk.forest, &FLEETING);
+    let words = [
+        "plan",
+        "EX1",
+        "EX2",
+        "--ldif",
+        export,
+        "--changes",
+        changes.to_str().unwrap(),
+        "--undo-changes",
+        undo.to_str().unwrap(),
+    ];
+    desk.directory(&words).expect(0);
+    desk.ldapmodify(&changes);
+    let by_hand = dump(&desk.forest, &FLEETING);
+    desk.ldapmodify(&undo);
+    assert_same_dump(&before, &dump(&desk.forest, &FLEETING));
+    desk.old("-failover -s EX1 -t EX2").expect(0);
+    assert_same_dump(&by_hand, &dump(&desk.forest, &FLEETING));
+    desk.old("--undo").expect(0);
+    assert_same_dump(&before, &dump(&desk.forest, &FLEETING));
+    let again = desk.old("--undo").expect(0);
+    assert!(again.stdout.contains("0 objects written"), "{}", again.stdout);
+}
+
+#[test]
+fn a_changed_password_is_checked_before_it_is_stored() {
+    let Some(desk) = desk() else { return };
+    let file = desk.file("password");
+    let with = |password: &str| {
+        let mut command = desk.program();
+        command.env("STANDIN_DIRECTORY_PASSWORD", password);
+        command.args(["directory", "password", "--user", ADMINISTRATOR, "--password-file", file.to_str().unwrap()]);
+        Done::of(command)
+    };
+    let wrong = with("Wrong:Pa55").expect(4);
+    assert!(wrong.stderr.contains("password is wrong") && !file.exists(), "{}", wrong.stderr);
+    let stored = with(PASSWORD).expect(0);
+    assert!(!stored.stdout.contains(PASSWORD), "{}", stored.stdout);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut command = desk.program();
+    let words = ["directory", "show", "EX1", "--user", ADMINISTRATOR, "--password-file", file.to_str().unwrap()];
+    command.args(words);
+    let shown = Done::of(command).expect(0).stdout;
+    assert!(shown.contains("Recipient Update Service") && shown.contains("makes address book"), "{shown}");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let mut command = desk.program();
+    command.args(words);
+    let open = Done::of(command).expect(2);
+    assert!(open.stderr.contains("chmod 600"), "{}", open.stderr);
+}
