@@ -103,7 +103,7 @@ enum Command {
     Verify(verify::Options),
     /// Active Directory: plan who serves which mailboxes, move them, and take it back.
     #[command(subcommand, after_help = directory::EXIT_CODES)]
-    Directory(directory::DirectoryCommand),
+    Directory(Box<directory::DirectoryCommand>),
     /// The old command line of that name; 'standin exchfailover -?' shows it.
     #[command(disable_help_flag = true)]
     Exchfailover {
@@ -258,7 +258,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Reload => reload::run(&scene),
         Command::Verify(options) => verify::run(&scene, options),
         Command::Directory(command) => directory::run(&scene, command),
-        Command::Exchfailover { words } => Ok(crate::exchfailover::main(words.clone())),
+        Command::Exchfailover { words } => {
+            let config = (scene.config != Path::new(USUAL_CONFIG)).then(|| ["--config".into(), scene.config.into()]);
+            Ok(crate::exchfailover::main(words.iter().cloned().chain(config.into_iter().flatten()).collect()))
+        }
         Command::Demo(options) => demo::run(&scene, options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
