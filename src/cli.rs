@@ -299,7 +299,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Verify(options) => verify::run(&scene, options),
         Command::Scrub(options) => scrub::run(&scene, options),
         Command::Directory(command) => directory::run(&scene, command),
-        Command::Exchfailover { words } => Ok(crate::exchfailover::main(words.clone())),
+        Command::Exchfailover { words } => {
+            let config = (scene.config != Path::new(USUAL_CONFIG)).then(|| ["--config".into(), scene.config.into()]);
+            Ok(crate::exchfailover::main(words.iter().cloned().chain(config.into_iter().flatten()).collect()))
+        }
         Command::Demo(options) => demo::run(&scene, options),
         Command::Completions { shell } => {
             let mut script = Vec::new();

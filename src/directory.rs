@@ -5,14 +5,16 @@
 mod access;
 mod carry;
 mod offline;
-mod prompt;
+#[cfg(target_os = "linux")]
+#[path = "directory/linux.rs"]
+mod platform;
 mod runs;
 mod told;
 
 pub(crate) use access::{Access, Opened};
 pub(crate) use carry::{Carrier, Purpose};
 pub(crate) use offline::write_changes_to;
-pub(crate) use prompt::ask_password;
+pub(crate) use platform::{ask_password, start_again};
 pub(crate) use runs::{Course, Runs};
 pub(crate) use told::{shown_json, shown_line};
 

@@ -10,7 +10,7 @@ use standin_failover::directory::ldap::{Endpoint, LdapDirectory, LdapSettings, L
 use standin_failover::directory::ldif::LdifDirectory;
 use standin_failover::execute::Controllers;
 
-use super::{PASSWORD_VARIABLE, Stop, prompt};
+use super::{PASSWORD_VARIABLE, Stop, ask_password};
 
 /// How the directory is reached: what was typed, over what the settings say.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -144,7 +144,7 @@ impl Access {
                 return Err(Stop::usage(format!("there is no password for {user}, and nobody to ask: {ways}")));
             }
         };
-        let password = source.password(|| prompt::ask_password(&format!("Password of {user}: "))).map_err(Stop::usage)?;
+        let password = source.password(|| ask_password(&format!("Password of {user}: "))).map_err(Stop::usage)?;
         Ok(Credentials::Password { user, password })
     }
 }

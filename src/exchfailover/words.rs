@@ -1,14 +1,12 @@
 //! The words of the command line: as text, and without a password that others could see.
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 use standin_failover::credentials::Secret;
 use standin_failover::exchfailover::without_password;
 
 use super::NAME;
-use crate::directory::{PASSWORD_VARIABLE, Stop};
+use crate::directory::{PASSWORD_VARIABLE, Stop, start_again};
 
 /// The words as text, and the password that came with them from before [`hide_password`].
 pub(super) fn read(words: Vec<OsString>) -> Result<(Vec<String>, Option<Secret>), Stop> {
@@ -21,11 +19,7 @@ pub(super) fn read(words: Vec<OsString>) -> Result<(Vec<String>, Option<Secret>)
 /// password in its environment, which only its own account can read. Comes back only where there is none, or where that fails.
 pub(super) fn hide_password(words: &[String]) -> Result<(), Stop> {
     let Some((shown, password)) = without_password(words) else { return Ok(()) };
-    let program = std::env::current_exe();
-    let error = match program {
-        Ok(program) => Command::new(program).arg0(NAME).args(shown).env(PASSWORD_VARIABLE, password.reveal()).exec(),
-        Err(error) => error,
-    };
+    let error = start_again(NAME, &shown, (PASSWORD_VARIABLE, password.reveal()));
     eprintln!("{NAME}: the password stays on the command line, where others can see it: {error}");
     Ok(())
 }

@@ -154,3 +154,28 @@ fn a_changed_password_is_checked_before_it_is_stored() {
     let open = Done::of(command).expect(2);
     assert!(open.stderr.contains("chmod 600"), "{}", open.stderr);
 }
+
+#[test]
+fn a_run_that_is_not_through_is_gone_on_with_by_the_same_line() {
+    let Some(desk) = desk() else { return };
+    let before = dump(&desk.forest, &without_flags());
+    let store = |number: usize| {
+        let found = desk.forest.controllers[0].dump(&mailbox_dn(number), "(objectClass=user)", &["homeMDB"]).replace("\n ", "");
+        let value = found.lines().find_map(|line| line.strip_prefix("homeMDB: ").map(str::to_owned));
+        value.unwrap_or_else(|| panic!("no homeMDB of {number}: {found}"))
+    };
+    let first = desk.old(&format!("-failover -s EX1 -t EX2 --only-user {}", mailbox_upn(0))).expect(0);
+    assert!(first.stdout.contains("1 objects written") && first.stdout.contains("are left"), "{}", first.stdout);
+    assert_eq!((dn(&store(0)), dn(&store(1))), (dn(&store_of("EX2", 0).dn), dn(&store_of("EX1", 1).dn)));
+    let other_way = desk.old("-failback -s EX1 -t EX2").expect(5);
+    assert!(other_way.stderr.contains("--resume or --undo"), "{}", other_way.stderr);
+    let nowhere = desk.old("--resume --only-domain nowhere.test").expect(2);
+    assert!(nowhere.stderr.contains("fb.test"), "{}", nowhere.stderr);
+    let rest = desk.old("-failover -s EX1 -t EX2 --json").expect(0).json();
+    assert!(rest["code"] == 0 && rest["done_before"] == 1 && rest["left_out"] == 0, "{rest:#}");
+    assert_eq!(dn(&store(1)), dn(&store_of("EX2", 1).dn));
+    assert_eq!(desk.old("-test -failback -s EX1 -t EX2 --json").expect(0).json()["asked"]["action"], "failback");
+    assert_eq!(desk.old("--undo --json").expect(0).json()["code"], 0);
+    assert_same_dump(&before, &dump(&desk.forest, &without_flags()));
+    assert!(desk.old("--resume").expect(5).stderr.contains("being undone"));
+}

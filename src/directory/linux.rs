@@ -1,6 +1,8 @@
-//! Asking for a password at a terminal, without showing it.
+//! Passwords on Linux: asked for at a terminal without showing them, and taken off a command line.
 
 use std::io::{self, BufRead, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
@@ -30,4 +32,12 @@ pub(crate) fn ask_password(question: &str) -> io::Result<String> {
     drop(hidden);
     writeln!(io::stderr())?;
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Starts this program again in its own place, under a name, with other words and one more variable. Comes back only if that fails.
+pub(crate) fn start_again(name: &str, words: &[String], (variable, value): (&str, &str)) -> io::Error {
+    match std::env::current_exe() {
+        Ok(program) => Command::new(program).arg0(name).args(words).env(variable, value).exec(),
+        Err(error) => error,
+    }
 }

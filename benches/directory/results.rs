@@ -1,0 +1,39 @@
+//! The table, and its place in RESULTS.md.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::ways::Way;
+
+const BEGIN: &str = "<!-- begin directory: written by benches/run directory -->\n";
+const END: &str = "<!-- end directory -->\n";
+
+/// All ways, with what each takes by the side of the script.
+pub(crate) fn table(mailboxes: usize, rounds: usize, taken: &[Vec<Duration>]) -> String {
+    let medians: Vec<f64> = taken.iter().map(|times| median(times)).collect();
+    let mut text =
+        format!("{mailboxes} mailboxes, median of {rounds} (least-most), one Samba controller on the same machine.\n\n");
+    text.push_str("| way | s | mailboxes a second | script's time by its |\n| --- | --- | --- | --- |\n");
+    for ((way, times), seconds) in Way::ALL.iter().zip(taken).zip(&medians) {
+        let (least, most) = (times.iter().min().unwrap().as_secs_f64(), times.iter().max().unwrap().as_secs_f64());
+        let (rate, ratio) = (mailboxes as f64 / seconds, medians[0] / seconds);
+        text.push_str(&format!("| {} | {seconds:.2} ({least:.2}-{most:.2}) | {rate:.0} | **{ratio:.2}** |\n", way.words()));
+    }
+    text
+}
+
+fn median(times: &[Duration]) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort();
+    sorted[sorted.len() / 2].as_secs_f64()
+}
+
+/// Puts the table in its place.
+pub(crate) fn keep(table: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/RESULTS.md");
+    let text = fs::read_to_string(&file).unwrap();
+    let (before, rest) = text.split_once(BEGIN).expect("RESULTS.md has the place");
+    let (_, after) = rest.split_once(END).expect("RESULTS.md has the place's end");
+    fs::write(&file, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
+}
