@@ -142,6 +142,7 @@ pub fn parse(words: &[String], read_file: &dyn Fn(&str) -> Result<String, String
         match option {
             Some("?") => return Ok(Asked::Syntax),
             Some("??") => return Ok(Asked::Explained),
+            None if word.asks_for_help() => return Ok(Asked::Explained),
             Some("o") => reader.take_file(&word, read_file)?,
             Some(option) => reader.take(option)?,
             None if before == Some("u") => return Err(UsageError::AfterAccount),

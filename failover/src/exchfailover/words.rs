@@ -95,7 +95,7 @@ pub(super) const OPTIONS: &[&str] = &[
     "test",
     "u",
     "?",
-    "??", //
+    "??",
     "plan",
     "resume",
     "undo",
@@ -130,6 +130,11 @@ impl Word {
     pub(super) fn option(&self) -> Option<&'static str> {
         let name = self.text.strip_prefix("--").or_else(|| self.text.strip_prefix(['-', '/']))?;
         OPTIONS.iter().find(|option| option.eq_ignore_ascii_case(name)).copied()
+    }
+
+    /// Whether it asks as one asks every other program.
+    pub(super) fn asks_for_help(&self) -> bool {
+        ["-h", "--help"].iter().any(|asks| self.text.eq_ignore_ascii_case(asks))
     }
 
     /// Whether it looks like an option, known or not. A path may begin with `/`.
