@@ -7,7 +7,7 @@ exchfailover -failover | -failback  -s SOURCE -t TARGET
              [-r [GROUP][,STORE][:[GROUP][,STORE]]]...
              [-setup] [-test] [-u USER[:PASSWORD]] [-?] [-??]
              [--plan FILE] [--leave-unpaired] [--move-host-spn] [--swap-routing-groups]
-             [--no-connectors] [--default-public-store STORE] [--no-verify]
+             [--no-connectors] [--default-public-store STORE] [--verify | --no-verify]
              [--server CONTROLLER]... [--domain DOMAIN] [--ca FILE | --pin SHA256]
              [--password-file FILE] [--state-dir DIRECTORY] [--config FILE] [--json]
 exchfailover -failover | -failback -s SOURCE -t TARGET --ldif EXPORT [--changes FILE]
