@@ -237,6 +237,9 @@ impl Scene {
     pub(crate) fn check_at_last(mut self) {
         println!("largest memory of the source: {} KiB", peak_rss_kib(self.pair.alpha.pid()).unwrap());
         self.standby = None;
+        // Its socket is closed by a thread of its own.
+        let listen = self.pair.beta.listen;
+        wait_until("the port is free", PATIENCE, || std::net::UdpSocket::bind(listen).is_ok());
         shell(&self.pair.source, "echo more > more; echo 2 > d/file; rm large");
         self.pair.beta.start();
         wait_until("the honest standby is mirrored to", PATIENCE, || self.pair.try_mirror(&[]).code == Some(0));
