@@ -274,7 +274,9 @@ impl Phase {
             (Following | CatchingUp, Idle | Mirroring | Comparing | Paused | Disconnected | Held | Bad) => true,
             (Following, CatchingUp | Hindered) | (CatchingUp, Following | Hindered) => true,
             // After these it may be whatever it was before, or came to be meanwhile.
-            (Comparing | Paused | Disconnected | Held, _) => true,
+            (Comparing | Held, _) => true,
+            // What hinders is known only when the standby was asked again.
+            (Paused | Disconnected, to) => to != Hindered,
             _ => false,
         }
     }
