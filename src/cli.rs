@@ -2,10 +2,16 @@
 
 pub(crate) mod bar;
 mod check;
+mod cutover;
 mod demo;
 mod directory;
+mod drill;
+mod group;
+mod guard;
 mod init;
 mod mirror;
+mod monitor;
+mod mount;
 mod pages;
 mod pair;
 mod point;
@@ -90,6 +96,10 @@ enum Command {
     Mirror(mirror::MirrorCommand),
     /// Make a recovery point of what is there now, on a source that watches its roots.
     Point(point::Options),
+    /// Put the layers over the roots of a set whose capture is `ordered`; `run` does so, too.
+    Mount(mount::Options),
+    /// Take the layers away. If somebody uses a root, the processes are named.
+    Unmount(mount::Options),
     /// List the recovery points of a set.
     Points(points::Options),
     /// Make the replica a plain, writable tree, on the standby.
@@ -104,6 +114,29 @@ enum Command {
     Verify(verify::Options),
     /// Read the large files of the replica again, on the standby, and compare them with what was received.
     Scrub(scrub::Options),
+    /// Let another node take over a group from one that is lost.
+    #[command(after_help = cutover::EXIT_CODES)]
+    Failover(cutover::Failover),
+    /// Move a group to another node without loss.
+    #[command(after_help = cutover::EXIT_CODES)]
+    Handoff(cutover::Handoff),
+    /// Move a group home without loss, once home has everything again.
+    #[command(after_help = cutover::EXIT_CODES)]
+    Failback(cutover::Failback),
+    /// Rehearse a failover on a clone of the replica: nothing in production is touched, and replication goes on.
+    #[command(after_help = drill::EXIT_CODES)]
+    Drill(drill::Options),
+    /// Bring a group, or one of its resources, online where it belongs.
+    #[command(after_help = cutover::EXIT_CODES)]
+    Online(cutover::Online),
+    /// Take a group, or one of its resources, offline.
+    #[command(after_help = cutover::EXIT_CODES)]
+    Offline(cutover::Offline),
+    /// Show how groups are watched: heartbeats, the witness, why this node would take over or not; answer alerts.
+    Monitor(monitor::Options),
+    /// Look at groups and their cutovers; go on with one, or take it back.
+    #[command(subcommand, after_help = cutover::EXIT_CODES)]
+    Group(group::GroupCommand),
     /// Active Directory: plan who serves which mailboxes, move them, and take it back.
     #[command(subcommand, after_help = directory::EXIT_CODES)]
     Directory(Box<directory::DirectoryCommand>),
@@ -116,6 +149,12 @@ enum Command {
     },
     /// See the main job done, on this machine: two nodes, a mail server's volume, a crash, a promotion. Nothing is left behind.
     Demo(demo::Options),
+    /// Stop what a group has here when its right ends and no daemon does; the daemon starts it.
+    #[command(hide = true)]
+    Guard {
+        /// The group.
+        group: standin_common::id::GroupName,
+    },
     /// Print a completion script.
     Completions {
         /// For which shell.
@@ -222,6 +261,11 @@ impl Scene<'_> {
         Ok(Settings::load(self.config)?)
     }
 
+    /// The settings, with the ends of each set as they are since it was turned last.
+    fn settings_as_they_are(&self) -> Result<Settings, Failure> {
+        Ok(crate::daemon::roles::as_they_are(&self.settings()?))
+    }
+
     /// Where the daemon is. Of settings that are wrong otherwise only this is needed: the daemon goes on with those that it has.
     fn state_dir(&self) -> Result<PathBuf, Failure> {
         match Settings::load(self.config) {
@@ -290,6 +334,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Check => check::run(&scene),
         Command::Set(command) => set::run(&scene, command),
         Command::Mirror(command) => mirror::run(&scene, command),
+        Command::Mount(options) => mount::mount(&scene, options),
+        Command::Unmount(options) => mount::unmount(&scene, options),
         Command::Points(options) => points::run(&scene, options),
         Command::Point(options) => point::run(&scene, options),
         Command::Promote(options) => promote::run(&scene, options),
@@ -298,11 +344,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Reload => reload::run(&scene),
         Command::Verify(options) => verify::run(&scene, options),
         Command::Scrub(options) => scrub::run(&scene, options),
+        Command::Failover(options) => cutover::failover(&scene, options),
+        Command::Handoff(options) => cutover::handoff(&scene, options),
+        Command::Drill(options) => drill::run(&scene, options),
+        Command::Failback(options) => cutover::failback(&scene, options),
+        Command::Online(options) => cutover::online(&scene, options),
+        Command::Offline(options) => cutover::offline(&scene, options),
+        Command::Monitor(options) => monitor::run(&scene, options),
+        Command::Group(command) => group::run(&scene, command),
         Command::Directory(command) => directory::run(&scene, command),
         Command::Exchfailover { words } => {
             let config = (scene.config != Path::new(USUAL_CONFIG)).then(|| ["--config".into(), scene.config.into()]);
             Ok(crate::exchfailover::main(words.iter().cloned().chain(config.into_iter().flatten()).collect()))
         }
+        Command::Guard { group } => guard::run(&scene, group),
         Command::Demo(options) => demo::run(&scene, options),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -13,14 +13,17 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use standin_common::disk::DiskError;
-use standin_common::id::{NodeName, PointNumber, SetName};
-use standin_common::message::{Comparison, OrphanPolicy};
+use standin_common::id::{Generation, GroupName, NodeName, PointNumber, SetName};
+use standin_common::message::{Comparison, OrphanPolicy, Password};
 use standin_config::{Difference, MaxOrphans, Reload};
 use standin_replicator::goal::Goal;
 use standin_replicator::journal::Point;
 use standin_replicator::report::{MirrorReport, ScrubReport, SetReport};
 
 pub(crate) use platform::listen;
+
+use crate::daemon::group::{Ask, GroupStatus, Told};
+use crate::daemon::monitor::MonitorStatus;
 
 /// The socket's name in the state directory.
 const SOCKET: &str = "control.sock";
@@ -49,8 +52,14 @@ pub(crate) enum Request {
     Status { set: Option<SetName> },
     /// The recovery points; answered by [`Answer::Points`]. On the source, the standby is asked.
     Points { set: SetName },
-    /// Makes the replica a plain, writable tree; answered by [`Answer::Promoted`].
-    Promote { set: SetName, point: Option<PointNumber> },
+    /// Makes the replica a plain, writable tree, and, if it is wanted, this node the source of the set; answered by [`Answer::Promoted`].
+    /// The set of a group only by `force`.
+    Promote { set: SetName, point: Option<PointNumber>, as_source: bool, force: bool },
+    /// On the source: hands the set over to the other node, once everything is there; answered by [`Answer::Turned`]. [`Reply::Progress`] comes
+    /// before.
+    Turn { set: SetName, to: NodeName, timeout_seconds: Option<f64> },
+    /// Takes back that the source gave up being so, where the other node did not take over; answered by [`Answer::Ok`].
+    Release { set: SetName },
     /// Starts a mirror; answered by [`Answer::Started`], or, if it is waited for, by [`Answer::Mirrored`] at its end.
     Mirror(MirrorOrder),
     /// Pauses a mirror; answered by [`Answer::Ok`], as the next two.
@@ -59,6 +68,10 @@ pub(crate) enum Request {
     Resume { set: SetName },
     /// Ends a mirror; the newest point stays.
     Stop { set: SetName },
+    /// Puts the layers over the roots of a set; answered by [`Answer::Ok`], as the next one.
+    Mount { set: SetName },
+    /// Takes them away.
+    Unmount { set: SetName },
     /// Makes a recovery point of what is there now, on a source that watches its roots; answered by [`Answer::Pointed`].
     Point { set: SetName, wait: bool, timeout_seconds: Option<f64> },
     /// Waits until a set is so far; answered by [`Answer::Reached`]. [`Reply::Progress`] comes before.
@@ -72,6 +85,14 @@ pub(crate) enum Request {
     Reload,
     /// Compares the set's settings with the peer's; answered by [`Answer::Compared`].
     CheckSet { set: SetName },
+    /// Gives every paired node a changed password of the directory; answered by [`Answer::Shared`].
+    SharePassword(Password),
+    /// Asks something about a group, here or on the node that is named; answered by [`Answer::Group`].
+    Group { group: GroupName, at: Option<NodeName>, ask: Box<Ask> },
+    /// How groups stand on all their nodes; answered by [`Answer::Groups`].
+    GroupStatus { group: Option<GroupName> },
+    /// How the monitors of groups stand on this node; answered by [`Answer::Monitors`].
+    Monitor { group: Option<GroupName> },
     /// Waits for a node that pairs; [`Reply::Confirm`] asks, the client's next line is `true` or `false`; answered by [`Answer::Paired`].
     AcceptPairing { timeout_seconds: u64 },
 }
@@ -133,6 +154,27 @@ pub(crate) enum FailedKind {
     TimedOut,
 }
 
+/// What became of a changed password on a paired node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shared {
+    pub(crate) node: NodeName,
+    pub(crate) result: SharedResult,
+    /// Why it is not stored there, and what to do.
+    pub(crate) why: Option<String>,
+}
+
+/// See [`Shared`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SharedResult {
+    /// The node stored it.
+    Stored,
+    /// The node has no use for it.
+    NotKept,
+    /// It is not stored there and should be.
+    Failed,
+}
+
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -141,8 +183,10 @@ pub(crate) enum Answer {
     Status { node: NodeName, sets: Vec<SetReport> },
     /// The newest last, and the one that the replica is at.
     Points { points: Vec<Point>, at: Option<PointNumber> },
-    /// The point that the replica was promoted at.
-    Promoted { point: Point },
+    /// The point that the replica was promoted at, and the generation if this node is the source since then.
+    Promoted { point: Point, generation: Option<Generation> },
+    /// Since which generation the other node is source, and the point at which it took over, if this node knows it.
+    Turned { generation: Generation, point: Option<Point> },
     /// The mirror runs. `false` if it was running already.
     Started { new: bool },
     /// The point, if it was waited for; else why it is made later, if it is.
@@ -157,6 +201,14 @@ pub(crate) enum Answer {
     Reloaded(Reload),
     /// The differences, none if the settings of the set are the same.
     Compared { peer: NodeName, differences: Vec<Difference> },
+    /// What became of the password on each paired node.
+    Shared(Vec<Shared>),
+    /// What the node answers.
+    Group(Box<Told>),
+    /// What each node of each group says.
+    Groups(Vec<GroupStatus>),
+    /// What is seen of each group on this node.
+    Monitors(Vec<MonitorStatus>),
     /// The node that was paired.
     Paired { node: NodeName, fingerprint: String },
     /// Done, or nothing had to be done.

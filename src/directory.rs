@@ -5,18 +5,23 @@
 mod access;
 mod carry;
 mod offline;
+mod password;
 #[cfg(target_os = "linux")]
 #[path = "directory/linux.rs"]
 mod platform;
+mod rate;
+mod records;
 mod runs;
 mod told;
 
 pub(crate) use access::{Access, Opened};
-pub(crate) use carry::{Carrier, Purpose};
-pub(crate) use offline::write_changes_to;
+pub(crate) use carry::{Carrier, Purpose, interrupted_by_signals};
+pub(crate) use offline::{ChangeFile, how_to_import, write_changes_to};
+pub(crate) use password::{is_one_line, store_password, take_password, try_password};
 pub(crate) use platform::{ask_password, start_again};
-pub(crate) use runs::{Course, Runs};
-pub(crate) use told::{shown_json, shown_line};
+pub(crate) use records::{Piece, RecordFile, Records};
+pub(crate) use runs::{Course, Held, Runs};
+pub(crate) use told::{Told, shown_json, shown_line};
 
 use standin_failover::directory::DirectoryError;
 use standin_failover::directory::ldap::ConnectError;
@@ -30,6 +35,9 @@ use standin_failover::plan::show::PlanFileError;
 
 /// The environment variable that a password may come in.
 pub(crate) const PASSWORD_VARIABLE: &str = "STANDIN_DIRECTORY_PASSWORD";
+
+/// How much of what is wrong with a plan is said.
+const LISTED_FAULTS: usize = 20;
 
 /// Why a command on the directory ended, and with which exit code.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +137,10 @@ pub(crate) fn seen_twice(opened: &Opened, plan: &Plan) -> Result<(), Stop> {
     if faults.is_empty() {
         return Ok(());
     }
-    let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
+    let mut lines: Vec<String> = faults.iter().take(LISTED_FAULTS).map(|fault| format!("  {fault}")).collect();
+    if faults.len() > LISTED_FAULTS {
+        lines.push(format!("  and {} more", faults.len() - LISTED_FAULTS));
+    }
     let why = "the plan is not right for the directory as it is, so it is not carried out; make it again";
     Err(Stop::new(Outcome::Refused, format!("{why}\n{}", lines.join("\n"))))
 }

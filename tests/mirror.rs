@@ -72,13 +72,14 @@ fn every_kind_of_object_arrives_and_changes() {
     assert_eq!(material::compare(&pair.source, &pair.target), Vec::<String>::new());
     assert!(second["data_bytes"].as_u64().unwrap() < first["data_bytes"].as_u64().unwrap() / 2, "{second}");
 
-    // Other data with the same size and time is what only `--checksum` sees.
+    // Other data with the same size and time is seen by its change time, which cannot be set.
     let file = pair.source.join("kinds/extended");
     let time = fs::metadata(&file).unwrap().modified().unwrap();
     let writable = File::options().write(true).open(&file).unwrap();
-    writable.write_all_at(b"not seen", 1 << 20).unwrap();
+    writable.write_all_at(b"not told", 1 << 20).unwrap();
     writable.set_modified(time).unwrap();
-    assert_eq!(pair.mirror(&[])["wanted_files"], json!(0));
+    assert_eq!(pair.mirror(&[])["wanted_files"], json!(1));
+    pair.assert_equal();
     assert_eq!(pair.mirror(&["--checksum"])["point"], json!(4));
     pair.assert_equal();
 
@@ -339,4 +340,25 @@ fn a_difference_beyond_the_journal_is_guarded_by_clones() {
     pair.beta.run(&["promote", "mail", "--point", "1"]).expect(0);
     shell(pair.dir.path(), "cmp before mounted/target/large; grep -qx 1 mounted/target/small");
     drop((pair, mount));
+}
+
+/// `touch -r`, `cp -p`, and every program that sets a time back: size and time are as before, the data is not.
+#[test]
+fn data_that_changed_behind_its_time_is_found() {
+    let mut pair = Pair::new("");
+    shell(&pair.source, "for i in {1..20}; do head -c 300000 /dev/urandom > $i; done; head -c 100 /dev/urandom > small");
+    pair.mirror(&[]);
+    let behind = "for i in 7 small; do touch -r $i ../time; head -c 50 /dev/urandom | dd of=$i conv=notrunc status=none; touch -r ../time $i; done";
+    shell(&pair.source, behind);
+    let report = pair.mirror(&[]);
+    assert_eq!((&report["wanted_files"], &report["consistent"]), (&json!(2), &json!(true)), "{report}");
+    pair.assert_equal();
+    // Also after a daemon that was killed, and of what it had mirrored nothing is read again.
+    pair.alpha.kill();
+    shell(&pair.source, behind);
+    pair.alpha.start();
+    let report = pair.mirror(&[]);
+    assert_eq!(report["wanted_files"], json!(2), "{report}");
+    pair.assert_equal();
+    assert_eq!(pair.mirror(&[])["wanted_files"], json!(0));
 }

@@ -153,7 +153,7 @@ fn only_a_standby_that_has_a_point_is_scrubbed() {
     let refused = pair.beta.run(&["scrub", "mail"]).expect(3);
     assert!(refused.stderr.contains("nothing of the set was received"), "{refused:?}");
     let elsewhere = pair.alpha.run(&["scrub", "mail"]).expect(2);
-    assert!(elsewhere.stderr.contains("scrub on beta"), "{elsewhere:?}");
+    assert!(elsewhere.stderr.contains("on beta"), "{elsewhere:?}");
     shell(&pair.source, "echo small > small");
     pair.mirror(&[]);
     let nothing = pair.beta.run(&["scrub", "mail", "--wait"]).expect(0);

@@ -6,6 +6,9 @@
 #[path = "../../tests/support/forest/mod.rs"]
 mod forest;
 mod results;
+#[path = "../table/mod.rs"]
+#[allow(dead_code)]
+mod table;
 mod ways;
 
 use std::path::Path;
@@ -47,7 +50,7 @@ fn main() {
     let text = results::table(mailboxes, rounds, &taken);
     println!("{text}");
     if keep {
-        results::keep(&text);
+        table::rewrite("directory", |_| text.clone());
     }
 }
 

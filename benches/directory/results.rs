@@ -1,13 +1,8 @@
-//! The table, and its place in RESULTS.md.
+//! The table.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::ways::Way;
-
-const BEGIN: &str = "<!-- begin directory: written by benches/run directory -->\n";
-const END: &str = "<!-- end directory -->\n";
 
 /// All ways, with what each takes by the side of the script.
 pub(crate) fn table(mailboxes: usize, rounds: usize, taken: &[Vec<Duration>]) -> String {
@@ -27,13 +22,4 @@ fn median(times: &[Duration]) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort();
     sorted[sorted.len() / 2].as_secs_f64()
-}
-
-/// Puts the table in its place.
-pub(crate) fn keep(table: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/RESULTS.md");
-    let text = fs::read_to_string(&file).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("RESULTS.md has the place");
-    let (_, after) = rest.split_once(END).expect("RESULTS.md has the place's end");
-    fs::write(&file, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
 }

@@ -10,6 +10,8 @@ mod rsync;
 mod standin;
 #[path = "../../tests/support/mod.rs"]
 mod support;
+#[path = "../table/mod.rs"]
+mod table;
 
 use rows::Row;
 
@@ -37,7 +39,7 @@ fn main() {
         for line in row.run() {
             println!("{line}");
             if keep {
-                results::keep(&line);
+                results::TABLE.keep(&line);
             }
         }
     }

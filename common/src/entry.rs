@@ -1,7 +1,7 @@
 //! What a walk finds: one entry an object, with everything of it but a file's data.
 
 use std::fmt::Write;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -17,6 +17,14 @@ pub struct Time {
     pub secs: i64,
     /// Nanoseconds, below 1,000,000,000.
     pub nanos: u32,
+}
+
+impl From<SystemTime> for Time {
+    /// 1970 for anything before it.
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanos: since.subsec_nanos() }
+    }
 }
 
 impl Time {
@@ -124,6 +132,9 @@ pub struct Entry {
     pub attrs: Attrs,
     /// Whether the object has more than one name.
     pub linked: bool,
+    /// Whether it may have changed after the point that the standby is at, as its change time tells, which cannot be set: then its data is
+    /// compared even if its attributes are the same.
+    pub doubted: bool,
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Longest name of a node or set, in bytes.
+/// Longest name of a node, a set, a group or a resource, in bytes.
 pub const MAX_NAME_LEN: usize = 64;
 
 /// Why a text is not a usable name.
@@ -92,6 +92,18 @@ name! {
 name! {
     /// The name of a replication set; case-sensitive.
     SetName
+}
+name! {
+    /// The name of a group: resources that move together.
+    GroupName
+}
+name! {
+    /// The name of a resource, unique within its group.
+    ResourceName
+}
+name! {
+    /// One run of a cutover; no two of a group have the same.
+    RunId
 }
 
 macro_rules! number {

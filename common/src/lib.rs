@@ -1,4 +1,5 @@
-//! What both halves of Standin share: ids, paths, entries, the block tree, wire messages, the link, identities, durable files.
+//! What both halves of Standin share: ids, paths, entries, the block tree, wire messages, the link, identities, durable files,
+//! secrets.
 //!
 //! Nothing here decides anything about replication or cutover; see `ARCHITECTURE.md` for the map.
 
@@ -12,4 +13,7 @@ pub mod message;
 pub mod pairing;
 pub mod path;
 pub mod scope;
+pub mod secret;
+pub mod stream;
 pub mod tree;
+pub mod uptime;

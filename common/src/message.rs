@@ -6,16 +6,23 @@
 //!
 //! Every stream that the dialler opens begins with one [`Opening`]. All are `postcard` in the header of a frame; bulk data is the payload.
 
+mod lane;
+mod password;
+mod set;
+
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Attrs, Entry, Time};
-use crate::id::{Generation, MirrorId, NodeName, PointNumber, RootIndex, SetName};
+use crate::entry::{Entry, Time};
+use crate::id::{Generation, GroupName, MirrorId, NodeName, PointNumber, RootIndex, SetName};
 use crate::path::RelPath;
 use crate::scope::{Reason, Scope};
-use crate::tree::{Root, ShortValue};
+
+pub use lane::{Differing, Encoding, FileEnd, LaneDown, LaneUp};
+pub use password::{Password, PasswordAnswer};
+pub use set::{SetAnswer, TakeOver, TakeOverAnswer};
 
 /// The version of everything in this module. A peer with another one is refused, both versions named.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 5;
 
 /// The first frame of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +38,44 @@ pub enum Opening {
         /// Which mirror.
         mirror: MirrorId,
     },
+    /// Opens a stream of operations, or goes on with one; answered by [`StreamAnswer`](crate::stream::StreamAnswer), see there.
+    Stream(crate::stream::StreamOpening),
+    /// A changed password of the directory, for the peer's own use; answered by [`PasswordAnswer`].
+    Password(Password),
+    /// Says who is source of a set since when, and asks the same; answered by [`SetAnswer`].
+    Roles {
+        /// The set.
+        set: SetName,
+        /// What the dialler knows, JSON.
+        roles: String,
+    },
+    /// From a source that gave up being one; answered by [`TakeOverAnswer`] when that is durable.
+    TakeOver(TakeOver),
+    /// Between the nodes of a group; answered by [`GroupAnswer`], for a step only at its end.
+    Group {
+        /// The group.
+        group: GroupName,
+        /// What is asked, JSON.
+        ask: String,
+    },
+    /// Heartbeats: a [`Heartbeat`] from time to time one way, each answered by one of the same number, until either side ends it.
+    Heartbeats,
+    /// From a source that follows, again and again; answered by [`CurrentAnswer`].
+    Current {
+        /// The set.
+        set: SetName,
+        /// How long ago the oldest change was made that was not acknowledged, in milliseconds; 0 if all was.
+        lacking_ms: u64,
+    },
+}
+
+/// That a node is there, and what it says of the groups that both nodes have; or the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Counts up on its stream.
+    pub number: u64,
+    /// What is said, JSON.
+    pub said: String,
 }
 
 /// Who speaks, in which version.
@@ -60,18 +105,22 @@ pub enum HelloAnswer {
     },
 }
 
-/// What the peer knows of a set.
+/// The answer to [`Opening::Current`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CurrentAnswer {
+    /// It is known here.
+    Noted,
+    /// This node is not the standby of the asker's set.
+    NotYours,
+}
+
+/// The answer to [`Opening::Group`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SetAnswer {
-    /// The set is not in its settings, or the asker has no part in it.
+pub enum GroupAnswer {
+    /// The group is not in its settings, or the asker is none of its nodes.
     Unknown,
-    /// It is.
-    Known {
-        /// The set as in its settings, JSON.
-        definition: String,
-        /// Its status report, JSON.
-        status: String,
-    },
+    /// It is; the answer, JSON.
+    Known(String),
 }
 
 /// How files that exist on both sides are compared.
@@ -342,146 +391,4 @@ pub enum FromStandby {
     },
     /// The standby ends the pass.
     Stopped(Refusal),
-}
-
-/// How a payload is encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Encoding {
-    /// As it is.
-    Plain,
-    /// One zstd frame (RFC 8878).
-    Zstd,
-}
-
-/// From the source on a lane. Payloads are the data named.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LaneDown {
-    /// A whole small file; payload: all of its `size` bytes.
-    Small {
-        /// [`Want::file`].
-        file: u64,
-        /// Bytes before encoding.
-        size: u32,
-        /// How the payload is encoded.
-        encoding: Encoding,
-        /// How the file ends.
-        end: FileEnd,
-    },
-    /// A small file that is likely to be the same: answered by [`LaneUp::Done`] if it is, else by [`LaneUp::Again`].
-    Check {
-        /// [`Want::file`].
-        file: u64,
-        /// What it is on the source.
-        end: FileEnd,
-    },
-    /// A file begins, or begins again because it changed while it was read.
-    Begin {
-        /// [`Want::file`].
-        file: u64,
-        /// Its size as the reading began, in bytes.
-        size: u64,
-    },
-    /// A piece of a whole file; payload: its bytes. Pieces follow each other without a gap.
-    Data {
-        /// [`Want::file`].
-        file: u64,
-        /// Bytes before encoding.
-        len: u32,
-        /// How the payload is encoded.
-        encoding: Encoding,
-    },
-    /// A hole of a whole file, in the place of pieces.
-    Hole {
-        /// [`Want::file`].
-        file: u64,
-        /// Bytes.
-        len: u64,
-    },
-    /// Values of the next groups of a compared file.
-    Groups {
-        /// [`Want::file`].
-        file: u64,
-        /// Their values.
-        values: Vec<ShortValue>,
-    },
-    /// What differs in one group of a compared file; payload: the leaves of the mask, one after the other, none if they are a hole.
-    Leaves {
-        /// [`Want::file`].
-        file: u64,
-        /// The group.
-        group: u64,
-        /// Bit n for leaf n.
-        mask: u16,
-        /// Whether these leaves are a hole of the source.
-        hole: bool,
-        /// Bytes before encoding.
-        len: u32,
-        /// How the payload is encoded.
-        encoding: Encoding,
-    },
-    /// A file ends.
-    End {
-        /// [`Want::file`].
-        file: u64,
-        /// How.
-        end: FileEnd,
-    },
-    /// The file is gone or cannot be read; nothing more comes of it.
-    Gone {
-        /// [`Want::file`].
-        file: u64,
-        /// Why, `None` if it was removed.
-        why: Option<String>,
-    },
-}
-
-/// What a file was when its reading ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileEnd {
-    /// Its size in bytes.
-    pub size: u64,
-    /// The root of what was read.
-    pub root: Root,
-    /// Its attributes.
-    pub attrs: Attrs,
-}
-
-/// One group that differs, with what the standby has of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Differing {
-    /// The group.
-    pub group: u64,
-    /// Values of its leaves on the standby; fewer or none where the standby's file is shorter.
-    pub leaves: Vec<ShortValue>,
-}
-
-/// From the standby on a lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LaneUp {
-    /// The answer to one [`LaneDown::Groups`].
-    Compared {
-        /// [`Want::file`].
-        file: u64,
-        /// How many groups this answers.
-        groups: u32,
-        /// Those of them that differ.
-        differing: Vec<Differing>,
-    },
-    /// The file is written and proven.
-    Done {
-        /// [`Want::file`].
-        file: u64,
-    },
-    /// What was written does not have the root that the source said: send it again, by compare.
-    Again {
-        /// [`Want::file`].
-        file: u64,
-    },
-    /// The answer to [`LaneDown::Begin`] of a file that is only compared, in a verification or dry run.
-    Here {
-        /// [`Want::file`].
-        file: u64,
-        /// Its size on the standby, in bytes.
-        size: u64,
-    },
 }

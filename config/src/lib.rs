@@ -5,6 +5,7 @@
 
 mod address;
 mod difference;
+pub mod group;
 mod load;
 mod model;
 mod overlap;

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use standin_common::id::{NodeName, SetName};
+use standin_common::id::{GroupName, NodeName, SetName};
 
 use crate::address::Address;
+use crate::group::Group;
 use crate::problem::nearest;
 use crate::timetable::{Hours, Timetable};
 use crate::units::{UnitError, parse_percentage};
@@ -25,6 +26,9 @@ pub struct Settings {
     /// How Active Directory is reached; nothing is known of it without the table.
     #[serde(default)]
     pub directory: Option<Directory>,
+    /// What moves together from node to node.
+    #[serde(default)]
+    pub groups: BTreeMap<GroupName, Group>,
 }
 
 /// `[directory]`: how Active Directory is reached, and by whom.
@@ -87,7 +91,8 @@ pub struct Set {
     pub rescan_ms: Option<u64>,
     /// How long after the end of one scrub of the replica the next begins, in milliseconds; `None` for never.
     pub scrub_ms: Option<u64>,
-    /// Memory for the places of changes that the standby lacks, in bytes; beyond it, whole directories are remembered.
+    /// Memory for the places of changes that the standby lacks, in bytes; beyond it, whole directories are remembered. With capture `ordered`,
+    /// room in memory and on disk for the changes themselves.
     pub queue_limit_bytes: u64,
     /// What becomes of orphans.
     pub orphans: Orphans,
@@ -155,7 +160,7 @@ pub struct WordError {
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(rename_all = "lowercase")]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)*
@@ -173,23 +178,25 @@ macro_rules! words {
             }
         }
 
-        impl FromStr for $name {
-            type Err = WordError;
-            fn from_str(text: &str) -> Result<Self, WordError> {
+        impl std::str::FromStr for $name {
+            type Err = $crate::model::WordError;
+            fn from_str(text: &str) -> Result<Self, $crate::model::WordError> {
                 match text {
                     $($word => Ok(Self::$variant),)*
-                    _ => Err(WordError { written: text.to_owned(), known: Self::WORDS.join(", ") }),
+                    _ => Err($crate::model::WordError { written: text.to_owned(), known: Self::WORDS.join(", ") }),
                 }
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(self.as_str())
             }
         }
     };
 }
+
+pub(crate) use words;
 
 words! {
     /// How the source learns of changes.
@@ -198,6 +205,8 @@ words! {
         Scan = "scan",
         /// They are noticed, and replicated as they come.
         Watch = "watch",
+        /// A layer over each root sees every operation, and points are of one moment.
+        Ordered = "ordered",
     }
 }
 words! {
@@ -349,6 +358,18 @@ impl Set {
         })
     }
 
+    /// The set with its ends changed over: what was the standby is the source, and what was replicated to is replicated from.
+    #[must_use]
+    pub fn turned(&self) -> Self {
+        let root = |root: &Root| Root { path: root.target.clone(), target: root.path.clone(), rules: root.rules.clone() };
+        Self {
+            source: self.standby.clone(),
+            standby: self.source.clone(),
+            roots: self.roots.iter().map(root).collect(),
+            ..self.clone()
+        }
+    }
+
     /// How fast the source may send, and when.
     pub fn timetable(&self) -> Timetable {
         Timetable::new(self.limit_bytes_per_second, self.limits.clone())
@@ -374,7 +395,9 @@ impl Settings {
     pub fn notes(&self) -> Vec<String> {
         let unused = self.sets.values().filter(|set| set.role(&self.node.name).is_none());
         let unused = unused.map(|set| self.note_unused(set));
-        unused.chain(self.sets.values().flat_map(Set::notes)).collect()
+        let strange = self.groups.values().filter(|group| !group.nodes.contains_key(&self.node.name));
+        let strange = strange.map(|group| format!("groups.{} has no priority for this node, {}", group.name, self.node.name));
+        unused.chain(strange).chain(self.sets.values().flat_map(Set::notes)).collect()
     }
 
     fn note_unused(&self, set: &Set) -> String {

@@ -12,6 +12,8 @@ pub(crate) enum Use {
     StateDir,
     /// It is read, for the set with this key path.
     Source(String),
+    /// A layer is put over it: nobody else may read it by its path.
+    Ordered,
     /// It is written, as a replica.
     Target,
 }
@@ -64,6 +66,9 @@ fn advice(later: &Use, earlier: &Use) -> &'static str {
         (Use::StateDir, _) | (_, Use::StateDir) => "keep the state directory apart from every root and target",
         (Use::Source(_), Use::Source(_)) => "keep one of the two, or name roots that do not hold each other",
         (Use::Target, Use::Target) => "give each root a target of its own",
+        (Use::Source(_) | Use::Ordered, Use::Source(_) | Use::Ordered) => {
+            "an ordered root may be in one set only, and not lie in or over another root: keep one of the two"
+        }
         _ => "choose paths that do not hold each other, since a replica cannot be the source of a set",
     }
 }

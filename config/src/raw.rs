@@ -1,7 +1,11 @@
 //! Settings as written: types and key names are checked here, meaning is not.
 
+pub(crate) mod groups;
+pub(crate) mod resources;
+
 use toml::de::DeTable;
 
+use self::groups::{RawGroup, read_group};
 use crate::problem::Problems;
 use crate::read::{Placed, Reader, Scalar, Shape};
 
@@ -12,6 +16,7 @@ pub(crate) struct RawSettings {
     pub(crate) peers: Option<Vec<RawPeer>>,
     pub(crate) sets: Vec<RawSet>,
     pub(crate) directory: Option<RawDirectory>,
+    pub(crate) groups: Vec<RawGroup>,
 }
 
 /// `[directory]`.
@@ -106,6 +111,7 @@ static TOP: Shape = Shape {
         ("peers", "a table for each peer, such as [peers.beta]"),
         ("sets", "a table for each set, such as [sets.mail]"),
         ("directory", "a table [directory]"),
+        ("groups", "a table for each group, such as [groups.mail]"),
     ],
 };
 
@@ -193,7 +199,10 @@ static RULE: Shape = Shape {
 };
 
 /// Every kind of table, to tell where a misplaced key belongs.
-pub(crate) static SHAPES: [&Shape; 9] = [&TOP, &DIRECTORY, &NODE, &PEER, &SET, &POINTS, &LIMIT, &ROOT, &RULE];
+pub(crate) fn shapes() -> impl Iterator<Item = &'static Shape> {
+    let own = [&TOP, &DIRECTORY, &NODE, &PEER, &SET, &POINTS, &LIMIT, &ROOT, &RULE];
+    own.into_iter().chain(groups::SHAPES).chain(resources::SHAPES)
+}
 
 /// Reads the whole file.
 pub(crate) fn read(problems: &Problems<'_>, document: &DeTable<'_>) -> RawSettings {
@@ -205,8 +214,10 @@ pub(crate) fn read(problems: &Problems<'_>, document: &DeTable<'_>) -> RawSettin
     let sets = top.named_tables("sets").unwrap_or_default();
     let sets = sets.into_iter().map(|(name, table)| read_set(problems, name, table)).collect();
     let directory = top.table("directory").map(|table| read_directory(problems, table));
+    let groups = top.named_tables("groups").unwrap_or_default();
+    let groups = groups.into_iter().map(|(name, table)| read_group(problems, name, table)).collect();
     top.finish();
-    RawSettings { node, peers, sets, directory }
+    RawSettings { node, peers, sets, directory, groups }
 }
 
 fn read_directory(problems: &Problems<'_>, table: Placed<&DeTable<'_>>) -> RawDirectory {

@@ -4,7 +4,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::problem::{Problems, nearest, quote};
-use crate::raw::SHAPES;
+use crate::raw::groups::{Named, Texts};
+use crate::raw::resources::PerNode;
+use crate::raw::shapes;
 
 /// A value, with where it stands.
 #[derive(Debug, Clone)]
@@ -167,6 +169,52 @@ impl<'a, 'i> Reader<'a, 'i> {
         Some(named)
     }
 
+    /// The whole numbers of the table of `key`, each with its name, which the user chooses; `None` if one is something else.
+    pub(crate) fn named_numbers(&self, key: &str) -> Option<Named<i64>> {
+        let table = self.table(key)?;
+        let number = |(name, value): (Placed<String>, Placed<&DeValue<'_>>)| match whole_number(value.value) {
+            Some(Ok(number)) => Some((name, number)),
+            Some(Err(digits)) => self.too_large(&value, &digits, key),
+            None => self.wrong_type(&value, "a whole number", key),
+        };
+        let numbers: Vec<_> = entries(&table).map(number).collect();
+        Some(table.with(numbers.into_iter().collect::<Option<_>>()?))
+    }
+
+    /// The texts of the table of `key`, each with its name, which the user chooses, and each one text or a list.
+    pub(crate) fn named_texts(&self, key: &str) -> Option<Named<Texts>> {
+        let table = self.table(key)?;
+        let texts = |(name, value): (Placed<String>, Placed<&DeValue<'_>>)| {
+            let one = |value: &Placed<&DeValue<'_>>| match value.value.as_str() {
+                Some(text) => Some(value.with(text.to_owned())),
+                None => self.wrong_type(value, "text in quotes", key),
+            };
+            let list = match value.value.as_array() {
+                Some(list) => list.iter().map(|element| one(&placed(value.key.clone(), element))).collect::<Option<Vec<_>>>()?,
+                None => vec![one(&value)?],
+            };
+            Some((name, value.with(list)))
+        };
+        let named: Vec<_> = entries(&table).filter_map(texts).collect();
+        (!named.is_empty() || table.value.is_empty()).then(|| table.with(named))
+    }
+
+    /// The text of `key`, or the texts of its table, each with its name, which the user chooses.
+    pub(crate) fn text_or_named(&self, key: &str) -> Option<Placed<PerNode<String>>> {
+        let value = self.value(key)?;
+        if let Some(text) = value.value.as_str() {
+            return Some(value.with(PerNode::All(text.to_owned())));
+        }
+        let Some(table) = value.value.as_table() else {
+            return self.wrong_type(&value, "text in quotes or a table of texts", key);
+        };
+        let text = |(name, value): (Placed<String>, Placed<&DeValue<'_>>)| match value.value.as_str() {
+            Some(text) => Some((name, text.to_owned())),
+            None => self.wrong_type(&value, "text in quotes", key),
+        };
+        Some(value.with(PerNode::Each(entries(&value.with(table)).filter_map(text).collect())))
+    }
+
     /// Notes `key` as missing if it is; say so for each key that has no default.
     pub(crate) fn require(&mut self, key: &'static str) {
         if !self.table.contains_key(key) {
@@ -204,7 +252,7 @@ impl<'a, 'i> Reader<'a, 'i> {
             self.missing.retain(|missing| *missing != meant);
             return format!("did you mean {meant}?");
         }
-        let home = SHAPES.iter().find(|shape| shape.names().any(|name| name == key));
+        let home = shapes().find(|shape| shape.names().any(|name| name == key));
         match (home, nearest(key, self.shape.names())) {
             (Some(home), _) if !home.header.is_empty() => format!("{key} belongs in {}", self.with_name(home.header)),
             (Some(_), _) => format!("[{key}] belongs at the top of the file"),
@@ -215,11 +263,11 @@ impl<'a, 'i> Reader<'a, 'i> {
 
     /// `text` with the name of the set or peer that is being read in the place of `NAME`.
     fn with_name(&self, text: &str) -> String {
-        for kind in ["sets.", "peers."] {
+        for kind in ["sets.", "peers.", "groups."] {
             if let Some(rest) = self.key.strip_prefix(kind) {
-                let inner = [".roots[", ".limits["].iter().find_map(|inner| rest.split_once(inner));
+                let inner = [".roots[", ".limits[", ".resources["].iter().find_map(|inner| rest.split_once(inner));
                 let name = inner.map_or(rest, |(name, _)| name);
-                let name = name.strip_suffix(".points").unwrap_or(name);
+                let name = [".points", ".witness", ".alert"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
                 return text.replace(&format!("{kind}NAME"), &format!("{kind}{name}"));
             }
         }
@@ -250,6 +298,14 @@ impl<'a, 'i> Reader<'a, 'i> {
         self.problems.add(value.at, &value.key, wrong, format!("write {}", self.with_name(self.shape.example(key))));
         None
     }
+}
+
+/// The keys and values of a table whose keys the user chooses.
+fn entries<'a, 'i>(table: &Placed<&'a DeTable<'i>>) -> impl Iterator<Item = (Placed<String>, Placed<&'a DeValue<'i>>)> {
+    table.value.iter().map(|(name, value)| {
+        let value = placed(join(&table.key, name.get_ref()), value);
+        (Placed { value: name.get_ref().to_string(), key: value.key.clone(), at: name.span().start }, value)
+    })
 }
 
 /// `key` beneath `path`, quoted as TOML where it must be.

@@ -1,8 +1,12 @@
 //! What of new settings a running daemon takes over, and what waits for its next start.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use standin_common::id::GroupName;
 
 use crate::difference::Difference;
+use crate::group::Group;
 use crate::model::{Set, Settings};
 
 /// Keys of a set that may change while it runs; of a key with parts, its first part.
@@ -64,11 +68,32 @@ impl Settings {
         }
         let new = written.sets.keys().filter(|name| !self.sets.contains_key(*name));
         reload.restart.extend(new.map(|name| difference(format!("sets.{name}"), none(), "there".to_owned())));
-        (Self { node: self.node.clone(), peers: written.peers.clone(), sets, directory: written.directory.clone() }, reload)
+        let groups = reload.groups(self, written);
+        let (peers, directory) = (written.peers.clone(), written.directory.clone());
+        (Self { node: self.node.clone(), peers, sets, directory, groups }, reload)
     }
 }
 
 impl Reload {
+    /// The groups that a daemon goes on with.
+    fn groups(&mut self, here: &Settings, written: &Settings) -> BTreeMap<GroupName, Group> {
+        let mut groups = here.groups.clone();
+        for (name, group) in &mut groups {
+            let Some(written) = written.groups.get(name) else {
+                self.restart.push(difference(format!("groups.{name}"), "there".to_owned(), none()));
+                continue;
+            };
+            for Difference { key, here, there } in group.differences(written) {
+                let list = if Group::is_live(&key) { &mut self.applied } else { &mut self.restart };
+                list.push(difference(format!("groups.{name}.{key}"), here, there));
+            }
+            *group = group.with_live_of(written);
+        }
+        let new = written.groups.keys().filter(|name| !here.groups.contains_key(*name));
+        self.restart.extend(new.map(|name| difference(format!("groups.{name}"), none(), "there".to_owned())));
+        groups
+    }
+
     fn set(&mut self, set: &mut Set, written: &Set) {
         for Difference { key, here, there } in set.differences(written) {
             let first = key.split(['.', '[']).next().unwrap_or_default();

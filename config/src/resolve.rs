@@ -2,6 +2,9 @@
 
 mod directory;
 mod following;
+mod groups;
+mod moves;
+mod resources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -20,6 +23,7 @@ use crate::place::{Place, PlaceError};
 use crate::problem::{Problems, nearest, quote};
 use crate::raw::{RawNode, RawPeer, RawRoot, RawRule, RawSet, RawSettings, SET};
 use crate::read::{Placed, Scalar};
+use crate::resolve::groups::Around;
 use crate::units::{UnitError, parse_rate, parse_size, print_rate, print_size};
 
 const DEFAULT_HISTORY_POINTS: u16 = 3;
@@ -31,6 +35,8 @@ const DEFAULT_MAX_ORPHANS: MaxOrphans = MaxOrphans::Share(25);
 /// A journal must at least hold a few of the largest frames.
 const MIN_JOURNAL_LIMIT_BYTES: u64 = 1 << 20;
 const DEFAULT_QUEUE_LIMIT_BYTES: u64 = 256 << 20;
+/// Of a set with capture `ordered`, whose queue holds data, nearly all of it on disk.
+const DEFAULT_ORDERED_QUEUE_LIMIT_BYTES: u64 = 1 << 30;
 /// Less would only ever remember places.
 const MIN_QUEUE_LIMIT_BYTES: u64 = 1 << 20;
 /// Slower than this, not even keep-alives and listings would get through.
@@ -52,10 +58,12 @@ pub(crate) fn resolve(problems: &Problems<'_>, raw: RawSettings, paths: Paths) -
     let mut resolver = Resolver { problems, paths, here: None, peers: None, claims: Vec::new() };
     let node = resolver.node(&raw.node);
     let peers = resolver.all_peers(raw.peers.as_deref());
-    let sets = raw.sets.iter().filter_map(|set| resolver.set(set)).map(|set| (set.name.clone(), set)).collect();
+    let sets: BTreeMap<_, _> = raw.sets.iter().filter_map(|set| resolver.set(set)).map(|set| (set.name.clone(), set)).collect();
     let directory = raw.directory.as_ref().map(|directory| resolver.directory(directory));
+    let set_names = raw.sets.iter().map(|set| set.name.value.clone()).collect();
+    let groups = resolver.groups(&raw.groups, &Around { sets: &sets, set_names, has_directory: directory.is_some() });
     overlap::check(problems, resolver.claims);
-    Some(Settings { node: node?, peers, sets, directory })
+    Some(Settings { node: node?, peers, sets, directory, groups })
 }
 
 struct Resolver<'a> {
@@ -152,13 +160,15 @@ impl Resolver<'_> {
         let limit = limit.and_then(|written| self.amount(written, "limit", parse_rate, MIN_LIMIT_BYTES_PER_SECOND, print_rate));
         let journal =
             self.size(raw.journal_limit.as_ref(), "journal_limit", MIN_JOURNAL_LIMIT_BYTES, DEFAULT_JOURNAL_LIMIT_BYTES);
-        let queue = self.size(raw.queue_limit.as_ref(), "queue_limit", MIN_QUEUE_LIMIT_BYTES, DEFAULT_QUEUE_LIMIT_BYTES);
+        let capture = self.word(raw.capture.as_ref(), "capture", Capture::WORDS, Capture::Scan);
+        let default = if capture == Capture::Ordered { DEFAULT_ORDERED_QUEUE_LIMIT_BYTES } else { DEFAULT_QUEUE_LIMIT_BYTES };
+        let queue = self.size(raw.queue_limit.as_ref(), "queue_limit", MIN_QUEUE_LIMIT_BYTES, default);
         let (limits, points) = (self.limits(&raw.limits), self.points(&raw.points));
         let set = Set {
             name: name?,
             source: source?,
             standby: standby?,
-            capture: self.word(raw.capture.as_ref(), "capture", Capture::WORDS, Capture::Scan),
+            capture,
             acknowledge: self.word(raw.acknowledge.as_ref(), "acknowledge", Acknowledge::WORDS, Acknowledge::Local),
             on_disconnect: self.word(raw.on_disconnect.as_ref(), "on_disconnect", OnDisconnect::WORDS, OnDisconnect::Continue),
             reconnect: self.word(raw.reconnect.as_ref(), "reconnect", Reconnect::WORDS, Reconnect::Automatic),
@@ -222,12 +232,14 @@ impl Resolver<'_> {
         }
         // With one node at both ends, which is reported already, every root would collide with itself.
         let (source, standby) = if source == standby { (None, None) } else { (source, standby) };
-        let root = |root: &RawRoot| self.root(root, &raw.name.key, source, standby);
+        let is_ordered = raw.capture.as_ref().is_some_and(|written| written.value == Capture::Ordered.as_str());
+        let used = if is_ordered { Use::Ordered } else { Use::Source(raw.name.key.clone()) };
+        let root = |root: &RawRoot| self.root(root, &used, source, standby);
         list.value.iter().filter_map(root).collect()
     }
 
-    fn root(&mut self, raw: &RawRoot, set_key: &str, source: Option<&NodeName>, standby: Option<&NodeName>) -> Option<Root> {
-        let path = self.end(raw.path.as_ref(), source, Use::Source(set_key.to_owned()));
+    fn root(&mut self, raw: &RawRoot, used: &Use, source: Option<&NodeName>, standby: Option<&NodeName>) -> Option<Root> {
+        let path = self.end(raw.path.as_ref(), source, used.clone());
         let target = self.end(raw.target.as_ref(), standby, Use::Target);
         if let (Some(target), Some(written)) = (&target, &raw.target)
             && target.is_whole_machine()
@@ -330,13 +342,7 @@ impl Resolver<'_> {
         words: &[&'static str],
         usual: T,
     ) -> T {
-        let Some(written) = written else { return usual };
-        written.value.parse().unwrap_or_else(|error: WordError| {
-            let meant = nearest(&written.value, words.iter().copied());
-            let instead = meant.map_or(format!("write {}", SET.example(key)), |meant| format!("write {key} = {meant:?}"));
-            self.problems.add(written.at, &written.key, error.to_string(), instead);
-            usual
-        })
+        self.word_of(&SET, written, key, words, usual)
     }
 
     fn whole<T: TryFrom<i64>>(&self, written: Option<&Placed<i64>>, key: &str, range: RangeInclusive<i64>, usual: T) -> T {

@@ -38,13 +38,14 @@ state_dir = @STATE_DIR@
 # [sets.mail]
 # source = "alpha"            # the node with the files
 # standby = "beta"            # the node that gets them
-# capture = "watch"           # changes are replicated as they come; scan (the usual): only when a mirror is ordered
+# capture = "watch"           # changes are replicated as they come; ordered: by a layer over the roots, which makes each point
+#                             # a moment that was; scan (the usual): only when a mirror is ordered
 # acknowledge = "local"       # what whoever waits for the standby waits for: local (nothing), received or durable there
 # on_disconnect = "continue"  # while the standby is away they go on and are told so; or block: they wait
 # reconnect = "automatic"     # or manual: after a loss of the link a person says 'standin mirror resume'
 # rescan = "6 h"              # how often everything is compared although nothing was noticed, or off
 # scrub = "7 d"               # how often the standby reads its large files again, to find what its disk lost, or off
-# queue_limit = "256 MiB"     # memory for the places of changes not yet at the standby; then directories
+# queue_limit = "256 MiB"     # memory for the places of changes not yet at the standby; then directories. With ordered: 1 GiB on disk
 # orphans = "remove"          # what only the standby has: remove, report or keep
 # max_orphans = "25%"         # if more than this share (or number) would go, all of them stay, and the mirror says so
 # history_points = 3          # recovery points kept beside the newest

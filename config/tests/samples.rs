@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use standin_common::id::NodeName;
+use standin_config::group::{AtShutdown, Failover, Kind, Then, Witness};
 use standin_config::{
     Acknowledge, Capture, LoadError, LocalTime, MaxOrphans, OnDisconnect, Rate, Reconnect, Role, Settings, template,
 };
@@ -139,6 +140,17 @@ fn a_block_device_goes_to_an_image_file() {
     assert_eq!(set.journal_limit_bytes, 3 << 39);
     let root = &set.roots[0];
     assert_eq!((root.path.to_str(), root.target.to_str()), (Some("/dev/vg0/mail"), Some("/srv/standby/vm-mail.img")));
+}
+
+#[test]
+fn a_database_has_layers_and_waits_for_the_standby() {
+    let settings = sample("database.toml");
+    let set = settings.sets.values().next().unwrap();
+    assert_eq!(
+        (set.capture, set.acknowledge, set.on_disconnect),
+        (Capture::Ordered, Acknowledge::Durable, OnDisconnect::Continue)
+    );
+    assert_eq!(set.roots.len(), 2);
 }
 
 #[test]
@@ -325,4 +337,98 @@ proptest! {
     fn no_damage_panics(text in damaged()) {
         check_parse(&text);
     }
+}
+
+#[test]
+fn a_group_is_as_it_is_written_and_has_its_defaults() {
+    let settings = sample("group-mail.toml");
+    let group = settings.groups.values().next().unwrap();
+    let nodes: Vec<_> = group.by_priority().into_iter().map(NodeName::as_str).collect();
+    assert_eq!((nodes, group.home().map(NodeName::as_str)), (vec!["mx1", "mx2"], Some("mx1")));
+    assert_eq!((group.failover, group.at_shutdown, group.time_to_fail_ms()), (Failover::Automatic, AtShutdown::Handoff, 10_000));
+    assert_eq!(group.accept_loss_ms, Some(30_000));
+    let Some(Witness::Etcd(etcd)) = &group.witness else { panic!("{:?}", group.witness) };
+    assert_eq!((etcd.endpoints.len(), etcd.lease_ms, etcd.prefix.as_str()), (2, 10_000, "/standin"));
+    let mail = group.alert.mail.as_ref().unwrap();
+    assert_eq!((mail.server.as_str(), mail.to.len()), ("relay.example.net:25", 1));
+    let needs = |name: &str| -> Vec<String> {
+        let resource = group.resource(&name.parse().unwrap()).unwrap();
+        resource.needs.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(needs("store"), [""; 0]);
+    assert_eq!(needs("services"), ["address", "permissions", "store"]);
+    let resource = |name: &str| group.resource(&name.parse().unwrap()).unwrap();
+    let (services, store) = (resource("services"), resource("store"));
+    assert_eq!((services.start_timeout_ms, services.stop_timeout_ms, services.restarts), (120_000, 900_000, 2));
+    assert_eq!((store.start_timeout_ms, store.restarts, store.optional), (900_000, 1, false));
+    assert!(resource("legacy").optional);
+    let Kind::Dns(dns) = &resource("name").kind else { panic!() };
+    let addresses: Vec<_> = dns.addresses.values().map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>()).collect();
+    assert_eq!(addresses, [vec!["10.0.0.1"], vec!["10.1.0.2", "2001:db8::2"]]);
+    assert_eq!(dns.ttl_s, 60);
+    let Kind::Check(check) = &resource("reads").kind else { panic!() };
+    assert_eq!((check.interval_ms, check.timeout_ms, check.misses, check.then), (10_000, 5000, 3, Then::Report));
+}
+
+#[test]
+fn a_resource_is_started_after_what_it_needs_in_every_sample() {
+    for file in samples("") {
+        for group in parse(&file).unwrap().groups.values() {
+            let mut ready = Vec::new();
+            while let Some(next) = group
+                .resources
+                .iter()
+                .find(|resource| !ready.contains(&&resource.name) && resource.needs.iter().all(|need| ready.contains(&need)))
+            {
+                ready.push(&next.name);
+            }
+            assert_eq!(ready.len(), group.resources.len(), "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn what_of_a_group_may_change_while_it_runs_does() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/group-mail.toml")).unwrap();
+    let here = Settings::parse(&text, "standin.toml").unwrap();
+    let written = text.replace("misses = 10 ", "misses = 20 ").replace("heartbeat = \"1 s\"", "heartbeat = \"2 s\"");
+    let written = written.replace("mx2 = 10 }", "mx2 = 11 }").replace("restarts = 2 ", "restarts = 3 ");
+    let written = written.replace("at_shutdown = \"handoff\"", "at_shutdown = \"stay\"");
+    let written = Settings::parse(&written, "standin.toml").unwrap();
+    let (after, reload) = here.reload(&written);
+    let keys = |list: &[standin_config::Difference]| {
+        list.iter().map(|one| format!("{}: {} -> {}", one.key, one.here, one.there)).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&reload.applied), ["groups.mail.at_shutdown: handoff -> stay"]);
+    let mut restart = keys(&reload.restart);
+    restart.sort();
+    let monitored = ["groups.mail.heartbeat: 1 s -> 2 s", "groups.mail.misses: 10 -> 20"];
+    assert_eq!(restart[..2], monitored);
+    assert_eq!(restart[2..], ["groups.mail.nodes.mx2: 10 -> 11", "groups.mail.resources[2].restarts: 2 -> 3"]);
+    let group = after.groups.values().next().unwrap();
+    assert_eq!(group.at_shutdown, AtShutdown::Stay);
+    assert_eq!((group.time_to_fail_ms(), group.nodes.values().copied().max()), (10_000, Some(10)));
+    let none = Settings { groups: Default::default(), ..here.clone() };
+    assert_eq!(keys(&here.reload(&none).1.restart), ["groups.mail: there -> (none)"]);
+    assert_eq!(keys(&none.reload(&here).1.restart), ["groups.mail: (none) -> there"]);
+}
+
+#[test]
+fn one_spare_exchange_server_stands_in_for_two() {
+    let settings = sample("group-exchange.toml");
+    let groups: Vec<_> = settings.groups.values().collect();
+    assert_eq!(
+        groups.iter().map(|group| (group.name.as_str(), group.beside_others)).collect::<Vec<_>>(),
+        [("sales", false), ("works", false)]
+    );
+    assert!(groups.iter().all(|group| group.nodes.contains_key(&settings.node.name) && group.failover == Failover::Manual));
+    let Some(Witness::Directory(witness)) = &groups[0].witness else { panic!("{:?}", groups[0].witness) };
+    assert_eq!(witness.controller, "dc1.corp.example");
+    let order: Vec<_> = groups[0].resources.iter().map(|resource| (resource.name.as_str(), resource.kind.as_str())).collect();
+    let directory = order.iter().filter(|(_, kind)| *kind == "directory").map(|(name, _)| *name).collect::<Vec<_>>();
+    assert_eq!(directory, ["overwrite", "users"]);
+    let Kind::Directory(users) = &groups[0].resource(&"users".parse().unwrap()).unwrap().kind else { panic!() };
+    assert_eq!((users.servers.len(), users.recipient_update, users.service_names, users.rules.len()), (2, false, true, 1));
+    let Kind::Address(address) = &groups[1].resources[1].kind else { panic!() };
+    assert_eq!(address.interface.on(&settings.node.name), Some("Production LAN"));
 }

@@ -38,7 +38,7 @@ fn measure(file: &PathBuf) {
     show::write_json(&plan, &mut std::io::BufWriter::new(std::io::sink())).unwrap();
     write_changes(&mut std::io::BufWriter::new(std::io::sink()), plan.writes()).unwrap();
     println!("written after {:.2} s; at most {} MiB of memory", begin.elapsed().as_secs_f64(), peak_mib());
-    print!("{}", show::summary(&plan, Some(120.0)));
+    print!("{}", show::summary(&plan, None));
     assert!(faults.is_empty() && planned.as_secs() < 10 && peak_mib() < 500);
 }
 

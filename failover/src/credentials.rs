@@ -1,35 +1,13 @@
 //! Who logs on to the directory, and the secret that proves it: where it comes from, and that it goes nowhere else.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use standin_common::disk;
+pub use standin_common::secret::Secret;
 use zeroize::Zeroizing;
 
-/// A password. Never printed, and its memory is overwritten when it goes.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
-
-impl Secret {
-    /// Takes over a text as a secret.
-    pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-
-    /// The secret itself, for the one who must send it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
-
 /// How to log on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credentials {
     /// A simple bind over TLS.
     Password {

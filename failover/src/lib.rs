@@ -1,4 +1,4 @@
-//! The directory half of a cutover: read Exchange's objects once, pair the stores, plan every change, check the plan, and only then write.
+//! Cutover: resources that move with a group, and the directory: read Exchange's objects once, pair the stores, plan every change, check the plan, and only then write.
 //!
 //! The way is one direction: directory snapshot → pairing → plan → check → execute (journalled) → verified. Everything up to the check
 //! is pure or only reads; see `ARCHITECTURE.md` for the map.
@@ -9,9 +9,14 @@ pub mod directory;
 pub mod exchange;
 pub mod exchfailover;
 pub mod execute;
+pub mod group;
+pub mod lines;
+pub mod monitor;
 pub mod pairing;
 pub mod plan;
 pub mod preflight;
+pub mod resource;
+pub mod witness;
 
 #[cfg(test)]
 mod tests;

@@ -128,6 +128,14 @@ fn stopped(report: &SetReport) -> Three {
                  of what is there"
             ),
         ),
+        SetState::Retired => (
+            format!("This node gave up being the source, for {standby} to take over."),
+            "Nothing is sent, and nothing of the set is written here, until it has, or that is taken back.".into(),
+            format!(
+                "`standin set turn {set} --to {standby}` goes on with it; `standin set release {set}` takes it back, if {standby} has not \
+                 taken over"
+            ),
+        ),
         // The states of a standby are none of a source; that would be something that failed.
         _ => (
             trouble("Something failed that must not be passed over; the log says what."),
@@ -142,7 +150,7 @@ fn idle(report: &SetReport) -> Three {
     let consequence = format!("What changes at the source is not replicated. {}", last_point(report));
     let start = format!("`standin mirror start {set}`");
     let (usual, next) = match report.capture {
-        Some(Capture::Watch) => (
+        Some(Capture::Watch | Capture::Ordered) => (
             "No mirror is running, and nothing watches the roots: that begins with a mirror.",
             format!("{start} begins; from then on what changes is replicated as it comes"),
         ),
@@ -223,7 +231,8 @@ fn state_of_standby(report: &SetReport) -> Three {
         SetState::Promoted => (
             "The replica was promoted: its files belong to the applications here.".into(),
             format!("Nothing is received from {source} any more, and what is written here is replicated nowhere."),
-            "Make sure that the applications run on one side only; the README says how to make it a standby again".into(),
+            "Make sure that the applications run on one side only; README, \"Promote\", says how to make it a standby again"
+                .into(),
         ),
         _ => (
             report.trouble.clone().unwrap_or("Something failed that must not be passed over; the log says what.".into()),
@@ -326,7 +335,8 @@ mod tests {
         }
     }
 
-    const SOURCE: [SetState; 13] = [
+    const SOURCE: [SetState; 14] = [
+        SetState::Retired,
         SetState::Idle,
         SetState::Mirroring,
         SetState::Waiting,
@@ -430,7 +440,7 @@ mod tests {
         // Whatever is wrong is in the cause, and then nobody is told to do nothing.
         for state in SOURCE.into_iter().filter(|state| !matches!(state, SetState::Mirroring | SetState::Comparing)) {
             let told = explain(&with(state, "the disk of beta is full"));
-            let is_own = matches!(state, SetState::Promoted | SetState::Lost);
+            let is_own = matches!(state, SetState::Promoted | SetState::Lost | SetState::Retired);
             assert!(is_own || told.cause.contains("the disk of beta is full"), "{state:?}: {told:?}");
             assert!(!told.action.starts_with("Nothing"), "{state:?}: {told:?}");
         }

@@ -1,5 +1,7 @@
 //! What somebody waits for with a set, and whether it is reached. Pure, from a report.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use standin_common::id::PointNumber;
 use standin_config::Role;
@@ -11,8 +13,8 @@ use crate::report::{SetReport, SetState};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {
-    /// Source: everything noticed is at the standby, or, where nothing watches the roots, no mirror is to be done. Standby: everything
-    /// received is in the replica.
+    /// Source: everything that changed before the waiting began is at the standby, whatever changed since, or, where nothing watches the
+    /// roots, no mirror is to be done. Standby: everything received is in the replica.
     Synced,
     /// Source: no change waits to be sent. Standby: nothing is being received or applied.
     QueueEmpty,
@@ -36,8 +38,9 @@ pub enum Outlook {
 }
 
 impl Goal {
-    /// How far a set is from it.
-    pub fn outlook(self, report: &SetReport) -> Outlook {
+    /// How far a set is from it, for somebody who has waited for so long. All that changed before the waiting began has to be noticed when a
+    /// source reports.
+    pub fn outlook(self, report: &SetReport, waited: Duration) -> Outlook {
         if let Self::Point(number) = self
             && report.point.as_ref().is_some_and(|point| point.number >= number)
         {
@@ -47,19 +50,23 @@ impl Goal {
             return Outlook::Stuck(format!("{}: {}", report.set, explain(report).brief()));
         }
         match report.role {
-            Role::Source => self.of_source(report),
+            Role::Source => self.of_source(report, waited),
             Role::Standby => self.of_standby(report),
         }
     }
 
-    fn of_source(self, report: &SetReport) -> Outlook {
+    fn of_source(self, report: &SetReport, waited: Duration) -> Outlook {
         let waiting = report.lag.as_ref().map(|lag| lag.changes);
+        // A busy server is never without a change under way: what changed since the waiting began is not waited for.
+        let oldest = report.lag.as_ref().and_then(|lag| lag.oldest_seconds);
+        let only_newer = oldest.is_some_and(|oldest_seconds| oldest_seconds < waited.as_secs_f64());
         match (self, waiting, report.state) {
             (Self::QueueEmpty, None, _) => {
                 let set = &report.set;
                 Outlook::Senseless(format!("nothing watches the roots of {set}, so no changes are queued: wait for --synced"))
             }
             (Self::QueueEmpty, Some(0), _) | (Self::Synced, Some(0), SetState::Following) => Outlook::Reached,
+            (Self::Synced, _, SetState::Following | SetState::CatchingUp) if only_newer => Outlook::Reached,
             // Nothing is ordered, and what was ordered last came to nothing.
             (_, None, SetState::Idle) if report.trouble.is_some() => Outlook::Failed(report.trouble.clone().unwrap_or_default()),
             (Self::Synced, None, SetState::Idle) if report.point.is_some() => Outlook::Reached,
@@ -116,27 +123,44 @@ mod tests {
             (Idle, None, None, false),
             (Idle, Some(3), None, true),
         ] {
-            let outlook = Goal::Synced.outlook(&report(Role::Source, state, point, changes));
+            let outlook = Goal::Synced.outlook(&report(Role::Source, state, point, changes), Duration::ZERO);
             assert_eq!(outlook, if reached { Outlook::Reached } else { Outlook::Coming }, "{state:?} {point:?} {changes:?}");
         }
         let failed = SetReport { trouble: Some("refused".into()), ..report(Role::Source, Idle, Some(3), None) };
-        assert_eq!(Goal::Synced.outlook(&failed), Outlook::Failed("refused".into()));
+        assert_eq!(Goal::Synced.outlook(&failed, Duration::ZERO), Outlook::Failed("refused".into()));
+    }
+
+    #[test]
+    fn what_changed_after_the_waiting_began_is_not_waited_for() {
+        let seen = |state, oldest_seconds, waited_ms| {
+            let lag = Some(Lag { changes: 2, oldest_seconds: Some(oldest_seconds), ..Lag::default() });
+            let report = SetReport { lag, ..report(Role::Source, state, Some(3), None) };
+            [Goal::Synced, Goal::QueueEmpty]
+                .map(|goal| goal.outlook(&report, Duration::from_millis(waited_ms)) == Outlook::Reached)
+        };
+        for state in [SetState::Following, SetState::CatchingUp] {
+            assert_eq!(seen(state, 0.1, 99), [false, false], "it may have changed before");
+            assert_eq!(seen(state, 0.1, 101), [true, false]);
+        }
+        assert_eq!(seen(SetState::Disconnected, 0.1, 101), [false, false]);
     }
 
     #[test]
     fn a_queue_is_empty_only_where_there_is_one() {
-        let outlook = |changes| Goal::QueueEmpty.outlook(&report(Role::Source, SetState::Disconnected, None, changes));
+        let outlook =
+            |changes| Goal::QueueEmpty.outlook(&report(Role::Source, SetState::Disconnected, None, changes), Duration::ZERO);
         assert_eq!((outlook(Some(0)), outlook(Some(1))), (Outlook::Reached, Outlook::Coming));
         assert!(matches!(outlook(None), Outlook::Senseless(why) if why.contains("--synced")));
         for (state, reached) in [(SetState::Ready, true), (SetState::Receiving, false), (SetState::Applying, false)] {
-            let outlook = Goal::QueueEmpty.outlook(&report(Role::Standby, state, None, None));
+            let outlook = Goal::QueueEmpty.outlook(&report(Role::Standby, state, None, None), Duration::ZERO);
             assert_eq!(outlook == Outlook::Reached, reached, "{state:?}");
         }
     }
 
     #[test]
     fn a_point_is_reached_by_it_or_a_later_one_whatever_the_state() {
-        let outlook = |state, point| Goal::Point(PointNumber(3)).outlook(&report(Role::Standby, state, point, None));
+        let outlook =
+            |state, point| Goal::Point(PointNumber(3)).outlook(&report(Role::Standby, state, point, None), Duration::ZERO);
         for state in [SetState::Ready, SetState::Receiving, SetState::Promoted, SetState::Bad] {
             assert_eq!((outlook(state, Some(3)), outlook(state, Some(4))), (Outlook::Reached, Outlook::Reached));
         }
@@ -149,7 +173,7 @@ mod tests {
     fn what_waits_for_a_person_says_why_and_what_to_do() {
         let stuck = |state, trouble: Option<&str>| {
             let trouble = trouble.map(str::to_owned);
-            match Goal::Synced.outlook(&SetReport { trouble, ..report(Role::Source, state, Some(1), Some(0)) }) {
+            match Goal::Synced.outlook(&SetReport { trouble, ..report(Role::Source, state, Some(1), Some(0)) }, Duration::ZERO) {
                 Outlook::Stuck(why) => why,
                 other => panic!("{state:?}: {other:?}"),
             }
@@ -162,6 +186,6 @@ mod tests {
         assert!(stuck(SetState::Lost, None).contains("mirror start mail"));
         // What is tried again without a person may come.
         let hindered = report(Role::Source, SetState::Hindered, Some(1), Some(1));
-        assert_eq!(Goal::Synced.outlook(&hindered), Outlook::Coming);
+        assert_eq!(Goal::Synced.outlook(&hindered, Duration::ZERO), Outlook::Coming);
     }
 }

@@ -13,6 +13,7 @@ use standin_common::id::{Generation, MirrorId, PointNumber, RootIndex};
 use standin_common::message::{Encoding, JoinSummary, Position};
 use standin_common::path::RelPath;
 use standin_common::scope::Reason;
+use standin_common::stream::Batch;
 
 use crate::store::LogFile;
 use crate::volume::SideId;
@@ -71,6 +72,9 @@ pub enum Op {
         /// Its other name, in the same root.
         to: RelPath,
     },
+    /// What comes before is undone from here, what comes after is done from here: of objects that were moved, each way leads over the side
+    /// area, and once the replica has passed this, durably, nothing before it is done again. Of no root or path.
+    Turn,
 }
 
 /// Where the data of a file that is being received goes.
@@ -166,6 +170,10 @@ pub enum Record {
     Commit(Point),
     /// The last record of an inverse: it is whole.
     End,
+    /// The second record of a journal by which objects are moved: it has a turn.
+    Moves,
+    /// In the log of a stream (`standby/stream`): operations of the source, as they were sent, in the payload.
+    Stream(Batch),
 }
 
 /// Why a journal cannot be read.
@@ -237,6 +245,13 @@ pub struct Placed {
     pub end: u64,
 }
 
+impl Placed {
+    /// Offset of the payload's first byte.
+    pub fn payload_at(&self) -> u64 {
+        self.end - (TAIL_LEN + self.payload.len()) as u64
+    }
+}
+
 /// A journal over a log file.
 #[derive(Debug)]
 pub struct Journal<L> {
@@ -248,6 +263,11 @@ impl<L: LogFile> Journal<L> {
     /// Over a log that is empty or holds records only.
     pub fn new(log: L) -> Self {
         Self { log, scratch: Vec::new() }
+    }
+
+    /// Bytes as they are in the log, from a place within the payload of a record that was read; fewer at the end.
+    pub fn read_raw(&self, buffer: &mut [u8], at: u64) -> Result<usize, JournalError> {
+        Ok(self.log.read_at(buffer, at)?)
     }
 
     /// The log beneath.
@@ -296,6 +316,16 @@ impl<L: LogFile> Journal<L> {
     /// Makes everything appended durable.
     pub fn sync(&self) -> Result<(), JournalError> {
         Ok(self.log.sync()?)
+    }
+
+    /// See [`LogFile::reserve`].
+    pub fn reserve(&mut self, len: u64) -> Result<(), JournalError> {
+        Ok(self.log.reserve(len)?)
+    }
+
+    /// See [`LogFile::trim`].
+    pub fn trim(&mut self) -> Result<(), JournalError> {
+        Ok(self.log.trim()?)
     }
 
     /// Whether this is an inverse that was written to its end, every record of it: an unsynced one may have lost any part in a crash.
@@ -445,56 +475,4 @@ impl<L: LogFile> Iterator for Records<'_, L> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::{DirectoryStore, Store};
-    use proptest::prelude::*;
-
-    fn journal() -> (tempfile::TempDir, Journal<impl LogFile>) {
-        let directory = tempfile::tempdir().unwrap();
-        let log = DirectoryStore::open(directory.path()).unwrap().open_log("journal").unwrap();
-        (directory, Journal::new(log))
-    }
-
-    fn write(offset: u64) -> Record {
-        let op = Op::Write { offset, len: 3, encoding: Encoding::Plain };
-        Record::Op { file: Some(1), root: RootIndex(0), path: RelPath::new("a/b").unwrap(), op }
-    }
-
-    #[test]
-    fn records_are_read_both_ways() {
-        let (_directory, mut journal) = journal();
-        for (offset, data) in [(0, &b"one"[..]), (1, b""), (2, b"three")] {
-            journal.append(&write(offset), data).unwrap();
-        }
-        let forward: Vec<_> = journal.forward().map(Result::unwrap).collect();
-        let mut backward: Vec<_> = journal.backward().map(Result::unwrap).collect();
-        backward.reverse();
-        assert_eq!(forward, backward);
-        assert_eq!(forward.len(), 3);
-        assert_eq!(forward[2].payload, b"three");
-        assert_eq!(forward[2].record, write(2));
-    }
-
-    #[test]
-    fn a_torn_tail_is_cut_wherever_it_tears() {
-        let (_directory, mut journal) = journal();
-        journal.append(&write(0), b"one").unwrap();
-        let whole = journal.len();
-        journal.append(&write(1), b"two").unwrap();
-        let end = journal.len();
-        for len in (whole + 1..end).rev() {
-            journal.truncate(len).unwrap();
-            assert_eq!(journal.cut_torn_tail().unwrap(), len - whole);
-            assert_eq!(journal.forward().count(), 1);
-            journal.append(&write(1), b"two").unwrap();
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = decode(&bytes);
-        }
-    }
-}
+mod tests;

@@ -42,7 +42,7 @@ pub fn decide(entry: &Entry, here: Option<&Object>, how: How) -> Action {
     match (&entry.kind, here.map(|here| (&here.kind, here.size))) {
         (Kind::File { .. }, None) => Action::Send,
         (Kind::File { size }, Some((ObjectKind::File, size_here))) => {
-            decide_file(*size, size_here, same_attributes, how.comparison)
+            decide_file(*size, size_here, same_attributes && !entry.doubted, how.comparison)
         }
         (Kind::File { .. }, Some(_)) => Action::Send,
         (Kind::Directory, Some((ObjectKind::Directory, _))) => unless_same(Action::Attributes),
@@ -54,10 +54,10 @@ pub fn decide(entry: &Entry, here: Option<&Object>, how: How) -> Action {
     }
 }
 
-fn decide_file(size: u64, size_here: u64, same_attributes: bool, comparison: Comparison) -> Action {
+fn decide_file(size: u64, size_here: u64, is_trusted: bool, comparison: Comparison) -> Action {
     match comparison {
         Comparison::Full => Action::Send,
-        Comparison::Difference if same_attributes && size == size_here => Action::Same,
+        Comparison::Difference if is_trusted && size == size_here => Action::Same,
         // A checksum pass compares small files too, as most of them are equal; a difference pass knows that they are not.
         Comparison::Checksum if size == size_here => Action::Compare,
         _ if size <= SMALL_LEN || size_here == 0 => Action::Send,
@@ -85,7 +85,7 @@ mod tests {
     use standin_common::path::RelPath;
 
     fn entry(kind: Kind) -> Entry {
-        Entry { path: RelPath::new("a").unwrap(), kind, attrs: Attrs::default(), linked: false }
+        Entry { path: RelPath::new("a").unwrap(), kind, attrs: Attrs::default(), linked: false, doubted: false }
     }
 
     fn here(kind: ObjectKind, size: u64) -> Object {

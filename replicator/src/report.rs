@@ -27,12 +27,17 @@ pub struct SetReport {
     pub point: Option<Point>,
     /// What the standby lacks, as far as this node knows; `None` if it cannot know, as nothing watches the roots.
     pub lag: Option<Lag>,
+    /// On a standby: how long ago it was last known to have everything that the source had then, in seconds, by its own clock.
+    pub current_seconds: Option<f64>,
     /// What following did since the daemon started; only of a source.
     pub followed: Followed,
     /// How changes are to be found; only of a source.
     pub capture: Option<Capture>,
     /// How changes are noticed; `None` if nothing watches the roots.
     pub watch: Option<WatchReport>,
+    /// How its layers stand; only of a source with `capture = "ordered"`.
+    #[serde(default)]
+    pub layer: Option<LayerReport>,
     /// What is waited for before a change counts as safe, and whether that is met; only of a source.
     pub acknowledge: Option<AcknowledgeReport>,
     /// How fast may be sent; only of a source.
@@ -49,6 +54,9 @@ pub struct SetReport {
     pub last_mirror: Option<MirrorReport>,
     /// What scrubs of the replica did and found; only of a standby.
     pub scrub: Option<ScrubReport>,
+    /// Lists of what was kept aside here when this node, having been source, became the standby.
+    #[serde(default)]
+    pub kept_aside: Vec<String>,
     /// The other node.
     pub peer: PeerReport,
 }
@@ -81,9 +89,11 @@ impl SetReport {
             trouble: None,
             point: None,
             lag: None,
+            current_seconds: None,
             followed: Followed::default(),
             capture: None,
             watch: None,
+            layer: None,
             acknowledge: None,
             limit: None,
             paused: false,
@@ -92,6 +102,7 @@ impl SetReport {
             mirror: None,
             last_mirror: None,
             scrub: None,
+            kept_aside: Vec::new(),
             peer: PeerReport { node: peer, path: None },
         }
     }
@@ -188,6 +199,55 @@ pub struct WatchReport {
     pub why: Option<String>,
 }
 
+/// How the layers over the roots of a set stand.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerReport {
+    /// Whether they are there.
+    pub mounted: bool,
+    /// Why they are not.
+    pub why: Option<String>,
+    /// Where.
+    pub roots: Vec<String>,
+    /// How often changes were kept out for a moment, since the daemon started.
+    pub holds: u64,
+    /// How often that was given up, as it lasted too long.
+    pub broken_holds: u64,
+    /// How long the last hold lasted, in milliseconds.
+    pub last_hold_ms: f64,
+    /// How long the longest lasted, in milliseconds.
+    pub longest_hold_ms: f64,
+    /// Places in the durable record of what may differ.
+    pub active: u64,
+    /// How long that record is, in bytes.
+    pub record_bytes: u64,
+    /// The stream of operations to the standby; `None` where changes go there by rounds.
+    pub stream: Option<StreamReport>,
+    /// What the record held that a daemon left which did not end in order; `None` if the last one did.
+    pub left: Option<LeftReport>,
+}
+
+/// How far a stream of operations is.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StreamReport {
+    /// Operations since it began.
+    pub operations: u64,
+    /// How many of them the standby has on its disk.
+    pub durable: u64,
+    /// Bytes that wait for that, in memory and on disk.
+    pub queued_bytes: u64,
+    /// For how long it has been running.
+    pub seconds: f64,
+}
+
+/// What was compared by its data after a daemon did not end in order.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftReport {
+    /// Places.
+    pub places: u64,
+    /// Bytes of the files there; `None` if whole directories are among them.
+    pub bytes: Option<u64>,
+}
+
 /// What is waited for before a change counts as safe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcknowledgeReport {
@@ -234,6 +294,8 @@ pub enum SetState {
     Held,
     /// Source: the standby has no recovery point any more, although it had one.
     Lost,
+    /// Source: it gave up being so, for the other node to take over; nothing is sent.
+    Retired,
     /// Standby: nothing was received yet.
     Empty,
     /// Standby: the first mirror has not finished; there is nothing to promote.
@@ -265,6 +327,7 @@ impl SetState {
             Self::Disconnected => "disconnected",
             Self::Held => "held",
             Self::Lost => "without its replica",
+            Self::Retired => "retired",
             Self::Empty => "empty",
             Self::FirstMirror => "at its first mirror",
             Self::Ready => "ready",
@@ -277,7 +340,7 @@ impl SetState {
 
     /// Whether it does not go on before a person acts.
     pub fn waits_for_a_person(self) -> bool {
-        matches!(self, Self::Paused | Self::Held | Self::Lost | Self::Promoted | Self::Bad)
+        matches!(self, Self::Paused | Self::Held | Self::Lost | Self::Promoted | Self::Retired | Self::Bad)
     }
 }
 

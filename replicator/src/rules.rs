@@ -72,6 +72,16 @@ impl Rules {
             || self.rules.iter().any(|rule| rule.effect == Effect::Include && may_match_beneath(&rule.pattern, directory))
     }
 
+    /// Whether an object is in the replica: it is included, or the way to something that may be.
+    pub fn keeps(&self, path: &RelPath, is_directory: bool) -> bool {
+        self.judge(path).included || is_directory && self.may_include_beneath(path)
+    }
+
+    /// Whether anything beneath a directory that is included may be left out; `false` only if nothing can.
+    pub fn may_exclude_beneath(&self, directory: &RelPath) -> bool {
+        self.rules.iter().any(|rule| rule.effect == Effect::Exclude && may_match_beneath(&rule.pattern, directory))
+    }
+
     /// The recursive rule that fits best what lies beneath a directory and no pattern matches.
     fn inherited(&self, mut directory: Option<RelPath>) -> Option<Fit> {
         let mut best = None;

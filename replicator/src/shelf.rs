@@ -82,6 +82,8 @@ impl Shelf for DirectoryShelf {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        // What replaces something is written out at once by ext4 (auto_da_alloc), for the sake of those who never sync.
+        self.remove(to)?;
         fs::rename(self.path(from), self.path(to))
     }
 

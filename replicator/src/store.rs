@@ -3,7 +3,7 @@
 //! Two implementations: [`DirectoryStore`] here, and the simulated one in [`crate::sim`].
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,6 +25,16 @@ pub trait LogFile: Send {
     }
     /// Forgets everything from `len` on.
     fn truncate(&mut self, len: u64) -> io::Result<()>;
+    /// Makes room for `len` bytes more: zeros, which are no part of the log. A sync need not make durable then that the file became longer,
+    /// which takes the file system as long as the data. Whoever opens the log before [`LogFile::trim`] finds them at its end.
+    fn reserve(&mut self, len: u64) -> io::Result<()> {
+        let _ = len;
+        Ok(())
+    }
+    /// Gives up that room, if there is some.
+    fn trim(&mut self) -> io::Result<()> {
+        Ok(())
+    }
     /// Makes everything appended so far durable, with its length, and that there is such a file.
     fn sync(&self) -> io::Result<()>;
 }
@@ -136,6 +146,8 @@ pub struct DirectoryLog {
     file: File,
     path: PathBuf,
     len: u64,
+    /// Zeros until here are no part of it.
+    reserved: u64,
     /// Whether its name is not durable yet.
     new: AtomicBool,
 }
@@ -144,7 +156,7 @@ impl DirectoryLog {
     fn of(options: &OpenOptions, path: &Path) -> io::Result<Self> {
         let file = options.open(path)?;
         let len = file.metadata()?.len();
-        Ok(Self { file, path: path.to_owned(), len, new: AtomicBool::new(false) })
+        Ok(Self { file, path: path.to_owned(), len, reserved: len, new: AtomicBool::new(false) })
     }
 
     /// One that is there.
@@ -160,17 +172,16 @@ impl DirectoryLog {
 
 impl LogFile for DirectoryLog {
     fn append(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
-        let mut offset = self.len;
-        for piece in pieces {
-            write_all_at(&self.file, piece, offset).map_err(DiskError::at("write", &self.path))?;
-            offset += piece.len() as u64;
-        }
-        self.len = offset;
+        write_all_at(&self.file, pieces, self.len).map_err(DiskError::at("write", &self.path))?;
+        self.len += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        self.reserved = self.reserved.max(self.len);
         Ok(())
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        read_full_at(&self.file, buffer, offset)
+        let most = if self.reserved > self.len { self.len.saturating_sub(offset) } else { u64::MAX };
+        let len = most.min(buffer.len() as u64) as usize;
+        read_full_at(&self.file, &mut buffer[..len], offset)
     }
 
     fn len(&self) -> u64 {
@@ -179,8 +190,23 @@ impl LogFile for DirectoryLog {
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         self.file.set_len(len)?;
-        self.len = len;
+        (self.len, self.reserved) = (len, len);
         Ok(())
+    }
+
+    fn reserve(&mut self, len: u64) -> io::Result<()> {
+        if self.reserved < self.len + len {
+            // Written, since room that was only asked for is made durable like a longer file.
+            let (start, end) = (self.reserved, self.len + len);
+            // Before, so that what of it there is after an error goes with [`LogFile::trim`].
+            self.reserved = end;
+            write_all_at(&self.file, &[&vec![0; (end - start) as usize]], start).map_err(DiskError::at("write", &self.path))?;
+        }
+        Ok(())
+    }
+
+    fn trim(&mut self) -> io::Result<()> {
+        if self.reserved > self.len { self.truncate(self.len) } else { Ok(()) }
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -193,9 +219,22 @@ impl LogFile for DirectoryLog {
     }
 }
 
-fn write_all_at(mut file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+/// Writes pieces one after the other, in one call where the system takes them so.
+fn write_all_at(mut file: &File, pieces: &[&[u8]], offset: u64) -> io::Result<()> {
     file.seek(SeekFrom::Start(offset))?;
-    file.write_all(data)
+    let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    let mut left = slices.as_mut_slice();
+    // Empty pieces at the front count as written.
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        match file.write_vectored(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut left, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn read_full_at(mut file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -241,5 +280,27 @@ mod tests {
         store.rename("state", "old").unwrap();
         assert_eq!(store.read("old").unwrap(), Some(b"1".to_vec()));
         assert_eq!(store.names().unwrap(), ["old"]);
+    }
+
+    #[test]
+    fn room_made_ahead_is_no_part_of_a_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(directory.path()).unwrap();
+        let on_disk = || std::fs::metadata(directory.path().join("log")).unwrap().len();
+        let mut log = store.open_log("log").unwrap();
+        log.append(&[b"one", b"", b"two"]).unwrap();
+        log.reserve(1000).unwrap();
+        assert_eq!((log.len(), on_disk()), (6, 1006));
+        assert_eq!(log.read_at(&mut [0; 100], 0).unwrap(), 6);
+        log.append(&[b"three"]).unwrap();
+        log.reserve(100).unwrap();
+        assert_eq!((log.len(), on_disk()), (11, 1006), "there is room for so much");
+        log.trim().unwrap();
+        log.trim().unwrap();
+        assert_eq!(std::fs::read(directory.path().join("log")).unwrap(), b"onetwothree");
+        log.reserve(10).unwrap();
+        log.append(&[&[7; 30]]).unwrap();
+        log.trim().unwrap();
+        assert_eq!((log.len(), on_disk()), (41, 41));
     }
 }

@@ -110,8 +110,17 @@ const TICK: Duration = Duration::from_millis(20);
 impl Stamp {
     /// From when on, since 1970, a look at it proves something: a change in the same clock tick as the last one does not show.
     pub fn proves_from(&self) -> Duration {
-        Duration::new(u64::try_from(self.changed.secs).unwrap_or(0), self.changed.nanos) + TICK
+        since_1970(self.changed) + TICK
     }
+
+    /// Whether the last change may have been at this time or later, by the clock that the file system has, too.
+    pub fn may_be_of(&self, time: Time) -> bool {
+        self.proves_from() >= since_1970(time)
+    }
+}
+
+fn since_1970(time: Time) -> Duration {
+    Duration::new(u64::try_from(time.secs).unwrap_or(0), time.nanos)
 }
 
 /// A stretch of a file that holds data, or one that is a hole.
@@ -152,6 +161,10 @@ pub trait VolumeFile: Send {
     /// Whether all of `start..end` (not empty, below the file's size) lies in a hole. Cheaper than a stretch where holes are hard to find.
     fn is_hole(&self, start: u64, end: u64) -> io::Result<bool> {
         self.stretch(start).map(|stretch| stretch.hole && stretch.end >= end)
+    }
+    /// Makes the file hold what another does, sharing its data; `Unsupported` where the file system cannot. Nothing is changed then.
+    fn share(&self, _from: &Self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
     /// The object behind the open file.
     fn object(&self) -> io::Result<Object>;

@@ -78,7 +78,7 @@ fn log(store: &SimStore, name: &str) -> SimJournal {
 
 /// Does the operations until the disk says no.
 fn perform(journal: &SimJournal, direction: Direction, volume: &SimVolume) -> bool {
-    apply::perform(journal, direction, std::slice::from_ref(volume)).is_ok()
+    apply::perform(journal, direction, std::slice::from_ref(volume), false, &mut || Ok(())).is_ok()
 }
 
 #[test]

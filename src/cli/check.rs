@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use standin_common::identity::Identity;
-use standin_config::{LoadError, Role, Set, Settings};
+use standin_config::{Capture, LoadError, Role, Set, Settings};
 
 use super::{Failure, Scene, show};
 
@@ -22,9 +22,13 @@ pub(super) fn run(scene: &Scene<'_>) -> Result<ExitCode, Failure> {
     if let Err(error) = Identity::load(&settings.node.state_dir) {
         problems.push(format!("identity: {error}"));
     }
-    for (name, set) in &settings.sets {
+    for (name, set) in &crate::daemon::roles::as_they_are(&settings).sets {
         let found = root_problems(set, &settings);
         problems.extend(found.into_iter().map(|problem| format!("set {name}: {problem}")));
+    }
+    for (name, group) in settings.groups.iter().filter(|(_, group)| group.nodes.contains_key(&settings.node.name)) {
+        let fault = group.witness.as_ref().and_then(standin_failover::witness::fault);
+        problems.extend(fault.map(|fault| format!("group {name}: witness: {fault}")));
     }
     let ok = problems.is_empty();
     let report = serde_json::json!({ "ok": ok, "problems": problems, "notes": settings.notes() });
@@ -43,7 +47,19 @@ pub(super) fn run(scene: &Scene<'_>) -> Result<ExitCode, Failure> {
 /// What hinders this node from taking its part in a set.
 fn root_problems(set: &Set, settings: &Settings) -> Vec<String> {
     let role = set.role(&settings.node.name);
-    set.roots.iter().filter_map(|root| root_problem(role, &root.path, &root.target)).collect()
+    let mut problems: Vec<_> = set.roots.iter().filter_map(|root| root_problem(role, &root.path, &root.target)).collect();
+    if role == Some(Role::Source) && set.capture == Capture::Ordered {
+        problems.extend(set.roots.iter().filter_map(|root| layer_problem(&root.path)));
+        if !Path::new("/dev/fuse").exists() {
+            problems.push("`capture = \"ordered\"` needs /dev/fuse: `modprobe fuse` makes it".to_owned());
+        }
+    }
+    problems
+}
+
+fn layer_problem(root: &Path) -> Option<String> {
+    let is_file = std::fs::metadata(root).is_ok_and(|found| !found.is_dir());
+    is_file.then(|| format!("the root {} is no directory, and `capture = \"ordered\"` is for directories only", root.display()))
 }
 
 fn root_problem(role: Option<Role>, source: &Path, target: &Path) -> Option<String> {

@@ -18,7 +18,7 @@ use standin_failover::plan::Plan;
 use standin_failover::plan::show::write_json;
 
 use super::{Failure, Scene, bar};
-use crate::directory::{Access, Carrier, Opened, Purpose, Runs, Stop};
+use crate::directory::{Access, Carrier, Opened, Purpose, Runs, Stop, interrupted_by_signals};
 
 /// Exit codes of these commands; `exchfailover` has the same.
 pub(super) const EXIT_CODES: &str = "\
@@ -86,7 +86,8 @@ fn open(scene: &Scene<'_>, access: &Access) -> Result<(Opened, Runs), Failure> {
 /// A new run of a plan.
 fn begin(scene: &Scene<'_>, opened: &Opened, runs: &Runs, plan: Plan, options: &CarryOptions) -> Result<ExitCode, Failure> {
     let (no_verify, failed_file) = (options.no_verify, options.failed.clone());
-    let carrier = Carrier { directory: opened.controllers()?, verify: !no_verify, failed_file, progress: &|_, _| {} };
+    let interrupt = interrupted_by_signals()?;
+    let carrier = Carrier { directory: opened.controllers()?, verify: !no_verify, failed_file, interrupt, progress: &|_, _| {} };
     let mut journal = carrier.begin(runs, plan)?;
     carry(scene, opened, &mut journal, (Purpose::Forward, &Only::Everything), options)
 }
@@ -105,6 +106,7 @@ fn carry(
         directory: opened.controllers()?,
         verify: !options.no_verify,
         failed_file: options.failed.clone(),
+        interrupt: interrupted_by_signals()?,
         progress: &progress,
     };
     let told = carrier.carry(journal, purpose, only)?;

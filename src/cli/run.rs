@@ -8,6 +8,13 @@ use super::{Failure, Scene};
 
 pub(super) fn run(scene: &Scene<'_>, verbose: u8) -> Result<ExitCode, Failure> {
     let settings = scene.settings()?;
+    log(verbose);
+    crate::daemon::run(settings, scene.config).map_err(Failure::Failed)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Logs to standard error from now on.
+pub(super) fn log(verbose: u8) {
     let level = ["info", "debug", "trace"][usize::from(verbose.min(2))];
     let filter = EnvFilter::try_from_env("STANDIN_LOG")
         .unwrap_or_else(|_| EnvFilter::new(format!("warn,standin={level},standin_common={level},standin_replicator={level}")));
@@ -18,6 +25,4 @@ pub(super) fn run(scene: &Scene<'_>, verbose: u8) -> Result<ExitCode, Failure> {
     } else {
         log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
     }
-    crate::daemon::run(settings, scene.config).map_err(Failure::Failed)?;
-    Ok(ExitCode::SUCCESS)
 }

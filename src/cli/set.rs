@@ -3,13 +3,13 @@
 use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
-use standin_common::id::SetName;
+use standin_common::id::{NodeName, SetName};
 use standin_config::{Role, Root, Set, Settings, units};
 use standin_replicator::listing::{self, Fate, Listed};
 use standin_replicator::os::OsVolume;
 use standin_replicator::rules::Rules;
 
-use super::{DIFFERENT, Failure, Scene, show, unexpected};
+use super::{DIFFERENT, Failure, Scene, seconds, show, unexpected};
 use crate::control::{Answer, Request};
 
 #[derive(Debug, clap::Subcommand)]
@@ -29,6 +29,22 @@ pub(super) enum SetCommand {
         /// The set.
         set: SetName,
     },
+    /// Hand a set over to its other node, which becomes the source, with nothing lost. On the source, when nothing writes to the set any more.
+    Turn {
+        /// The set.
+        set: SetName,
+        /// The node that is to be the source. If it is already, nothing is done.
+        #[arg(long)]
+        to: NodeName,
+        /// How long the standby may take to get everything.
+        #[arg(long, value_name = "SPAN", value_parser = seconds, default_value = "5 min")]
+        timeout: f64,
+    },
+    /// Go on as the source after a turn that stopped half-way, if the other node has not taken over.
+    Release {
+        /// The set.
+        set: SetName,
+    },
 }
 
 pub(super) fn run(scene: &Scene<'_>, command: &SetCommand) -> Result<ExitCode, Failure> {
@@ -36,13 +52,32 @@ pub(super) fn run(scene: &Scene<'_>, command: &SetCommand) -> Result<ExitCode, F
         SetCommand::List => list(scene),
         SetCommand::Show { set, files: true } => files(scene, set),
         SetCommand::Show { set, files: false } => {
-            let settings = scene.settings()?;
+            let settings = scene.settings_as_they_are()?;
             let set = find(&settings, set)?;
             scene.print(set, || definition(set))?;
             Ok(ExitCode::SUCCESS)
         }
         SetCommand::Check { set } => check(scene, set),
+        SetCommand::Turn { set, to, timeout } => turn(scene, set, to, *timeout),
+        SetCommand::Release { set } => match scene.ask(&Request::Release { set: set.clone() })? {
+            Answer::Ok => {
+                scene.print(&serde_json::json!({ "set": set }), || format!("this node goes on as the source of {set}"))?;
+                Ok(ExitCode::SUCCESS)
+            }
+            _ => Err(unexpected()),
+        },
     }
+}
+
+fn turn(scene: &Scene<'_>, set: &SetName, to: &NodeName, timeout: f64) -> Result<ExitCode, Failure> {
+    let request = Request::Turn { set: set.clone(), to: to.clone(), timeout_seconds: Some(timeout) };
+    let Answer::Turned { generation, point } = scene.ask_and_wait(&request)? else { return Err(unexpected()) };
+    let value = serde_json::json!({ "set": set, "source": to, "generation": generation, "point": point });
+    scene.print(&value, || {
+        let at = point.map_or(String::new(), |point| format!(", from point {} on", point.number));
+        format!("{to} is the source of {set} at generation {generation}{at}")
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn find<'a>(settings: &'a Settings, name: &SetName) -> Result<&'a Set, Failure> {
@@ -54,7 +89,7 @@ fn find<'a>(settings: &'a Settings, name: &SetName) -> Result<&'a Set, Failure> 
 }
 
 fn list(scene: &Scene<'_>) -> Result<ExitCode, Failure> {
-    let settings = scene.settings()?;
+    let settings = scene.settings_as_they_are()?;
     let role = |set: &Set| set.role(&settings.node.name).map_or("none", |role| role.as_str());
     let value: Vec<_> = settings
         .sets
@@ -111,7 +146,7 @@ fn definition(set: &Set) -> String {
 
 /// Lists as it walks: a root may have millions of objects.
 fn files(scene: &Scene<'_>, name: &SetName) -> Result<ExitCode, Failure> {
-    let settings = scene.settings()?;
+    let settings = scene.settings_as_they_are()?;
     let set = find(&settings, name)?;
     if set.role(&settings.node.name) != Some(Role::Source) {
         return Err(Failure::Usage(format!("the files of {name} are on {}: ask for them there", set.source)));

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 use standin_common::id::{NodeName, SetName};
 use standin_config::{Acknowledge, Rate};
 use standin_replicator::explain::explain;
-use standin_replicator::report::{Lag, SetReport, SetState};
+use standin_replicator::report::{Lag, LayerReport, SetReport, SetState};
 
-use super::{Failure, Scene, bar, scrub, show, unexpected};
+use super::{Failure, Scene, bar, monitor, scrub, show, unexpected};
 use crate::control::{Answer, Request};
 
 /// How often `--watch` looks.
@@ -47,6 +47,12 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
                 |report: &SetReport| describe(report) + &if options.explain { explained(report) } else { String::new() };
             sets.iter().map(describe).collect::<Vec<_>>().join("\n")
         })?;
+        if !scene.json && options.set.is_none() {
+            let groups = monitor::status(scene, None)?;
+            if !groups.is_empty() {
+                super::print(&format!("\n{}", groups.iter().map(monitor::brief).collect::<String>()))?;
+            }
+        }
         if !options.watch || !read {
             return Ok(ExitCode::SUCCESS);
         }
@@ -77,6 +83,7 @@ fn state(state: SetState) -> &'static str {
         SetState::Hindered => "HINDERED: the standby does not take what is sent",
         SetState::Held => "HELD until `standin mirror resume`",
         SetState::Lost => "LOST: the standby has no recovery point any more",
+        SetState::Retired => "RETIRED: the other node is to take over",
         SetState::Empty => "nothing received yet",
         SetState::FirstMirror => "first mirror not finished: nothing to promote",
         SetState::Ready => "ready to be promoted",
@@ -93,12 +100,44 @@ fn lag(lag: &Lag) -> String {
     format!("{}{age}", lag.words())
 }
 
+/// The layers, in a line or two.
+fn layer(report: &LayerReport) -> String {
+    let mut text = match &report.why {
+        Some(why) => format!("layer       NOT MOUNTED: {}\n", show::harmless(why)),
+        None => {
+            let holds = match report.holds {
+                0 => "no change was kept out yet".to_owned(),
+                _ => format!(
+                    "changes were kept out for {:.1} ms at the last point, {:.1} ms at most",
+                    report.last_hold_ms, report.longest_hold_ms
+                ),
+            };
+            let stream = report.stream.map_or_else(String::new, |stream| {
+                format!(
+                    "stream      {} since it began, {} on the standby's disk\n",
+                    show::count(stream.operations, "operation"),
+                    stream.durable
+                )
+            });
+            format!("layer       over {}; {holds}\n{stream}", show::count(report.roots.len() as u64, "root"))
+        }
+    };
+    if let Some(left) = &report.left {
+        let bytes = left.bytes.map_or("whole directories among them".to_owned(), |bytes| format!("{} in all", show::size(bytes)));
+        text += &format!("left        {} of an end without goodbye, {bytes}\n", show::count(left.places, "place"));
+    }
+    text
+}
+
 /// What there is only where changes are followed, or only if it is not as usual.
 fn following(report: &SetReport) -> String {
     let mut text = String::new();
     if let Some(watch) = &report.watch {
         let why = watch.why.as_ref().map_or(String::new(), |why| format!(" ({})", show::harmless(why)));
         text += &format!("watched by  {}{why}\n", watch.method);
+    }
+    if let Some(report) = &report.layer {
+        text += &layer(report);
     }
     if let Some(behind) = &report.lag {
         text += &format!("lag         {}\n", lag(behind));
@@ -153,6 +192,9 @@ fn describe(report: &SetReport) -> String {
         } else if let Some(last) = &report.last {
             text += &format!("scrub       {} ({}), {}\n", show::time(last.at), show::age(last.at), scrub::last(last));
         }
+    }
+    for list in &report.kept_aside {
+        text += &format!("kept aside  {}\n", show::harmless(list));
     }
     text + &format!("peer        {}, {path}\n", report.peer.node)
 }

@@ -33,6 +33,9 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
             format!("root {}: {}: {}", problem.root.0, show::harmless(&problem.path), show::harmless(&problem.text))
         }));
         let mut found = if equal { "both sides are equal".to_owned() } else { show::count(report.finding_count, "difference") };
+        if equal && !report.problems.is_empty() {
+            found += ", as far as they were compared";
+        }
         if report.failed_count > 0 {
             found += &format!(", and {} could not be compared", show::count(report.failed_count, "object"));
         }

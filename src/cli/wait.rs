@@ -13,7 +13,7 @@ use crate::control::{Answer, Request};
 pub(super) struct Options {
     /// The set.
     set: SetName,
-    /// Until everything noticed is at the standby; where nothing watches the roots, until no mirror is to be done; on the standby, until
+    /// Until everything that changed before now is at the standby, whatever changes meanwhile; where nothing watches the roots, until no mirror is to be done; on the standby, until
     /// all that was received is in the replica.
     #[arg(long)]
     synced: bool,

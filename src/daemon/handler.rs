@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use standin_common::id::{MirrorId, PointNumber, SetName};
+use standin_common::id::{GroupName, MirrorId, NodeName, PointNumber, SetName};
 use standin_common::link::quic::Connection;
 use standin_common::message::SetAnswer;
-use standin_config::{LoadError, Set};
+use standin_config::group::{Kind, Resource};
+use standin_config::{LoadError, Role, Set};
 use standin_replicator::explain::explain;
 use standin_replicator::goal::{Goal, Outlook};
 use standin_replicator::report::SetState;
 use standin_replicator::standby::replica::ReplicaError;
 use standin_replicator::standby::scrub;
 
+use super::group::{Ask, Desk};
+use super::part::TurnError;
 use super::peer::PeerError;
 use super::source::SourceSet;
 use super::standby::{StandbyError, StandbySet};
@@ -23,6 +26,9 @@ use crate::control::{Answer, Failed, FailedKind, MirrorOrder, Request};
 
 /// How often a client that waits is told how far it is.
 const PROGRESS: Duration = Duration::from_millis(200);
+
+/// How long a source is drained at most.
+const MOST_DRAINING: Duration = Duration::from_secs(24 * 3600);
 
 /// How often a set that somebody waits for is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -69,22 +75,40 @@ impl From<StandbyError> for Failed {
     }
 }
 
+impl From<TurnError> for Failed {
+    fn from(error: TurnError) -> Self {
+        match error {
+            TurnError::Standby(error) => error.into(),
+            TurnError::Disk(_) | TurnError::Set(_) => failed(FailedKind::Failed, error.to_string()),
+            TurnError::IsNotSource { .. } => failed(FailedKind::Usage, error.to_string()),
+            _ => failed(FailedKind::Refused, error.to_string()),
+        }
+    }
+}
+
 impl Handler for Requests {
     fn handle(&self, request: Request, client: &mut Client) -> Result<Answer, Failed> {
         match request {
             Request::Status { set } => self.status(set),
             Request::Points { set } => self.points(&set),
-            Request::Promote { set, point } => self.promote(&set, point),
+            Request::Promote { set, point, as_source, force } => {
+                self.refuse_of_group(&set, force)?;
+                self.promote(&set, point, as_source)
+            }
+            Request::Turn { set, to, timeout_seconds } => self.turn(&set, &to, Limit::new(timeout_seconds), client),
+            Request::Release { set } => self.0.part(&set)?.release().map(|()| Answer::Ok).map_err(Failed::from),
             Request::Mirror(order) => self.mirror(&order, client),
             Request::Pause { set } => self.source(&set)?.pause().map(|()| Answer::Ok),
             Request::Resume { set } => self.source(&set)?.resume().map(|()| Answer::Ok),
             Request::Stop { set } => self.source(&set)?.stop().map(|()| Answer::Ok),
+            Request::Mount { set } => self.source(&set)?.mount().map(|()| Answer::Ok),
+            Request::Unmount { set } => self.source(&set)?.unmount().map(|()| Answer::Ok),
             Request::Point { set, wait, timeout_seconds } => self.point(&set, wait, Limit::new(timeout_seconds), client),
             Request::Wait { set, goal, timeout_seconds } => self.wait_for(&set, goal, timeout_seconds, client),
             Request::Verify { set, timeout_seconds } => {
                 let source = self.source(&set)?;
                 let mirror = source.verify()?;
-                self.wait(source, mirror, Limit::new(timeout_seconds), client)
+                self.wait(&source, mirror, Limit::new(timeout_seconds), client)
             }
             Request::Scrub { set, wait } => self.scrub(&set, wait, client),
             Request::Reload => {
@@ -94,6 +118,10 @@ impl Handler for Requests {
                 self.0.reload().map(Answer::Reloaded).map_err(refused)
             }
             Request::CheckSet { set } => self.check_set(&set),
+            Request::SharePassword(password) => super::password::share(&self.0.context, &password).map(Answer::Shared),
+            Request::Group { group, at, ask } => self.group(&group, at, *ask),
+            Request::GroupStatus { group } => self.groups(group),
+            Request::Monitor { group } => self.monitors(group),
             Request::AcceptPairing { timeout_seconds } => self.accept_pairing(timeout_seconds, client),
         }
     }
@@ -110,12 +138,27 @@ impl Requests {
         })
     }
 
-    fn source(&self, name: &SetName) -> Result<&Arc<SourceSet>, Failed> {
-        let set = self.set(name)?;
-        self.0.sources.get(name).ok_or_else(|| {
-            let text = format!("this node is not the source of {name}: ask for it on {}", set.source);
-            failed(FailedKind::Usage, text)
-        })
+    fn source(&self, name: &SetName) -> Result<Arc<SourceSet>, Failed> {
+        self.set(name)?;
+        self.0.source(name).ok_or_else(|| self.not_here(name, Role::Source))
+    }
+
+    fn standby(&self, name: &SetName) -> Result<Arc<StandbySet>, Failed> {
+        self.set(name)?;
+        self.0.standby(name).ok_or_else(|| self.not_here(name, Role::Standby))
+    }
+
+    /// This node is not the set's source, or standby, which it had to be.
+    fn not_here(&self, name: &SetName, role: Role) -> Failed {
+        let Some(part) = self.0.parts.get(name) else {
+            return failed(FailedKind::Usage, format!("this node has no part in {name}"));
+        };
+        let now = part.set();
+        let node = if role == Role::Source { now.source } else { now.standby };
+        if node == self.0.context.settings().node.name {
+            return failed(FailedKind::Refused, explain(&part.report()).brief());
+        }
+        failed(FailedKind::Usage, format!("this node is not the {role} of {name}: ask for it on {node}"))
     }
 
     fn status(&self, set: Option<SetName>) -> Result<Answer, Failed> {
@@ -123,13 +166,13 @@ impl Requests {
             Some(name) => vec![self.set(&name)?.name],
             None => self.0.context.settings().sets.keys().cloned().collect(),
         };
-        names.iter().filter_map(|name| self.0.standbys.get(name)).for_each(StandbySet::try_again);
+        names.iter().filter_map(|name| self.0.standby(name)).for_each(|standby| standby.try_again());
         let sets = names.iter().filter_map(|name| self.0.report(name)).collect();
         Ok(Answer::Status { node: self.0.context.settings().node.name.clone(), sets })
     }
 
     fn points(&self, name: &SetName) -> Result<Answer, Failed> {
-        if let Some(standby) = self.0.standbys.get(name) {
+        if let Some(standby) = self.0.standby(name) {
             let (points, at) = standby.points();
             return Ok(Answer::Points { points, at });
         }
@@ -137,21 +180,44 @@ impl Requests {
         Ok(Answer::Points { points: status.points, at: status.at })
     }
 
-    fn promote(&self, name: &SetName, point: Option<PointNumber>) -> Result<Answer, Failed> {
-        let set = self.set(name)?;
-        let standby = self.0.standbys.get(name).ok_or_else(|| {
-            failed(FailedKind::Usage, format!("this node is not the standby of {name}: promote on {}", set.standby))
-        })?;
-        let point = standby.promote(point)?;
-        tracing::warn!(set = %name, point = %point.number, "promoted");
-        Ok(Answer::Promoted { point })
+    /// Whatever has a part in a group is left to the group's cutovers, which leave no node out.
+    fn refuse_of_group(&self, name: &SetName, force: bool) -> Result<(), Failed> {
+        let settings = self.0.context.settings();
+        let has_it = |resource: &Resource| matches!(&resource.kind, Kind::Volume(volume) if volume.set == *name);
+        let group = settings.groups.values().find(|group| group.resources.iter().any(has_it)).filter(|_| !force);
+        let Some(group) = group.map(|group| &group.name) else { return Ok(()) };
+        let text = format!(
+            "{name} is the set of group {group}, which would have no standby any more: `standin failover {group}` takes over when its node is \
+             lost, `standin handoff {group} --to NODE` when it is not, `standin drill {group}` tries a copy; --force promotes it all the same"
+        );
+        Err(failed(FailedKind::Refused, text))
+    }
+
+    fn promote(&self, name: &SetName, point: Option<PointNumber>, as_source: bool) -> Result<Answer, Failed> {
+        if !as_source {
+            self.standby(name)?;
+            let point = self.0.part(name)?.promote(point)?;
+            tracing::warn!(set = %name, point = %point.number, "promoted");
+            return Ok(Answer::Promoted { point, generation: None });
+        }
+        let part = self.0.part(name)?;
+        let point = part.take_over(point, None)?;
+        Ok(Answer::Promoted { point, generation: Some(part.roles().generation) })
+    }
+
+    /// Hands the set over, as long as the client waits.
+    fn turn(&self, name: &SetName, to: &NodeName, limit: Limit, client: &mut Client) -> Result<Answer, Failed> {
+        self.set(name)?;
+        let deadline = Instant::now() + limit.left().min(MOST_DRAINING);
+        let (generation, point) = self.0.hand_over(name, to, deadline, &mut |report| client.progress(report))?;
+        Ok(Answer::Turned { generation, point })
     }
 
     fn mirror(&self, order: &MirrorOrder, client: &mut Client) -> Result<Answer, Failed> {
         let source = self.source(&order.set)?;
         let (mirror, new) = source.start(order)?;
         if order.wait || order.dry_run {
-            self.wait(source, mirror, Limit::new(order.timeout_seconds), client)
+            self.wait(&source, mirror, Limit::new(order.timeout_seconds), client)
         } else {
             Ok(Answer::Started { new })
         }
@@ -202,11 +268,15 @@ impl Requests {
     fn wait_for(&self, name: &SetName, goal: Goal, timeout: Option<f64>, client: &mut Client) -> Result<Answer, Failed> {
         let limit = Limit::new(timeout);
         self.set(name)?;
+        if let Some(source) = self.0.source(name) {
+            source.notice();
+        }
+        let began = Instant::now();
         loop {
             let report = self.0.report(name).ok_or_else(|| {
                 failed(FailedKind::Usage, format!("this node has no part in {name}: wait on its source or standby"))
             })?;
-            let (kind, text) = match goal.outlook(&report) {
+            let (kind, text) = match goal.outlook(&report, began.elapsed()) {
                 Outlook::Reached => return Ok(Answer::Reached(Box::new(report))),
                 Outlook::Stuck(why) => (FailedKind::Refused, why),
                 Outlook::Failed(why) => (FailedKind::Failed, why),
@@ -226,10 +296,7 @@ impl Requests {
 
     /// Scrubs a replica, as long as the client waits or not.
     fn scrub(&self, name: &SetName, wait: bool, client: &mut Client) -> Result<Answer, Failed> {
-        let set = self.set(name)?;
-        let standby = self.0.standbys.get(name).ok_or_else(|| {
-            failed(FailedKind::Usage, format!("this node is not the standby of {name}: scrub on {}", set.standby))
-        })?;
+        let standby = self.standby(name)?;
         let replica = standby.replica(None)?;
         if !scrub::is_due_to(&*replica) {
             let text =
@@ -249,12 +316,43 @@ impl Requests {
         Ok(Answer::Scrubbed(standby.scrubs.report()))
     }
 
+    fn desk(&self, name: &GroupName) -> Result<&Arc<Desk>, Failed> {
+        let desk = self.0.groups.desk(name).ok_or_else(|| {
+            let known: Vec<_> = self.0.groups.names().iter().map(GroupName::to_string).collect();
+            let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+            failed(FailedKind::Usage, format!("this node has no group {name} in the settings that its daemon runs with; {known}"))
+        })?;
+        desk.map_err(|why| failed(FailedKind::Failed, why))
+    }
+
+    fn group(&self, name: &GroupName, at: Option<NodeName>, ask: Ask) -> Result<Answer, Failed> {
+        let told = self.desk(name)?.ask(at, ask).map_err(|refused| failed(refused.kind, refused.text))?;
+        Ok(Answer::Group(Box::new(told)))
+    }
+
+    fn groups(&self, name: Option<GroupName>) -> Result<Answer, Failed> {
+        let names = name.map_or_else(|| self.0.groups.names(), |name| vec![name]);
+        let status = names.iter().map(|name| self.desk(name).map(|desk| desk.status()));
+        status.collect::<Result<_, _>>().map(Answer::Groups)
+    }
+
+    fn monitors(&self, name: Option<GroupName>) -> Result<Answer, Failed> {
+        let names = name.map_or_else(|| self.0.groups.names(), |name| vec![name]);
+        let unwatched =
+            |name: &GroupName| failed(FailedKind::Failed, format!("nobody watches over group {name}: the log says why"));
+        let of = |name: &GroupName| {
+            self.desk(name)?;
+            self.0.monitors.watch(name).map(|watch| watch.status()).ok_or_else(|| unwatched(name))
+        };
+        names.iter().map(of).collect::<Result<_, _>>().map(Answer::Monitors)
+    }
+
     /// What the other node says of a set.
     fn ask_peer(&self, name: &SetName) -> Result<(Set, PeerStatus), Failed> {
         let set = self.set(name)?;
         let here = self.0.context.settings().node.name.clone();
         let other = set.peer_of(&here).ok_or_else(|| failed(FailedKind::Usage, format!("this node has no part in {name}")))?;
-        let open = self.0.sources.get(name).and_then(|source| source.connection());
+        let open = self.0.source(name).and_then(|source| source.connection());
         let connection: Connection = match open {
             Some(connection) => connection,
             None => self.0.context.dial(other)?,

@@ -1,6 +1,7 @@
 //! Reaching a peer, and being reached: the connection and who is at its other end.
 
 use std::net::SocketAddr;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,12 +11,28 @@ use standin_common::identity::{Identity, Trust, TrustError};
 use standin_common::link::quic::{Connection, Endpoint, Expect};
 use standin_common::link::talk::Open;
 use standin_common::link::{CloseCode, LinkError};
-use standin_common::message::{Hello, HelloAnswer, Opening, PROTOCOL, SetAnswer};
+use standin_common::message::{
+    CurrentAnswer, Hello, HelloAnswer, Opening, PROTOCOL, Password, PasswordAnswer, SetAnswer, TakeOverAnswer,
+};
 use standin_common::pairing::Gate;
 use standin_config::Settings;
 
+use super::roles::Roles;
+
 /// How long a peer may take for what is answered at once.
 const ANSWER: Duration = Duration::from_secs(15);
+/// How long it may take for what it asks its own directory before.
+const DIRECTORY_ANSWER: Duration = Duration::from_secs(60);
+/// How long a standby may take to take over.
+const TAKING_OVER: Duration = Duration::from_secs(300);
+
+/// What a thread that serves something leaves to be done, since it may take a while, or end the thread itself.
+pub(super) enum Errand {
+    /// A peer said who is source of a set.
+    Hear { set: SetName, peer: NodeName, roles: Box<Roles> },
+    /// The daemon ends.
+    End,
+}
 
 /// What every part of the daemon may need.
 pub(super) struct Context {
@@ -23,6 +40,7 @@ pub(super) struct Context {
     pub(super) trust: Trust,
     pub(super) gate: Arc<Gate>,
     pub(super) endpoint: Endpoint,
+    errands: Sender<Errand>,
 }
 
 /// Why a peer cannot be worked with.
@@ -43,7 +61,7 @@ pub(super) enum PeerError {
 }
 
 impl Context {
-    pub(super) fn open(settings: Settings) -> Result<Self, String> {
+    pub(super) fn open(settings: Settings) -> Result<(Self, Receiver<Errand>), String> {
         let state_dir = &settings.node.state_dir;
         let identity = Arc::new(Identity::load(state_dir).map_err(|error| error.to_string())?);
         let trust = Trust::new(state_dir);
@@ -53,7 +71,22 @@ impl Context {
             listen.extend(address.resolve().map_err(|error| format!("cannot look up the listening address {address}: {error}"))?);
         }
         let endpoint = Endpoint::bind(&listen, identity, gate.clone()).map_err(|error| error.to_string())?;
-        Ok(Self { settings: RwLock::new(Arc::new(settings)), trust, gate, endpoint })
+        let (errands, to_do) = mpsc::channel();
+        Ok((Self { settings: RwLock::new(Arc::new(settings)), trust, gate, endpoint, errands }, to_do))
+    }
+
+    /// Leaves something to be done.
+    pub(super) fn run_errand(&self, errand: Errand) {
+        // At the end of the daemon nobody does it.
+        let _ = self.errands.send(errand);
+    }
+
+    /// Tells a peer that this node is there.
+    pub(super) fn knock(&self, peer: &NodeName) {
+        match self.dial(peer) {
+            Ok(connection) => connection.close(CloseCode::DONE, "it was to say that this node is there"),
+            Err(why) => tracing::debug!(%peer, %why, "did not tell it that this node is there"),
+        }
     }
 
     /// The settings that the daemon runs with now.
@@ -72,13 +105,32 @@ impl Context {
 
     /// Dials a peer and makes sure that both sides speak the same.
     pub(super) fn dial(&self, peer: &NodeName) -> Result<Connection, PeerError> {
-        let known = self.trust.by_name(peer)?.ok_or_else(|| PeerError::NotPaired(peer.clone()))?;
+        self.dial_at(peer, &self.addresses(peer))
+    }
+
+    /// The same, at these addresses only.
+    pub(super) fn dial_at(&self, peer: &NodeName, addresses: &[SocketAddr]) -> Result<Connection, PeerError> {
+        self.dial_by(peer, |expect| self.endpoint.dial(addresses, expect), addresses)
+    }
+
+    /// The same as `dial`, each address for this long at most.
+    pub(super) fn dial_briefly(&self, peer: &NodeName, longest: Duration) -> Result<Connection, PeerError> {
         let addresses = self.addresses(peer);
+        self.dial_by(peer, |expect| self.endpoint.dial_within(&addresses, expect, longest), &addresses)
+    }
+
+    fn dial_by(
+        &self,
+        peer: &NodeName,
+        dial: impl FnOnce(Expect) -> Result<Connection, LinkError>,
+        addresses: &[SocketAddr],
+    ) -> Result<Connection, PeerError> {
+        let known = self.trust.by_name(peer)?.ok_or_else(|| PeerError::NotPaired(peer.clone()))?;
         if addresses.is_empty() {
             return Err(PeerError::NoAddress(peer.clone()));
         }
         let link = |source| PeerError::Link { peer: peer.clone(), source };
-        let connection = self.endpoint.dial(&addresses, Expect::Pinned(known.fingerprint)).map_err(link)?;
+        let connection = dial(Expect::Pinned(known.fingerprint)).map_err(link)?;
         match self.greet(&connection).map_err(link)? {
             HelloAnswer::Welcome(_) => Ok(connection),
             HelloAnswer::OtherVersion(there) => Err(PeerError::OtherVersion { peer: peer.clone(), there }),
@@ -87,7 +139,7 @@ impl Context {
     }
 
     fn greet(&self, connection: &Connection) -> Result<HelloAnswer, LinkError> {
-        ask(connection, &Opening::Hello(self.hello()))
+        ask(connection, &Opening::Hello(self.hello()), ANSWER)
     }
 
     /// Every address that the peer's names lead to now; a name that leads nowhere is logged.
@@ -106,12 +158,34 @@ impl Context {
 
 /// Asks the peer at the other end what it knows of a set.
 pub(super) fn ask_of_set(connection: &Connection, set: &SetName) -> Result<SetAnswer, LinkError> {
-    ask(connection, &Opening::Set(set.clone()))
+    ask(connection, &Opening::Set(set.clone()), ANSWER)
 }
 
-/// Asks what is answered at once; a peer that does not answer is hung up on.
-fn ask<T: DeserializeOwned>(connection: &Connection, question: &Opening) -> Result<T, LinkError> {
-    let _deadline = connection.close_after(ANSWER, CloseCode::DONE, "no answer");
+/// Gives the peer at the other end a changed password of the directory.
+pub(super) fn pass_password(connection: &Connection, password: &Password) -> Result<PasswordAnswer, LinkError> {
+    ask(connection, &Opening::Password(password.clone()), DIRECTORY_ANSWER)
+}
+
+/// Tells the peer at the other end who is source of a set, and asks what it knows of it.
+pub(super) fn tell_roles(connection: &Connection, set: &SetName, roles: &Roles) -> Result<SetAnswer, LinkError> {
+    // Plain data always serialises; should it not, the peer says what it knows.
+    let roles = serde_json::to_string(roles).unwrap_or_default();
+    ask(connection, &Opening::Roles { set: set.clone(), roles }, ANSWER)
+}
+
+/// Tells the standby at the other end how old the oldest change is that it lacks.
+pub(super) fn tell_current(connection: &Connection, set: &SetName, lacking_ms: u64) -> Result<CurrentAnswer, LinkError> {
+    ask(connection, &Opening::Current { set: set.clone(), lacking_ms }, ANSWER)
+}
+
+/// Asks the standby at the other end to take over; the opening is a [`Opening::TakeOver`].
+pub(super) fn ask_to_take_over(connection: &Connection, opening: &Opening) -> Result<TakeOverAnswer, LinkError> {
+    ask(connection, opening, TAKING_OVER)
+}
+
+/// Asks what is answered within `limit`; a peer that does not answer is hung up on.
+fn ask<T: DeserializeOwned>(connection: &Connection, question: &Opening, limit: Duration) -> Result<T, LinkError> {
+    let _deadline = connection.close_after(limit, CloseCode::DONE, "no answer");
     let asked = || {
         let (mut send, mut receive) = Open::open(connection)?;
         send.send(question, &[])?;

@@ -1,7 +1,6 @@
 //! The scrub of this node's replicas: slowly in the background when it is due, and at once and fast when it is ordered.
 
-use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use standin_common::id::SetName;
@@ -60,13 +59,14 @@ impl Bell {
     }
 }
 
-/// Scrubs what is ordered or due, until the bell ends.
-pub(super) fn run(standbys: &BTreeMap<SetName, StandbySet>, bell: &Bell) {
-    let is_ordered = || standbys.values().any(|standby| standby.scrubs.is_ordered());
+/// Scrubs what is ordered or due of the replicas that there are, until the bell ends.
+pub(super) fn run(standbys: &dyn Fn() -> Vec<Arc<StandbySet>>, bell: &Bell) {
+    let is_ordered = || standbys().iter().any(|standby| standby.scrubs.is_ordered());
     while bell.wait(TICK) {
-        standbys.values().for_each(forget_mended);
-        let ordered = standbys.values().find(|standby| standby.scrubs.is_ordered());
-        let due = || standbys.values().find(|standby| is_due(standby));
+        let now = standbys();
+        now.iter().for_each(|standby| forget_mended(standby));
+        let ordered = now.iter().find(|standby| standby.scrubs.is_ordered());
+        let due = || now.iter().find(|standby| is_due(standby));
         if let Some(standby) = ordered {
             scrub(standby, &mut Paced { standby, bell, hurry: None, next: Instant::now() });
         } else if let Some(standby) = due() {

@@ -9,10 +9,15 @@ use standin_common::id::{MirrorId, NodeName, SetName};
 use standin_common::link::quic::{Connection, Purpose};
 use standin_common::link::talk::{Receiver, Sender, Talk};
 use standin_common::link::{CloseCode, LinkError};
-use standin_common::message::{Hello, HelloAnswer, MirrorAnswer, MirrorOpening, Opening, PROTOCOL, Refusal, SetAnswer};
+use standin_common::message::{
+    CurrentAnswer, Heartbeat, Hello, HelloAnswer, MirrorAnswer, MirrorOpening, Opening, PROTOCOL, Refusal, SetAnswer, TakeOver,
+    TakeOverAnswer,
+};
+use standin_common::stream::{StreamAnswer, StreamRefusal};
 use standin_replicator::standby::session::Arrivals;
 
 use super::Daemon;
+use super::peer::Errand;
 
 /// Takes connections until the endpoint is closed.
 pub(super) fn accept_all(daemon: &Arc<Daemon>) {
@@ -90,11 +95,54 @@ impl Served {
                 send.send(&self.of_set(&set), &[])?;
                 send.finish()
             }
+            Opening::Password(sent) => {
+                let answer = crate::directory::take_password(&self.daemon.context.settings(), &sent);
+                tracing::info!(peer = %self.peer, ?answer, "a changed password of the directory");
+                send.send(&answer, &[])?;
+                send.finish()
+            }
+            Opening::Roles { set, roles } => {
+                self.hear(set.clone(), &roles);
+                send.send(&self.of_set(&set), &[])?;
+                send.finish()
+            }
+            Opening::TakeOver(ask) => {
+                send.send(&self.take_over(&ask), &[])?;
+                send.finish()
+            }
+            Opening::Group { group, ask } => {
+                send.send(&self.daemon.groups.answer(&self.peer, &group, &ask), &[])?;
+                send.finish()
+            }
+            Opening::Heartbeats => {
+                while let Some((Heartbeat { number, said }, _)) = receive.receive::<Heartbeat>()? {
+                    let said = self.daemon.monitors.heard(&self.peer, &said);
+                    send.send(&Heartbeat { number, said }, &[])?;
+                }
+                send.finish()
+            }
+            Opening::Current { set, lacking_ms } => {
+                send.send(&self.note_current(&set, lacking_ms), &[])?;
+                send.finish()
+            }
+            Opening::Stream(opening) => {
+                let standby = self.daemon.standby(&opening.set).filter(|standby| standby.set().source == self.peer);
+                let Some(standby) = standby else {
+                    send.send(&StreamAnswer::Refused(StreamRefusal::Replica(Refusal::NotYourSet)), &[])?;
+                    return send.finish();
+                };
+                let span = tracing::info_span!("set", set = %opening.set, peer = %self.peer, generation = %opening.generation);
+                let _entered = span.enter();
+                standby.receive_stream(&self.connection, &opening, (send, receive))
+            }
             Opening::Mirror(opening) => self.mirror(opening, (send, receive)),
             Opening::Lane { mirror } => {
-                let arrivals = self.mirrors().get(&mirror).cloned();
-                if !arrivals.is_some_and(|arrivals| arrivals.push((send, receive))) {
+                let Some(arrivals) = self.mirrors().get(&mirror).cloned() else {
                     tracing::debug!(peer = %self.peer, "a lane of no mirror");
+                    return send.finish();
+                };
+                if !arrivals.push((send, receive)) {
+                    tracing::debug!(peer = %self.peer, "a lane that its mirror has no use for");
                 }
                 Ok(())
             }
@@ -121,8 +169,7 @@ impl Served {
         let Some(set) = settings.sets.get(name).filter(|set| set.role(&self.peer).is_some()) else {
             return SetAnswer::Unknown;
         };
-        let standby = self.daemon.standbys.get(name);
-        if let Some(standby) = standby {
+        if let Some(standby) = self.daemon.standby(name) {
             standby.heard_from(&self.connection);
             standby.try_again();
         }
@@ -133,8 +180,36 @@ impl Served {
         }
     }
 
+    /// What the peer says of who is source is gone by, if it is right.
+    fn hear(&self, set: SetName, roles: &str) {
+        match serde_json::from_str(roles) {
+            Ok(roles) => self.daemon.context.run_errand(Errand::Hear { set, peer: self.peer.clone(), roles }),
+            Err(error) => tracing::warn!(peer = %self.peer, %set, %error, "what it says of who is source cannot be read"),
+        }
+    }
+
+    /// The peer says what of its set is here.
+    fn note_current(&self, set: &SetName, lacking_ms: u64) -> CurrentAnswer {
+        let standby = self.daemon.standby(set).filter(|standby| standby.set().source == self.peer);
+        standby.map_or(CurrentAnswer::NotYours, |standby| {
+            standby.is_current(&self.connection, lacking_ms);
+            CurrentAnswer::Noted
+        })
+    }
+
+    /// The peer gave up being source.
+    fn take_over(&self, TakeOver { set, point, generation }: &TakeOver) -> TakeOverAnswer {
+        let Some(part) = self.daemon.parts.get(set).filter(|part| *part.peer() == self.peer) else {
+            return TakeOverAnswer::Refused(format!("there is no set {set} here with {}", self.peer));
+        };
+        tracing::info!(%set, %point, %generation, peer = %self.peer, "it asks this node to take over");
+        let taken = part.take_over(Some(*point), Some(*generation)).map_err(|error| error.to_string());
+        let told = taken.and_then(|_| serde_json::to_string(&part.roles()).map_err(|error| error.to_string()));
+        told.map_or_else(TakeOverAnswer::Refused, TakeOverAnswer::Taken)
+    }
+
     fn mirror(&self, opening: MirrorOpening, mut talk: Talk) -> Result<(), LinkError> {
-        let standby = self.daemon.standbys.get(&opening.set).filter(|standby| standby.set().source == self.peer);
+        let standby = self.daemon.standby(&opening.set).filter(|standby| standby.set().source == self.peer);
         let Some(standby) = standby else {
             talk.0.send(&MirrorAnswer::Refused(Refusal::NotYourSet), &[])?;
             return talk.0.finish();

@@ -1,14 +1,24 @@
 //! A set of which this node is the source: a thread that keeps the connection and does what is ordered, one thing at a time.
 
 mod asked;
+mod attending;
+mod changing;
+mod current;
 mod follow;
+mod held;
 mod kept;
+mod layers;
 mod mirror;
 mod pass;
 mod report;
+mod round;
 mod run;
 mod standing;
+mod streaming;
+mod sync;
+mod turned;
 mod waiting;
+mod wall;
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -19,9 +29,9 @@ use std::time::{Duration, Instant};
 use standin_common::id::MirrorId;
 use standin_common::link::CloseCode;
 use standin_common::link::quic::{Connection, Deadline};
-use standin_common::message::{Comparison, OrphanLimit, OrphanPolicy, Purpose};
-use standin_config::{Capture, LocalTime, MaxOrphans, Orphans, Rate, Set};
-use standin_replicator::capture::Taken;
+use standin_common::message::{Comparison, OrphanPolicy, Purpose};
+use standin_common::stream::StreamNews;
+use standin_config::{Capture, LocalTime, MaxOrphans, Rate, Set};
 use standin_replicator::capture::watch::Watch;
 use standin_replicator::explain::explain;
 use standin_replicator::report::{Followed, MirrorReport, Wire};
@@ -31,10 +41,17 @@ use standin_replicator::source::pace::Pace;
 use standin_replicator::source::state::{Event, Hold, Phase, Source};
 
 use self::asked::Asked;
+pub(super) use self::kept::left;
 use self::kept::{Following, Job, Kept, KeptFile, Ordered};
+use self::layers::Layers;
 use self::standing::Told;
+use self::streaming::Current;
+use self::sync::Syncs;
+use self::wall::Wall;
+pub(super) use self::wall::changed_since;
 use super::clock;
 use super::peer::Context;
+use super::roles::RolesFile;
 use crate::control::{Failed, FailedKind, MirrorOrder};
 
 /// How long a standby that does not let go of a mirror that ended is waited for.
@@ -46,9 +63,14 @@ const MOST_ENDED: usize = 16;
 pub(super) struct SourceSet {
     set: RwLock<Arc<Set>>,
     rules: Vec<Rules>,
+    /// With `capture = "ordered"`.
+    layers: Option<Layers>,
     context: Arc<Context>,
     file: KeptFile,
     directory: PathBuf,
+    wall: Mutex<Wall>,
+    /// Who is source; this node, while this runs.
+    roles: Arc<RolesFile>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -85,10 +107,13 @@ struct State {
     noticed: u64,
     awaits_notice: bool,
     asked: Asked,
+    syncs: Syncs,
     followed: Followed,
     watch: Option<Arc<Watch>>,
-    /// What a round took that has not arrived.
-    under_way: Option<Arc<Taken>>,
+    /// The stream that runs, or goes on when the standby is there.
+    stream: Option<Current>,
+    /// What the standby said of it, until the set's thread has heard it.
+    news: Vec<StreamNews>,
     stopping: bool,
 }
 
@@ -117,8 +142,16 @@ fn new_mirror_id() -> MirrorId {
 
 impl SourceSet {
     /// With what was kept; an order that had not ended goes on when [`SourceSet::run`] runs.
-    pub(super) fn open(set: Set, rules: Vec<Rules>, context: Arc<Context>, directory: &Path) -> Result<Self, String> {
-        let (file, kept) = KeptFile::open(directory)?;
+    pub(super) fn open(
+        set: Set,
+        rules: Vec<Rules>,
+        context: Arc<Context>,
+        directory: &Path,
+        roles: Arc<RolesFile>,
+    ) -> Result<Self, String> {
+        let now = roles.now();
+        let (file, kept) = KeptFile::open(directory, now.generation, || turned::begins(&set, &rules, &now, directory))?;
+        let wall = Mutex::new(Wall::open(directory, now.generation, kept.point.as_ref().or(now.from.as_ref())));
         let source = Source::new(set.reconnect, kept.job.is_some(), kept.is_paused(), kept.hold.clone());
         let state = State {
             source,
@@ -136,13 +169,17 @@ impl SourceSet {
             noticed: 0,
             awaits_notice: false,
             asked: Asked::default(),
+            syncs: Syncs::default(),
             followed: Followed::default(),
             watch: None,
-            under_way: None,
+            stream: None,
+            news: Vec::new(),
             stopping: false,
         };
+        let layers = (set.capture == Capture::Ordered).then(|| Layers::open(&set, directory)).transpose()?;
         let set = RwLock::new(Arc::new(set));
-        Ok(Self { set, rules, context, file, directory: directory.to_owned(), state: Mutex::new(state), changed: Condvar::new() })
+        let (directory, state, changed) = (directory.to_owned(), Mutex::new(state), Condvar::new());
+        Ok(Self { set, rules, layers, context, file, directory, wall, roles, state, changed })
     }
 
     /// The settings that it runs with now. Name, ends and roots never change while it runs.
@@ -174,6 +211,14 @@ impl SourceSet {
         })
     }
 
+    /// What rounds changed of it is kept for the next start; without that, more is compared then.
+    fn keep_as_it_is(&self) {
+        let state = self.lock();
+        if let Err(error) = self.file.write(&state.kept) {
+            tracing::warn!(%error, "how far the standby is could not be kept");
+        }
+    }
+
     /// Changes what is kept, durably, or not at all; also not if the change says so, which sees what nobody else changes meanwhile.
     fn try_keep<T>(&self, change: impl FnOnce(&mut Kept) -> Result<T, Failed>) -> Result<T, Failed> {
         let mut state = self.lock();
@@ -196,22 +241,16 @@ impl SourceSet {
             return self.compare(mirror, Purpose::DryRun, comparison).map(|()| (mirror, true));
         }
         let max_orphans = order.max_orphans.unwrap_or(self.set().max_orphans);
-        let orphans = order.orphans.unwrap_or(match self.set().orphans {
-            Orphans::Remove => OrphanPolicy::Remove,
-            Orphans::Report => OrphanPolicy::Report,
-            Orphans::Keep => OrphanPolicy::Keep,
-        });
+        let usual = Ordered::usual(&self.set());
+        let orphans = order.orphans.unwrap_or(usual.orphans);
         let ordered = Ordered {
             comparison,
             orphans,
-            orphan_limit: match max_orphans {
-                MaxOrphans::Share(share) => OrphanLimit::Percent(share),
-                MaxOrphans::Count(count) => OrphanLimit::Count(count),
-            },
+            orphan_limit: kept::limit_of(max_orphans),
             limit_bytes_per_second: order.limit_bytes_per_second,
             emptied_is_meant: order.max_orphans == Some(MaxOrphans::Share(100)) || orphans != OrphanPolicy::Remove,
         };
-        let follows = self.set().capture == Capture::Watch;
+        let follows = matches!(self.set().capture, Capture::Watch | Capture::Ordered);
         let started = self.try_keep(|kept| match &kept.job {
             _ if kept.is_paused() => {
                 Err(failed(FailedKind::Refused, self.advice("the set is paused", "mirror resume", "mirror stop")))
@@ -331,6 +370,7 @@ impl SourceSet {
 
     /// Lets what runs go as fast as the timetable says for this time.
     pub(super) fn tick(&self, now: LocalTime) {
+        self.wall.lock().unwrap_or_else(PoisonError::into_inner).look();
         let running = self.lock().running.clone();
         if let Some(running) = running {
             running.pace.set_rate(self.rate(running.limit_bytes_per_second, now));

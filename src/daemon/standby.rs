@@ -1,13 +1,20 @@
 //! A set of which this node is the standby.
 
+mod current;
+mod former;
+mod live;
+mod promoting;
+mod rehearsal;
 mod scrubs;
+mod shelter;
+mod streams;
 mod targets;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use standin_common::id::PointNumber;
+use standin_common::id::{Generation, NodeName, PointNumber, SetName};
 use standin_common::link::quic::Connection;
 use standin_common::link::talk::Talk;
 use standin_common::link::{CloseCode, LinkError};
@@ -23,13 +30,20 @@ use standin_replicator::standby::receive::ReceiveError;
 use standin_replicator::standby::replica::{Replica, ReplicaError};
 use standin_replicator::standby::session::{self, Arrivals, SessionError};
 use standin_replicator::standby::state::Phase;
+use standin_replicator::standby::stream::StreamError;
 use standin_replicator::store::DirectoryStore;
 use standin_replicator::volume::Volume;
 use standin_replicator::{definition, explain};
 
+use self::current::Current;
+pub(super) use self::former::clear_away;
+pub(super) use self::live::mark_if_unmarked;
+pub(super) use self::rehearsal::{Rehearsal, Rehearsed};
 pub(super) use self::scrubs::{Partial, Scrubs, now};
 use self::targets::Target;
+pub(super) use self::targets::mounts as mounts_of_targets;
 use super::path_report;
+use super::roles::RolesFile;
 
 /// How long a source that does not let go of a failed mirror is waited for.
 const LET_GO: Duration = Duration::from_secs(10);
@@ -45,6 +59,8 @@ pub(super) struct StandbySet {
     set: RwLock<Arc<Set>>,
     rules: Vec<Rules>,
     directory: PathBuf,
+    /// Who is source; the peer, while this is used.
+    roles: Arc<RolesFile>,
     state: Mutex<State>,
     changed: Condvar,
     /// What scrubs of the replica did and found.
@@ -64,6 +80,16 @@ struct State {
     next: Option<Connection>,
     /// The source's connection, of the last time it spoke of this set.
     connection: Option<Connection>,
+    /// Until when everything is here.
+    current: Current,
+    /// Whether what is received is a stream.
+    streams: bool,
+    /// Whether there may be the log of a stream.
+    stream_is_kept: bool,
+    /// Whether nothing is received any more, since this node takes over.
+    closed: bool,
+    /// Whether whoever wants to send waits for a moment, as the replica is being cloned.
+    paused: bool,
 }
 
 /// Why there is no replica to work with.
@@ -98,6 +124,16 @@ pub(super) enum StandbyError {
     Store(std::io::Error),
     #[error(transparent)]
     Replica(#[from] ReplicaError),
+    #[error("what the stream of operations brought cannot be made a recovery point of: {0}")]
+    Stream(#[from] StreamError),
+    #[error("the tree that this node had as the source cannot be made a replica yet: {0}")]
+    Former(String),
+    #[error(
+        "the target is newer than what this node remembers of it: it was {here}'s own since generation {live}, and the state directory knows nothing \
+         of that. Was it restored from a backup? Nothing was changed. If {here} has the newer data, `standin promote {set} --as-source` here goes on \
+         with it; if {peer} has, say that there, and what only {here} has is kept aside"
+    )]
+    Older { live: Generation, set: SetName, here: NodeName, peer: NodeName },
     #[error("nothing of the set was received yet, so there is no recovery point")]
     Nothing,
 }
@@ -121,10 +157,18 @@ fn check_kind(target: &Path, volume: &OsVolume, source: RootKind) -> Result<(), 
 
 impl StandbySet {
     /// Opens the replica if there is one, which finishes what a crash interrupted.
-    pub(super) fn open(set: Set, rules: Vec<Rules>, directory: PathBuf) -> Self {
+    pub(super) fn open(set: Set, rules: Vec<Rules>, directory: PathBuf, roles: Arc<RolesFile>) -> Self {
         let set = RwLock::new(Arc::new(set));
         let scrubs = Scrubs::open(&directory);
-        let standby = Self { set, rules, directory, state: Mutex::default(), changed: Condvar::new(), scrubs };
+        let standby = Self {
+            set,
+            rules,
+            directory,
+            roles,
+            state: Mutex::new(State { stream_is_kept: true, ..State::default() }),
+            changed: Condvar::new(),
+            scrubs,
+        };
         standby.try_again();
         standby
     }
@@ -163,6 +207,8 @@ impl StandbySet {
             roots.into_iter().try_for_each(|((root, volume), kind)| check_kind(&root.target, volume, *kind))?;
             return Ok(replica.clone());
         }
+        self.check_live()?;
+        self.found_if_due()?;
         let remembered = targets::read(&self.directory)?;
         let store = DirectoryStore::open(&self.directory.join(REPLICA)).map_err(StandbyError::Store)?;
         self.check_kept(remembered.as_deref(), &store)?;
@@ -174,7 +220,11 @@ impl StandbySet {
             let target = remembered.as_ref().and_then(|targets| targets.get(index));
             volumes.push(self.open_target(&root.target, index, kinds.and_then(|kinds| kinds.get(index).copied()), target)?);
         }
+        if remembered.is_none() {
+            self.unmark()?;
+        }
         let replica = Arc::new(Replica::load(volumes, store, usize::from(self.set().history_points))?);
+        self.guard(&replica);
         // After the state: a crash in between leaves an empty state, with which the first mirror begins again.
         if remembered.is_none_or(|targets| targets.len() < self.set().roots.len()) {
             targets::write(&self.directory, &self.set().roots)?;
@@ -186,6 +236,12 @@ impl StandbySet {
             tracing::error!(set = %self.set().name, "{trouble}");
         }
         (state.replica, state.unopened) = (Some(replica.clone()), false);
+        let is_settled = state.trouble.is_none();
+        drop(state);
+        if is_settled && let Err(error) = self.recover_stream(&replica) {
+            // It is tried again before anything else is received, and by a promotion.
+            self.failed(&error);
+        }
         Ok(replica)
     }
 
@@ -222,7 +278,7 @@ impl StandbySet {
             Err(_) => Err(StandbyError::New(path.to_owned())),
         };
         let kind = kind.map_or_else(here, Ok)?;
-        let side = self.directory.join("side").join(index.to_string());
+        let side = former::side_of(&self.directory, index);
         if let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) {
             return Err(StandbyError::NoParent { path: path.to_owned(), parent: parent.to_owned() });
         }
@@ -285,6 +341,12 @@ impl StandbySet {
             }
         };
         self.confine();
+        // What a stream brought comes first: the source counts on it.
+        if let Err(error) = self.recover_stream(&replica) {
+            self.failed(&error);
+            send.send(&MirrorAnswer::Refused(Refusal::Failed(error.to_string())), &[])?;
+            return send.finish();
+        }
         let deadline = Mutex::new(None);
         let stopping = || {
             let cut = connection.close_after(LET_GO, CloseCode::PROTOCOL, "the mirror failed, and its streams were not ended");
@@ -344,12 +406,15 @@ impl StandbySet {
     /// if it does not end, or the source has dialled once more meanwhile.
     fn replace_session(&self, connection: &Connection) -> Option<Receiving<'_>> {
         let mut state = self.lock();
+        if state.closed {
+            return None;
+        }
         state.connection = Some(connection.clone());
         state.next = Some(connection.clone());
         self.changed.notify_all();
         let deadline = Instant::now() + END;
-        while let Some(old) = state.receiving.clone() {
-            if !old.is_same(connection) {
+        while state.paused || state.receiving.is_some() {
+            if let Some(old) = state.receiving.as_ref().filter(|old| !old.is_same(connection)) {
                 old.close(CloseCode::DONE, "replaced by a new connection");
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -371,16 +436,6 @@ impl StandbySet {
         }
     }
 
-    /// Makes the replica a plain, writable tree.
-    pub(super) fn promote(&self, point: Option<PointNumber>) -> Result<Point, StandbyError> {
-        let point = self.replica(None)?.promote(point)?;
-        // The source dials again, and is told.
-        if let Some(connection) = self.lock().connection.take() {
-            connection.close(CloseCode::DONE, "the replica was promoted");
-        }
-        Ok(point)
-    }
-
     /// The kept points, and the one that the replica is at.
     pub(super) fn points(&self) -> (Vec<Point>, Option<PointNumber>) {
         let state = self.lock().replica.as_ref().map(|replica| replica.state());
@@ -398,17 +453,22 @@ impl StandbySet {
             None if state.unopened => (SetState::Bad, None),
             None | Some(Phase::Empty) => (SetState::Empty, None),
             Some(Phase::FirstMirror { .. }) => (SetState::FirstMirror, None),
-            Some(Phase::Settled { .. }) if state.receiving.is_some() => (SetState::Receiving, None),
+            Some(Phase::Settled { .. }) if state.receiving.is_some() && !state.streams => (SetState::Receiving, None),
             Some(Phase::Settled { .. }) => (SetState::Ready, None),
             Some(Phase::Moving { .. }) => (SetState::Applying, None),
             Some(Phase::Promoted { .. }) => (SetState::Promoted, None),
             Some(Phase::Bad { cause, .. }) => (SetState::Bad, Some(cause.clone())),
         };
         let path = state.connection.as_ref().filter(|connection| !connection.is_closed()).map(path_report);
-        let (set, generation) = (self.set(), replica.as_ref().map(|replica| replica.generation).unwrap_or_default());
+        let of_replica = replica.as_ref().map(|replica| replica.generation).unwrap_or_default();
+        let (set, roles) = (self.set(), self.roles.now());
+        // Before the first mirror, and of a set that was never turned, it is the replica that tells.
+        let generation = if roles.is_turned() { roles.generation.max(of_replica) } else { of_replica };
         let hindered = cause.or_else(|| state.trouble.clone());
         let report = SetReport {
             scrub: Some(self.scrubs.report()),
+            current_seconds: state.current.seconds(),
+            kept_aside: shelter::lists(&self.directory),
             point: replica.and_then(|replica| match replica.phase {
                 Phase::Promoted { at } => replica.point(at).cloned(),
                 _ => replica.points.last().cloned(),
@@ -425,7 +485,10 @@ struct Receiving<'a>(&'a StandbySet);
 
 impl Drop for Receiving<'_> {
     fn drop(&mut self) {
-        self.0.lock().receiving = None;
+        {
+            let mut state = self.0.lock();
+            (state.receiving, state.streams) = (None, false);
+        }
         self.0.changed.notify_all();
     }
 }

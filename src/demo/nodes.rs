@@ -197,8 +197,8 @@ impl Node {
 
     /// Makes the replica a plain, writable tree.
     pub(super) fn promote(&self, point: PointNumber) -> Result<Point, DemoError> {
-        match self.ask(&Request::Promote { set: set()?, point: Some(point) }, &mut |_| {})? {
-            Answer::Promoted { point } => Ok(point),
+        match self.ask(&Request::Promote { set: set()?, point: Some(point), as_source: false, force: false }, &mut |_| {})? {
+            Answer::Promoted { point, .. } => Ok(point),
             _ => Err(self.failed("it answered something else than was asked")),
         }
     }

@@ -92,6 +92,11 @@ impl Access {
         self
     }
 
+    /// The account in full, with its domain.
+    pub(crate) fn account(&self) -> Option<String> {
+        self.user.as_deref().map(|user| resolve_account(user, self.domain.as_deref(), &self.servers))
+    }
+
     /// Where journals of runs are.
     pub(crate) fn state_dir(&self) -> PathBuf {
         self.state_dir.clone().unwrap_or_else(|| PathBuf::from("/var/lib/standin/directory"))
@@ -106,6 +111,30 @@ impl Access {
         let settings = self.ldap_settings()?;
         let credentials = self.credentials()?;
         Ok(Opened::Live(Box::new(LdapDirectory::connect(settings, credentials)?)))
+    }
+
+    /// That nobody has to be asked for anything, as nobody is there where a daemon runs.
+    pub(crate) fn unattended(&self) -> Result<(), Stop> {
+        let Some(user) = self.account() else {
+            let kerberos = cfg!(feature = "gssapi");
+            let why = "the table [directory] of this node's settings names no account: add account and password_file";
+            return if kerberos { Ok(()) } else { Err(Stop::usage(why)) };
+        };
+        let is_given = self.password.is_some() || std::env::var_os(PASSWORD_VARIABLE).is_some();
+        match &self.password_file {
+            _ if is_given => Ok(()),
+            Some(file) if file.exists() => Ok(()),
+            Some(file) => {
+                let why = format!("the password of {user} is not stored on this node, in {}", file.display());
+                Err(Stop::usage(format!(
+                    "{why}: `standin directory password` tries it and stores it here and on the other nodes"
+                )))
+            }
+            None => {
+                let why = format!("the table [directory] of this node's settings names no password_file for {user}");
+                Err(Stop::usage(format!("{why}: add one, then `standin directory password` stores the password in it")))
+            }
+        }
     }
 
     /// Everything but the password.
@@ -129,9 +158,8 @@ impl Access {
     }
 
     /// Who logs on: the account with its password, or the caller's Kerberos tickets where none is named.
-    fn credentials(&self) -> Result<Credentials, Stop> {
-        let Some(user) = &self.user else { return Ok(Credentials::Kerberos) };
-        let user = resolve_account(user, self.domain.as_deref(), &self.servers);
+    pub(crate) fn credentials(&self) -> Result<Credentials, Stop> {
+        let Some(user) = self.account() else { return Ok(Credentials::Kerberos) };
         let source = match (&self.password, &self.password_file) {
             (Some(given), _) => PasswordSource::Given(given.clone()),
             (None, _) if std::env::var_os(PASSWORD_VARIABLE).is_some() => {
@@ -150,7 +178,7 @@ impl Access {
 }
 
 /// A bare name, as in `-u administrator:…`, gets its domain: a simple bind takes `user@domain` or `DOMAIN\user` only.
-pub(crate) fn resolve_account(user: &str, domain: Option<&str>, servers: &[String]) -> String {
+fn resolve_account(user: &str, domain: Option<&str>, servers: &[String]) -> String {
     if user.contains(['@', '\\', '=']) {
         return user.to_owned();
     }

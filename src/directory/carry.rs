@@ -1,9 +1,9 @@
 //! Carrying a plan out: journal, writes, the list of what failed, reading back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use standin_failover::exchfailover::Outcome;
 use standin_failover::execute::{
@@ -13,7 +13,7 @@ use standin_failover::execute::{
 use standin_failover::plan::Plan;
 
 use super::told::{Told, outcome_of};
-use super::{Runs, Stop};
+use super::{Runs, Stop, rate};
 
 /// How long other controllers may take to show what was written.
 const VERIFY_LIMIT: Duration = Duration::from_secs(60);
@@ -35,6 +35,8 @@ pub(crate) struct Carrier<'a> {
     pub(crate) verify: bool,
     /// Where the list of what failed goes.
     pub(crate) failed_file: PathBuf,
+    /// Set by whoever wants it to end early, in good order.
+    pub(crate) interrupt: Arc<AtomicBool>,
     /// Told how many steps are done, of how many.
     pub(crate) progress: &'a (dyn Fn(usize, usize) + Sync),
 }
@@ -42,28 +44,37 @@ pub(crate) struct Carrier<'a> {
 impl Carrier<'_> {
     /// Begins a run: the plan with all old values is durable when this returns.
     pub(crate) fn begin(&self, runs: &Runs, plan: Plan) -> Result<Journal, Stop> {
+        let place = runs.place(&plan, SystemTime::now())?;
+        self.begin_at(&place, plan)
+    }
+
+    /// As [`begin`](Self::begin), with a journal at a place that somebody took note of.
+    pub(crate) fn begin_at(&self, place: &Path, plan: Plan) -> Result<Journal, Stop> {
         let who_was_there = residents(self.directory, &plan)?;
-        let now = SystemTime::now();
-        let unix_ms = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-        Ok(Journal::create(&runs.place(&plan, now), plan, who_was_there, u64::try_from(unix_ms).unwrap_or(u64::MAX))?)
+        let unix_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+        Ok(Journal::create(place, plan, who_was_there, u64::try_from(unix_ms).unwrap_or(u64::MAX))?)
     }
 
     /// Takes a run as far as it goes.
     pub(crate) fn carry(&self, journal: &mut Journal, purpose: Purpose, only: &Only) -> Result<Told, Stop> {
-        let interrupt = interrupted_by_signals()?;
         let (clock, manner) = (SystemClock::default(), Manner::default());
-        let tools =
-            Tools { directory: self.directory, clock: &clock, manner: &manner, interrupt: &interrupt, progress: self.progress };
+        let (directory, interrupt) = (self.directory, &*self.interrupt);
+        let tools = Tools { directory, clock: &clock, manner: &manner, interrupt, progress: self.progress };
+        let begun = Instant::now();
         let done = match purpose {
             Purpose::Forward => run(journal, &tools, only),
             Purpose::Back => undo(journal, &tools, only),
         };
         let report = done.map_err(|error| explained(error, journal))?;
-        Ok(self.conclude(journal, &tools, purpose, report))
+        Ok(self.conclude(journal, &tools, purpose, (report, begun.elapsed())))
     }
 
-    fn conclude(&self, journal: &Journal, tools: &Tools<'_>, purpose: Purpose, report: Report) -> Told {
+    fn conclude(&self, journal: &Journal, tools: &Tools<'_>, purpose: Purpose, (report, took): (Report, Duration)) -> Told {
         let mut notes = Vec::new();
+        let runs = journal.path().parent().unwrap_or(Path::new("."));
+        if let Err(error) = rate::keep(runs, journal.plan(), &report, took) {
+            notes.push(format!("how fast it was is not kept: {error}"));
+        }
         let has_failed = !failed::text(journal.plan(), &report).is_empty();
         if let Err(error) = failed::write(&self.failed_file, journal.plan(), &report) {
             notes.push(error.to_string());
@@ -99,8 +110,8 @@ fn explained(error: ExecuteError, journal: &Journal) -> Stop {
     }
 }
 
-/// A signal ends a run in good order; a second one at once.
-fn interrupted_by_signals() -> Result<Arc<AtomicBool>, Stop> {
+/// A signal ends a run of a command in good order; a second one at once.
+pub(crate) fn interrupted_by_signals() -> Result<Arc<AtomicBool>, Stop> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, i32::from(Outcome::Halfway.code()), Arc::clone(&flag))

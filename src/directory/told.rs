@@ -39,7 +39,7 @@ pub(crate) fn outcome_of(report: &Report, shown: &[Convergence]) -> Outcome {
     match () {
         () if is_untouched && (is_all_refused || (is_halfway && report.failed.is_empty())) => Outcome::Directory,
         () if is_halfway => Outcome::Halfway,
-        () if !report.failed.is_empty() => Outcome::SomeFailed,
+        () if !report.failed.is_empty() || !report.unread.is_empty() => Outcome::SomeFailed,
         // Others may be late; where it was written, it must be.
         () if shown.iter().any(|one| one.is_writer && !one.is_complete()) => Outcome::SomeFailed,
         () => Outcome::Done,
@@ -77,6 +77,9 @@ impl Told {
             }
         }
         lines.extend(report.away.iter().map(|(context, why)| format!("  {context}: {why}")));
+        lines.extend(report.unread.iter().map(|(context, why)| {
+            format!("  {context} was not read, and nobody in it was moved: {why}; when it answers, run the same command again")
+        }));
         lines.extend(report.stopped.iter().map(|why| format!("  stopped: {why}")));
         lines.extend(self.shown.iter().map(shown_line));
         lines.extend(self.notes.iter().map(|note| format!("  note: {note}")));
@@ -97,11 +100,14 @@ impl Told {
             .iter()
             .map(|failure| json!({ "object": object(plan, failure.step), "trouble": failure.trouble, "why": failure.why }))
             .collect();
-        let away: Vec<Value> = report.away.iter().map(|(context, why)| json!({ "context": context, "why": why })).collect();
+        let contexts = |those: &[(standin_failover::directory::Dn, String)]| {
+            those.iter().map(|(context, why)| json!({ "context": context, "why": why })).collect::<Vec<_>>()
+        };
         json!({
             "code": self.outcome.code(), "written": report.written, "already": report.already,
             "done_before": report.done_before, "left_out": report.left_out, "failed": failed,
-            "in_doubt": objects(&report.in_doubt), "not_tried": objects(&report.not_tried), "away": away,
+            "in_doubt": objects(&report.in_doubt), "not_tried": objects(&report.not_tried), "away": contexts(&report.away),
+            "unread": contexts(&report.unread),
             "stopped": report.stopped, "verified": shown_json(&self.shown), "notes": self.notes,
             "journal": self.journal, "failed_file": self.failed_file,
         })

@@ -12,7 +12,7 @@ use standin_failover::plan::{Action, Plan};
 
 use super::log::Log;
 use crate::cli::bar::Steps;
-use crate::directory::{self, Access, Carrier, Course, Opened, Purpose, Runs, Stop};
+use crate::directory::{self, Access, Carrier, Course, Opened, Purpose, Runs, Stop, how_to_import, interrupted_by_signals};
 
 /// What of a run was not done.
 const FAILED_FILE: &str = "FailedExUsers.log";
@@ -48,6 +48,8 @@ pub(super) fn run(options: &Options, access: &Access, log: &Log) -> Result<Outco
     let opened = access.open()?;
     let runs = Runs::of(access.state_dir());
     let job = Job { options, opened: &opened, runs: &runs, log };
+    let is_writing = matches!(opened, Opened::Live(_)) && !options.test;
+    let _held = if is_writing { Some(runs.hold()?) } else { None };
     if options.resume || options.undo {
         return job.go_on();
     }
@@ -93,7 +95,7 @@ impl Job<'_> {
         if let Some(file) = &options.plan {
             write_plan(Path::new(file), &plan)?;
         }
-        self.say(&summary(&plan, None));
+        self.say(&summary(&plan, self.runs.rate(&plan).as_ref()));
         match () {
             () if options.test => self.details(&plan),
             () if is_live => self.begin(plan),
@@ -144,10 +146,12 @@ impl Job<'_> {
                 "an export is not written to: say where its changes go with --changes, or -test to see them",
             ));
         };
-        directory::write_changes_to(Path::new(file), plan.writes())?;
-        self.say(&format!("the changes are in {file}: import them with ldifde -i -f or ldapmodify -f"));
+        let writes = self.only(plan)?.writes(plan);
+        let count = writes.len();
+        let files = directory::write_changes_to(Path::new(file), &plan.contexts, writes)?;
+        self.say(&how_to_import(&files));
         if self.options.json {
-            self.log.say(&serde_json::json!({ "code": 0, "changes": file, "writes": plan.writes().count() }).to_string());
+            self.log.say(&serde_json::json!({ "code": 0, "changes": files, "writes": count }).to_string());
         }
         Ok(Outcome::Done)
     }
@@ -162,12 +166,13 @@ impl Job<'_> {
         let controllers = self.opened.controllers()?;
         if plan.service_name_writes().next().is_some() {
             let file = self.log.beside(SERVICE_NAMES_FILE);
-            directory::write_changes_to(&file, plan.service_name_writes())?;
-            self.say(&format!("  service principal names are in {}, too", file.display()));
+            for one in directory::write_changes_to(&file, &plan.contexts, plan.service_name_writes())? {
+                self.say(&format!("  service principal names are in {}, too", one.file.display()));
+            }
         }
         let bar = Steps::new(self.options.json);
         let progress = |done, of| bar.show(done, of);
-        let mut journal = self.carrier(controllers, &progress).begin(self.runs, plan)?;
+        let mut journal = self.carrier(controllers, &progress)?.begin(self.runs, plan)?;
         drop(bar);
         self.carry(&mut journal, Purpose::Forward)
     }
@@ -176,26 +181,32 @@ impl Job<'_> {
         &self,
         directory: &'c dyn standin_failover::execute::Controllers,
         progress: &'c (dyn Fn(usize, usize) + Sync),
-    ) -> Carrier<'c> {
-        Carrier { directory, verify: !self.options.no_verify, failed_file: self.log.beside(FAILED_FILE), progress }
+    ) -> Result<Carrier<'c>, Stop> {
+        let (verify, failed_file) = (!self.options.no_verify, self.log.beside(FAILED_FILE));
+        Ok(Carrier { directory, verify, failed_file, interrupt: interrupted_by_signals()?, progress })
     }
 
     fn carry(&self, journal: &mut Journal, purpose: Purpose) -> Result<Outcome, Stop> {
         let controllers = self.opened.controllers()?;
-        let only = match (&self.options.only_domain, &self.options.only_user) {
-            (Some(domain), _) => Only::domain(&journal.plan().contexts, domain)?,
-            (None, Some(user)) => Only::user(self.opened.directory(), user)?,
-            (None, None) => Only::Everything,
-        };
+        let only = self.only(journal.plan())?;
         let bar = Steps::new(self.options.json);
         let progress = |done, of| bar.show(done, of);
-        let told = self.carrier(controllers, &progress).carry(journal, purpose, &only)?;
+        let told = self.carrier(controllers, &progress)?.carry(journal, purpose, &only)?;
         drop(bar);
         self.say(&told.lines(journal.plan()));
         if self.options.json {
             self.log.say(&told.json(journal.plan()).to_string());
         }
         Ok(told.outcome)
+    }
+
+    /// Which part of the plan is meant.
+    fn only(&self, plan: &Plan) -> Result<Only, Stop> {
+        Ok(match (&self.options.only_domain, &self.options.only_user) {
+            (Some(domain), _) => Only::domain(&plan.contexts, domain)?,
+            (None, Some(user)) => Only::user(self.opened.directory(), user)?,
+            (None, None) => Only::Everything,
+        })
     }
 
     /// For people: with `--json` to the log only.

@@ -168,7 +168,7 @@ fn a_watched_status_comes_again_until_it_is_ended() {
     let mut watch = start();
     let mut lines = BufReader::new(watch.stdout.take().unwrap());
     two_lines(&mut lines);
-    shell(base.path(), &format!("kill -INT {}", watch.id()));
+    shell(base.path(), &format!("kill -TERM {}", watch.id()));
     watch.wait().unwrap();
     assert_eq!(lines.read_to_end(&mut Vec::new()).unwrap(), 0);
     // Without anybody who reads, it ends by itself.

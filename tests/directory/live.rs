@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::forest::{self, ADMINISTRATOR, FLEETING, Forest, Organization, PASSWORD, assert_same_dump, dump, of_the_third};
-use crate::support::{Done, PROGRAM};
+use standin_failover::directory::ldif::{Reader, Write, write_changes};
+use standin_failover::directory::{Change, Dn, Modify};
 
-/// Every difficult name twice, every store at least once.
-const SMALL: Organization = Organization { mailboxes: 24, strangers: 3 };
+use crate::forest::{self, ADMINISTRATOR, FLEETING, Forest, Organization, PASSWORD, SMALL, assert_same_dump, dump, of_the_third};
+use crate::support::{Done, PROGRAM, can_run};
 
 /// A forest, and somebody who works on it with the built program.
 pub(crate) struct Desk {
@@ -20,15 +20,7 @@ pub(crate) struct Desk {
 impl Desk {
     /// `None` where that is not possible; where it must be, a panic.
     fn new(organization: &Organization) -> Option<Self> {
-        let root = rustix::process::geteuid().is_root();
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let is_there = |program: &&str| std::env::split_paths(&path).any(|dir| dir.join(program).exists());
-        let missing =
-            ["samba", "samba-tool", "ldbadd", "ldapmodify", "unshare", "nsenter"].into_iter().find(|program| !is_there(program));
-        let possible = root && missing.is_none();
-        assert!(possible || std::env::var("CI").as_deref() != Ok("true"), "root: {root}, missing: {missing:?}");
-        if !possible {
-            println!("not run: root: {root}, missing: {missing:?}");
+        if !can_run(&["samba", "samba-tool", "ldbadd", "ldapmodify", "unshare", "nsenter"]) {
             return None;
         }
         let forest = Forest::start(Path::new(env!("CARGO_TARGET_TMPDIR")), organization);
@@ -39,21 +31,32 @@ impl Desk {
         self.dir.path().join(name)
     }
 
+    /// The program in the forest's network, as a process that the test may stop and kill.
+    pub(crate) fn bare_program(&self) -> Command {
+        let prefix = self.forest.room.prefix();
+        let mut command = Command::new(&prefix[0]);
+        command.args(&prefix[1..]).arg(PROGRAM);
+        self.with_settings(command)
+    }
+
     /// The program in the forest's network.
     pub(crate) fn program(&self) -> Command {
-        let mut command = self.forest.room.command(PROGRAM);
+        self.with_settings(self.forest.room.command(PROGRAM))
+    }
+
+    fn with_settings(&self, mut command: Command) -> Command {
         command.env("STANDIN_CONFIG", self.file("standin.toml"));
         command.env_remove("STANDIN_DIRECTORY_PASSWORD");
         command
     }
 
-    /// Settings that name the controller and the authority, and no account.
-    fn write_settings(&self) {
+    /// Settings that name the controllers and the authority, and no account.
+    pub(crate) fn write_settings(&self) {
         let (ca, state) = (self.forest.certificates.file.display(), self.dir.path().display());
-        let host = &self.forest.controllers[0].host;
+        let hosts: Vec<&str> = self.forest.controllers.iter().map(|controller| controller.host.as_str()).collect();
         let text = format!(
             "[node]\nname = \"here\"\nlisten = []\nstate_dir = \"{state}/state\"\n\
-             [directory]\ncontrollers = [\"{host}\"]\nca = \"{ca}\"\n"
+             [directory]\ncontrollers = {hosts:?}\nca = \"{ca}\"\n"
         );
         fs::write(self.file("standin.toml"), text).unwrap();
     }
@@ -79,6 +82,26 @@ impl Desk {
         Done::of(command).expect(0);
     }
 
+    /// An administrator who works meanwhile puts a mailbox into another store.
+    pub(crate) fn rehome(&self, mailbox: &str, store: &str) {
+        let (dn, old) = (mailbox.parse().unwrap(), self.home_of(mailbox));
+        let new: Dn = store.parse().unwrap();
+        let change = Change { attribute: "homeMDB".into(), delete: vec![(&old).into()], add: vec![(&new).into()] };
+        let mut text = Vec::new();
+        write_changes(&mut text, [Write::Modify(Modify { dn, changes: vec![change] })]).unwrap();
+        let file = self.file("hand.ldf");
+        fs::write(&file, text).unwrap();
+        self.ldapmodify(&file);
+    }
+
+    /// The store that a mailbox is in.
+    pub(crate) fn home_of(&self, mailbox: &str) -> Dn {
+        let found = self.forest.controllers[0].dump(mailbox, "(objectClass=user)", &["homeMDB"]);
+        let record = Reader::new("dump", found.as_bytes()).unwrap().next_record().unwrap().unwrap();
+        let (_, value) = record.values.iter().find(|(name, _)| name == "homeMDB").expect("it is a mailbox");
+        std::str::from_utf8(value).unwrap().parse().unwrap()
+    }
+
     /// `standin directory` with these words, as the administrator.
     pub(crate) fn directory(&self, words: &[&str]) -> Done {
         let mut command = self.program();
@@ -89,7 +112,12 @@ impl Desk {
 
 /// A desk with a small organization.
 pub(crate) fn desk() -> Option<Desk> {
-    let desk = Desk::new(&SMALL)?;
+    desk_of(&SMALL)
+}
+
+/// A desk with an organization of this size.
+pub(crate) fn desk_of(organization: &Organization) -> Option<Desk> {
+    let desk = Desk::new(organization)?;
     desk.write_settings();
     Some(desk)
 }
@@ -133,7 +161,9 @@ fn the_old_commands_take_the_users_there_and_back() {
     }
     assert_eq!(log.matches("ended with exit code 0").count(), 5);
     assert!(!log.contains("Pa55") && log.contains("-u administrator"), "{log}");
-    for journal in fs::read_dir(desk.file("state/directory")).unwrap().map(|entry| entry.unwrap()) {
+    let kept = fs::read_dir(desk.file("state/directory")).unwrap().map(|entry| entry.unwrap());
+    // All but the lock, which is empty.
+    for journal in kept.filter(|entry| entry.file_name() != "lock") {
         assert_eq!(journal.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!fs::read_to_string(journal.path()).unwrap().contains("Pa55"));
     }

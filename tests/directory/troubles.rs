@@ -8,18 +8,12 @@ use standin_failover::directory::Dn;
 use crate::forest::{
     ADMINISTRATOR, DOMAIN_DN, FLEETING, HELPDESK, PASSWORD, assert_same_dump, dump, mailbox_dn, mailbox_upn, store_of,
 };
-use crate::live::{Desk, desk, without_flags};
+use crate::halfway::{Running, failed, planned};
+use crate::live::{desk, without_flags};
 use crate::support::Done;
 
 fn dn(text: &str) -> Dn {
     text.parse().unwrap()
-}
-
-/// An administrator who works meanwhile: one value of one object is another.
-fn change(desk: &Desk, object: &str, attribute: &str, value: &str) {
-    let file = desk.file("hand.ldf");
-    fs::write(&file, format!("dn: {object}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n\n")).unwrap();
-    desk.ldapmodify(&file);
 }
 
 #[test]
@@ -31,6 +25,19 @@ fn what_is_wrong_is_said_before_anything_is_written() {
     assert!(wrong.stderr.contains("password is wrong") && !wrong.stderr.contains("Pa55"), "{}", wrong.stderr);
     let plain = desk.old(&format!("{line} --server ldap://dc1.fb.test")).expect(2);
     assert!(plain.stderr.contains("in the clear"), "{}", plain.stderr);
+    // Nobody named, and no Kerberos in this build.
+    if !cfg!(feature = "gssapi") {
+        let mut command = desk.program();
+        command.args(["directory", "show", "EX1"]);
+        let nobody = Done::of(command).expect(4);
+        assert!(nobody.stderr.contains("built without Kerberos") && nobody.stderr.contains("password"), "{}", nobody.stderr);
+    }
+    // Another certificate than the one that is believed, and an authority that nobody believes.
+    let pin = "00".repeat(32);
+    for words in [&["show", "EX1", "--pin", &pin][..], &["show", "EX1", "--ca", "/etc/ssl/certs/ca-certificates.crt"]] {
+        let untrusted = desk.directory(words).expect(4);
+        assert!(untrusted.stderr.contains("is not trusted") && untrusted.stderr.contains("fingerprint"), "{}", untrusted.stderr);
+    }
     let unknown = desk.old("-failover -s EX1 -t EX9").expect(2);
     assert!(unknown.stderr.contains("there is no Exchange server EX9"), "{}", unknown.stderr);
     let nowhere = desk.old(&format!("{line} --server dc9.fb.test")).expect(4);
@@ -64,7 +71,7 @@ fn what_somebody_forbids_or_changes_is_told_and_can_be_gone_on_with() {
     let before = dump(&desk.forest, &without_flags());
     desk.directory(&["plan", "EX1", "EX2", "--out", desk.file("plan.json").to_str().unwrap()]).expect(0);
     desk.forest.forbid_writing(&forbidden);
-    change(&desk, &changed, "homeMDB", &store_of("EX10", 1).dn);
+    desk.rehome(&changed, &store_of("EX10", 1).dn);
     let failed = desk.file("failed.log");
     let words =
         ["apply", desk.file("plan.json").to_str().unwrap(), "--failed", failed.to_str().unwrap(), "--json"].map(str::to_owned);
@@ -81,7 +88,7 @@ fn what_somebody_forbids_or_changes_is_told_and_can_be_gone_on_with() {
     let list = fs::read_to_string(&failed).unwrap();
     assert!(list.contains(&format!("failed\tfb.test\t{forbidden}\t")), "{list}");
     // One user alone, then all that is left.
-    change(&desk, &changed, "homeMDB", &store_of("EX1", 5).dn);
+    desk.rehome(&changed, &store_of("EX1", 5).dn);
     desk.old(&format!("--resume --only-user {}", mailbox_upn(5))).expect(0);
     desk.old("--resume").expect(1);
     let verified = desk.directory(&["verify", "--json"]);
@@ -159,23 +166,67 @@ fn a_changed_password_is_checked_before_it_is_stored() {
 fn a_run_that_is_not_through_is_gone_on_with_by_the_same_line() {
     let Some(desk) = desk() else { return };
     let before = dump(&desk.forest, &without_flags());
-    let store = |number: usize| {
-        let found = desk.forest.controllers[0].dump(&mailbox_dn(number), "(objectClass=user)", &["homeMDB"]).replace("\n ", "");
-        let value = found.lines().find_map(|line| line.strip_prefix("homeMDB: ").map(str::to_owned));
-        value.unwrap_or_else(|| panic!("no homeMDB of {number}: {found}"))
-    };
+    let store = |number: usize| desk.home_of(&mailbox_dn(number));
     let first = desk.old(&format!("-failover -s EX1 -t EX2 --only-user {}", mailbox_upn(0))).expect(0);
     assert!(first.stdout.contains("1 objects written") && first.stdout.contains("are left"), "{}", first.stdout);
-    assert_eq!((dn(&store(0)), dn(&store(1))), (dn(&store_of("EX2", 0).dn), dn(&store_of("EX1", 1).dn)));
+    assert_eq!((store(0), store(1)), (dn(&store_of("EX2", 0).dn), dn(&store_of("EX1", 1).dn)));
     let other_way = desk.old("-failback -s EX1 -t EX2").expect(5);
     assert!(other_way.stderr.contains("--resume or --undo"), "{}", other_way.stderr);
     let nowhere = desk.old("--resume --only-domain nowhere.test").expect(2);
     assert!(nowhere.stderr.contains("fb.test"), "{}", nowhere.stderr);
     let rest = desk.old("-failover -s EX1 -t EX2 --json").expect(0).json();
     assert!(rest["code"] == 0 && rest["done_before"] == 1 && rest["left_out"] == 0, "{rest:#}");
-    assert_eq!(dn(&store(1)), dn(&store_of("EX2", 1).dn));
+    assert_eq!(store(1), dn(&store_of("EX2", 1).dn));
     assert_eq!(desk.old("-test -failback -s EX1 -t EX2 --json").expect(0).json()["asked"]["action"], "failback");
     assert_eq!(desk.old("--undo --json").expect(0).json()["code"], 0);
     assert_same_dump(&before, &dump(&desk.forest, &without_flags()));
     assert!(desk.old("--resume").expect(5).stderr.contains("being undone"));
+}
+
+#[test]
+fn journals_without_room_or_rights_stop_a_run_and_there_is_one_at_a_time() {
+    let Some(desk) = desk() else { return };
+    let (plan, _) = planned(&desk);
+    let run = |words: &[&str], state: &std::path::Path| {
+        let place = ["--state-dir", state.to_str().unwrap()];
+        desk.directory(&[words, &place].concat())
+    };
+    let before = dump(&desk.forest, &FLEETING);
+    let sealed = desk.file("sealed");
+    fs::create_dir(&sealed).unwrap();
+    let there = sealed.to_str().unwrap();
+    desk.forest.room.run("mount", &["--bind", there, there]);
+    desk.forest.room.run("mount", &["-o", "remount,ro,bind", there]);
+    let done = run(&["apply", &plan], &sealed).expect(4);
+    assert!(done.stderr.contains("Read-only file system") && done.stderr.contains("nothing was changed"), "{}", done.stderr);
+    assert_same_dump(&before, &dump(&desk.forest, &FLEETING));
+    // One at a time: a run that stands still keeps others away, whichever way they go.
+    let mut first = Running::apply(&desk, &plan);
+    first.lose_after(3, || {
+        let other = desk.old("-failover -s EX1 -t EX2").expect(4);
+        assert!(other.stderr.contains("another run is at work") && other.stderr.contains("nothing was changed"), "{other:?}");
+        desk.directory(&["undo"]).expect(4);
+        // Who only looks may look.
+        desk.old("-test -failover -s EX1 -t EX2").expect(0);
+    });
+    let journal = first.end_of_journal();
+    desk.directory(&["undo", "--no-verify", "--failed", &failed(&desk)]).expect(0);
+    assert_same_dump(&before, &dump(&desk.forest, &FLEETING));
+    // A disk that is full in the middle: room for the plan, and less than a page for what the steps leave.
+    let plan_bytes = fs::read(&journal).unwrap().iter().position(|byte| *byte == b'\n').unwrap();
+    let full = desk.file("full");
+    fs::create_dir(&full).unwrap();
+    let (there, size) = (full.to_str().unwrap(), format!("size={}", (plan_bytes / 4096 + 1) * 4096));
+    desk.forest.room.run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", there]);
+    let stopped = run(&["apply", &plan], &full).expect(5);
+    assert!(stopped.stderr.contains("No space left") && stopped.stderr.contains("make room"), "{}", stopped.stderr);
+    desk.forest.room.run("mount", &["-o", "remount,size=8m", there]);
+    run(&["resume", "--failed", &failed(&desk)], &full).expect(0);
+    run(&["undo", "--failed", &failed(&desk)], &full).expect(0);
+    assert_same_dump(&before, &dump(&desk.forest, &FLEETING));
+    // A journal that somebody cut in its first line says which file, and that nothing was done.
+    fs::write(&journal, &fs::read(&journal).unwrap()[..plan_bytes / 2]).unwrap();
+    let cut = desk.directory(&["resume", journal.to_str().unwrap()]).expect(4);
+    assert!(cut.stderr.contains(journal.to_str().unwrap()) && cut.stderr.contains("line 1"), "{}", cut.stderr);
+    assert!(cut.stderr.contains("nothing was changed"), "{}", cut.stderr);
 }

@@ -204,7 +204,7 @@ fn what_changes_while_it_is_paused_is_remembered() {
     assert_eq!(count(&pair.alpha.log(), WHOLE), 0);
     pair.alpha.run(&["mirror", "stop", "mail"]).expect(0);
     shell(&pair.source, "echo not this");
-    assert_eq!(status(&pair)["state"], json!("idle"));
+    wait_until("the round that was under way has ended", PATIENCE, || status(&pair)["state"] == json!("idle"));
     pair.alpha.run(&["point", "mail", "--wait"]).expect(3);
 }
 

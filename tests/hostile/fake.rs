@@ -83,14 +83,23 @@ impl Fake {
                     send.send(&HelloAnswer::Welcome(Hello { program: "0.1.0".to_owned(), ..hello("beta") }), &[]).unwrap();
                     send.finish().unwrap();
                 }
-                (Opening::Set(_), (mut send, _)) => {
+                (Opening::Set(_) | Opening::Roles { .. }, (mut send, _)) => {
                     let known = SetAnswer::Known { definition: "{}".to_owned(), status: "{}".to_owned() };
                     send.send(&known, &[]).unwrap();
                     send.finish().unwrap();
                 }
                 (Opening::Mirror(opening), talk) => return (opening.mirror, talk),
-                // Of a mirror that has ended.
-                (Opening::Lane { .. }, _) => {}
+                (Opening::Password(_), _) => panic!("no password is passed on but by order"),
+                // Of a mirror that has ended; a source that asks nobody to take over, has no groups and no layers says nothing of those.
+                (
+                    Opening::Lane { .. }
+                    | Opening::Stream(_)
+                    | Opening::TakeOver(_)
+                    | Opening::Group { .. }
+                    | Opening::Heartbeats
+                    | Opening::Current { .. },
+                    _,
+                ) => {}
             }
         }
     }

@@ -60,7 +60,7 @@ pub(crate) fn attrs(mode: u32) -> Attrs {
 
 pub(crate) fn entry(at: &str, kind: Kind) -> Entry {
     let mode = if kind == Kind::Directory { 0o755 } else { 0o644 };
-    Entry { path: path(at), kind, attrs: attrs(mode), linked: false }
+    Entry { path: path(at), kind, attrs: attrs(mode), linked: false, doubted: false }
 }
 
 /// The bytes of a message in which the path `placeholder` is replaced by one of the same length that no path can be.

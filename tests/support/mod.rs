@@ -3,6 +3,9 @@
 //! Included by path, so every user has parts that it does not need.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+pub(crate) mod etcd;
+pub(crate) mod group;
+pub(crate) mod machines;
 mod pair;
 #[cfg(target_os = "linux")]
 #[path = "linux.rs"]
@@ -19,7 +22,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 #[allow(unused_imports)]
-pub(crate) use pair::{Pair, assert_same, copy_standby, copy_tree, rsync_todo, seed, shell};
+pub(crate) use pair::{Pair, assert_same, copy_standby, copy_tree, over_a_line, rsync_todo, seed, shell};
 #[allow(unused_imports)]
 pub(crate) use platform::{LoopDevice, Mount, Suspended, is_root, peak_rss_kib, peak_rss_kib_of_tree, terminate};
 #[allow(unused_imports)]
@@ -252,6 +255,19 @@ pub(crate) fn running_pair(base: &Path, path: &Path, target: &Path, more: &str) 
         node.start();
     }
     (alpha, beta)
+}
+
+/// Whether a test that needs root and these programs can run; where it must, a panic instead of `false`.
+pub(crate) fn can_run(tools: &[&str]) -> bool {
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let is_missing = |tool: &&&str| !std::env::split_paths(&path).any(|dir| dir.join(tool).exists());
+    let (root, missing) = (is_root("this test"), tools.iter().find(is_missing));
+    let can_run = root && missing.is_none();
+    assert!(can_run || std::env::var("CI").as_deref() != Ok("true"), "root: {root}, missing: {missing:?}");
+    if !can_run {
+        println!("not run: root: {root}, missing: {missing:?}");
+    }
+    can_run
 }
 
 /// A port that is free. It lies below those that the system gives to whoever asks for any, so that nobody else gets it before it is

@@ -153,11 +153,16 @@ impl Endpoint {
     /// Dials the addresses of one peer in turn until one answers, those that failed not long ago last. The last is given 5 s, the
     /// others 2 s each. The error tells of all.
     pub fn dial(&self, addresses: &[SocketAddr], expect: Expect) -> Result<Connection, LinkError> {
+        self.dial_within(addresses, expect, DIAL)
+    }
+
+    /// The same, with no address given longer than `longest`.
+    pub fn dial_within(&self, addresses: &[SocketAddr], expect: Expect, longest: Duration) -> Result<Connection, LinkError> {
         let mut tried = Vec::new();
         let addresses = self.failures().order(Instant::now(), addresses);
         for (at, address) in addresses.iter().enumerate() {
             let patience = if at + 1 < addresses.len() { DIAL_FIRST } else { DIAL };
-            match self.dial_one(*address, expect, patience) {
+            match self.dial_one(*address, expect, patience.min(longest)) {
                 Ok(established) => {
                     self.failures().forget(*address);
                     self.watch(&established.quinn);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::directory::{Dn, Rdn};
 use crate::exchange::{MailStore, Server, Snapshot, StorageGroup};
 use crate::pairing::base_name;
-use crate::plan::{Action, Asked, Kind, PLAN_SCHEMA, Plan, PlannedRename};
+use crate::plan::{Action, Asked, Kind, Plan, PlannedRename};
 
 /// What a difference is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -218,18 +218,7 @@ impl Comparison {
             rules: Vec::new(),
             options: Vec::new(),
         };
-        let mut plan = Plan {
-            schema: PLAN_SCHEMA,
-            asked,
-            contexts: snapshot.contexts.clone(),
-            pairs: Vec::new(),
-            unpaired: Vec::new(),
-            changes: Vec::new(),
-            renames: Vec::new(),
-            references: Vec::new(),
-            missing: Vec::new(),
-            warnings: Vec::new(),
-        };
+        let mut plan = Plan::new(asked, snapshot.contexts.clone());
         let mut waiting = self.renames.clone();
         waiting.sort_by_key(|(object, _, _)| std::cmp::Reverse(object.depth()));
         let mut taken: Vec<Dn> =

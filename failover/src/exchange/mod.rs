@@ -28,7 +28,9 @@ pub enum ExchangeError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// The forest has no Exchange organization.
-    #[error("there is no Exchange organization in {0}; is it the right forest, and may the account read it?")]
+    #[error(
+        "there is no Exchange organization in {0}: is it the right forest, may the account read it, and is the configuration in the export?"
+    )]
     NoOrganization(Dn),
     /// No server has this name.
     #[error("there is no Exchange server {name}; there are {}", list(.there_are))]

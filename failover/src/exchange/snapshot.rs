@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use super::{ExchangeError, Server, server};
-use crate::directory::{AttributeName, Directory, Dn, Entry, Filter, NamingContexts, Scope, Search};
+use crate::directory::{AttributeName, Directory, DirectoryError, Dn, Entry, Filter, NamingContexts, Scope, Search};
 
 /// What is read of a store. Not all of it: its back link `homeMDBBL` names every mailbox.
 const STORE_ATTRIBUTES: &[&str] = &[
@@ -56,9 +56,15 @@ impl Snapshot {
                 filter,
                 attributes: attributes.iter().map(|name| AttributeName::new(name)).collect(),
             };
-            directory.search(&search, &mut |entry| {
+            let mut keep = |entry| {
                 entries.push(entry);
                 ControlFlow::Continue(())
+            };
+            directory.search(&search, &mut keep).map_err(|error| match error {
+                DirectoryError::NoSuchObject { object } if object == contexts.configuration => {
+                    ExchangeError::NoOrganization(object)
+                }
+                error => error.into(),
             })?;
         }
         entries.sort_by(|a: &Entry, b| a.dn.cmp(&b.dn));

@@ -10,7 +10,7 @@ exchfailover -failover | -failback  -s SOURCE -t TARGET
              [--no-connectors] [--default-public-store STORE] [--verify | --no-verify]
              [--server CONTROLLER]... [--domain DOMAIN] [--ca FILE | --pin SHA256]
              [--password-file FILE] [--state-dir DIRECTORY] [--config FILE] [--json]
-exchfailover -failover | -failback -s SOURCE -t TARGET --ldif EXPORT [--changes FILE]
+exchfailover -failover | -failback -s SOURCE -t TARGET --ldif EXPORT... [--changes FILE]
 exchfailover --resume [--only-domain DOMAIN | --only-user USER]
 exchfailover --undo
 ";
@@ -41,19 +41,19 @@ const OPTIONS: &[(&str, &str)] = &[
     ("--no-verify", "do not read back what was written"),
     ("--resume", "go on with a run that stopped, with all that is left or a part of it"),
     ("--undo", "restore what the last run wrote"),
-    ("--only-domain DOMAIN", "of what is left, only users of this domain"),
+    ("--only-domain DOMAIN", "of a new run, of what is left, or of an export: only what is in this domain"),
     ("--server CONTROLLER", "a domain controller to begin with: dc1.example.com, or starttls://dc1.example.com for port 389"),
     ("--domain DOMAIN", "ask DNS for the controllers of this domain"),
     ("--ca FILE", "believe the certificates that these authorities signed (PEM)"),
     ("--pin SHA256", "believe exactly the certificate of this fingerprint"),
     ("--password-file FILE", "the password is its first line; only its owner may read it"),
-    ("--ldif EXPORT", "work on this export of the directory, and change nothing anywhere"),
-    ("--changes FILE", "write the changes for the export there, for ldifde -i or ldapmodify"),
+    ("--ldif EXPORT", "work on this export of the directory, and change nothing anywhere; more than once for several"),
+    ("--changes FILE", "write the changes for the export there, for ldifde -i or ldapmodify; a file for each domain"),
     ("--state-dir DIRECTORY", "where journals of runs are kept"),
     ("--config FILE", "the settings file, whose table [directory] says how the directory is reached"),
     ("--json", "print one JSON value at the end, and nothing else"),
     ("--verify", "read back what was written; this is so anyway"),
-    ("--only-user USER", "of what is left, only this user, by user principal name"),
+    ("--only-user USER", "only this user, by user principal name"),
 ];
 
 const EXIT_CODES: &[(&str, &str)] = &[

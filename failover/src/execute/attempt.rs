@@ -11,6 +11,9 @@ use super::journal::Trouble;
 use super::{Manner, Standing};
 use crate::directory::{DirectoryError, Dn};
 
+/// How often a write is sent once more that was refused for a value which the object has by now.
+const OVERTAKEN: u32 = 3;
+
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -53,6 +56,8 @@ pub struct Attempt {
     /// When the trouble that is being waited out began.
     trouble_since: Option<Duration>,
     moved: Option<Dn>,
+    /// How often it was refused for a value that the object had when it was read.
+    overtaken: u32,
     may_switch: bool,
     busy: Duration,
     lost: Duration,
@@ -69,6 +74,7 @@ impl Attempt {
             waiting_for: Next::Read,
             trouble_since: None,
             moved: None,
+            overtaken: 0,
             may_switch: manner.other_writer,
             busy: manner.busy,
             lost: manner.lost,
@@ -127,6 +133,12 @@ impl Attempt {
                 (Some(name), Some((Trouble::Gone, _))) if self.moved.is_none() => {
                     self.moved = Some(name);
                     Next::Write(self.moved.clone())
+                }
+                // Between the write and the read, a request of a run that died may have reached the object at last.
+                (_, Some((Trouble::Changed, _))) if self.overtaken < OVERTAKEN => {
+                    self.overtaken += 1;
+                    self.waiting_for = Next::Write(self.moved.clone());
+                    Next::Wait(self.pauses.pause())
                 }
                 (_, Some((trouble, why))) => Next::End(Verdict::Failed(trouble, why)),
                 (_, None) => Next::Write(self.moved.clone()),
@@ -221,8 +233,23 @@ mod tests {
         assert_eq!(end(true, Standing::New), Next::End(Verdict::Written), "who intended it and finds it did it");
         assert!(matches!(end(true, Standing::Other("x".into())), Next::End(Verdict::Failed(Trouble::Changed, _))));
         assert!(matches!(end(false, Standing::Gone), Next::End(Verdict::Failed(Trouble::Gone, _))));
-        // Still old, and yet refused: for another reason than a change. It is not tried for ever.
-        assert!(matches!(end(false, Standing::Old), Next::End(Verdict::Failed(Trouble::Changed, _))));
+    }
+
+    #[test]
+    fn a_write_that_was_overtaken_is_sent_once_more_but_not_for_ever() {
+        let mut attempt = Attempt::new(&manner(), true, 1);
+        let mut next = attempt.begin();
+        for _ in 0..OVERTAKEN {
+            assert_eq!((next, attempt.wrote(Err(changed()), START)), (Next::Write(None), Next::Read));
+            let Next::Wait(_) = attempt.read(Ok((Standing::Old, None)), START) else { panic!("it waits") };
+            next = attempt.waited();
+        }
+        let done = attempt.clone().wrote(Ok(()), START);
+        assert_eq!((&next, done), (&Next::Write(None), Next::End(Verdict::Written)));
+        // Refused for another reason than a change.
+        assert_eq!(attempt.wrote(Err(changed()), START), Next::Read);
+        let end = attempt.read(Ok((Standing::Old, None)), START);
+        assert!(matches!(end, Next::End(Verdict::Failed(Trouble::Changed, _))));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::find::{Wanted, many};
 use super::journal::{Journal, Residents, State, StepId};
 use super::standing::{Standing, standing};
 use super::{Controllers, ExecuteError};
-use crate::directory::{AttributeName, Dn, Filter, NamingContexts, Scope, Search, Value, find_all};
+use crate::directory::{AttributeName, Dn, Domain, Filter, Scope, Search, Value, find_all};
 use crate::plan::{Kind, Plan, PlannedChange};
 
 /// One attribute of one object, three times.
@@ -48,8 +48,7 @@ pub struct Comparison {
 pub fn residents(directory: &dyn Controllers, plan: &Plan) -> Result<Vec<Residents>, ExecuteError> {
     let mut all = Vec::new();
     for pair in &plan.pairs {
-        let mailboxes: Vec<Value> =
-            mailboxes_of(directory, &plan.contexts, &pair.to)?.into_iter().map(|(_, guid)| guid).collect();
+        let mailboxes: Vec<Value> = mailboxes_of(directory, plan, &pair.to)?.into_iter().map(|(_, guid)| guid).collect();
         if !mailboxes.is_empty() {
             all.push(Residents { store: pair.to.clone(), mailboxes });
         }
@@ -57,10 +56,11 @@ pub fn residents(directory: &dyn Controllers, plan: &Plan) -> Result<Vec<Residen
     Ok(all)
 }
 
-/// Names and identities of what has its mailbox in a store.
-fn mailboxes_of(directory: &dyn Controllers, contexts: &NamingContexts, store: &Dn) -> Result<Vec<(Dn, Value)>, ExecuteError> {
+/// Names and identities of what has its mailbox in a store, in the domains that the plan could read.
+fn mailboxes_of(directory: &dyn Controllers, plan: &Plan, store: &Dn) -> Result<Vec<(Dn, Value)>, ExecuteError> {
     let mut found = Vec::new();
-    for domain in &contexts.domains {
+    let is_read = |domain: &&Domain| plan.missing.iter().all(|missing| missing.context != domain.context);
+    for domain in plan.contexts.domains.iter().filter(is_read) {
         let filter = Filter::And(vec![Filter::class("user"), Filter::equal("homeMDB", store)]);
         let search =
             Search { base: domain.context.clone(), scope: Scope::Subtree, filter, attributes: vec!["objectGUID".into()] };
@@ -70,7 +70,7 @@ fn mailboxes_of(directory: &dyn Controllers, contexts: &NamingContexts, store: &
     Ok(found)
 }
 
-/// Compares what the journal says with what is there, at the controllers that write.
+/// Compares what the journal says with what is there, at the controllers that were written to.
 ///
 /// # Errors
 /// As the directory's searches.
@@ -102,7 +102,9 @@ fn compare_in(
     names.dedup();
     let wanted: Vec<Wanted<'_>> =
         here.iter().map(|(_, change)| Wanted { object: &change.object, guid: change.guid.as_ref() }).collect();
-    let found = many(directory, &directory.writer(context)?, context, &wanted, &names)?;
+    let written_at = journal.steps().writer(context).map(str::to_owned);
+    let controller = written_at.map_or_else(|| directory.writer(context), Ok)?;
+    let found = many(directory, &controller, context, &wanted, &names)?;
     for ((number, change), entry) in here.iter().zip(found) {
         let was_written = matches!(
             journal.steps().of(StepId::Change(*number)),
@@ -132,7 +134,7 @@ fn appeared(journal: &Journal, directory: &dyn Controllers) -> Result<Vec<(Dn, D
     let before: HashSet<&Value> = journal.residents().iter().flat_map(|one| &one.mailboxes).collect();
     let mut appeared = Vec::new();
     for pair in &plan.pairs {
-        for (name, guid) in mailboxes_of(directory, &plan.contexts, &pair.to)? {
+        for (name, guid) in mailboxes_of(directory, plan, &pair.to)? {
             if !moved.contains(&guid) && !moved_names.contains(&name) && !before.contains(&guid) {
                 appeared.push((pair.to.clone(), name));
             }

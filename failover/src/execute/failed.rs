@@ -1,7 +1,7 @@
 //! `FailedExUsers.log`: what of a run was not done, for people and for scripts.
 //!
 //! UTF-8 text. Lines that begin with `#` say what the file is. Every other line is one object with four fields, separated by tabs:
-//! what became of it (`failed`, `in doubt` or `not tried`), its domain or naming context, its distinguished name, and why. Tabs and
+//! what became of it (`failed`, `in doubt`, `not tried`, or `not read` of a whole domain), its domain or naming context, its distinguished name, and why. Tabs and
 //! line ends within a field are blanks. The file is replaced at the end of every run, and removed when nothing is left.
 
 use std::collections::BTreeMap;
@@ -33,17 +33,26 @@ pub fn text(plan: &Plan, report: &Report) -> String {
     for step in &report.not_tried {
         lines.insert(*step, ("not tried", away(*step).unwrap_or_else(stopped)));
     }
-    if lines.is_empty() {
+    if lines.is_empty() && report.unread.is_empty() {
         return String::new();
     }
-    let mut text = String::from("# What was not done. A resumed run tries it again.\n# state\tdomain\tobject\treason\n");
+    let mut text = String::from(
+        "# What was not done. A resumed run tries it again; of a domain that was not read, a new run does.\n# state\tdomain\tobject\treason\n",
+    );
     for (step, (state, why)) in lines {
         let Some((context, object)) = place(plan, step) else { continue };
-        let domain = plan.contexts.domains.iter().find(|domain| domain.context == *context);
-        let domain = domain.map_or(context.as_str(), |domain| domain.dns_name.as_str());
-        text.push_str(&format!("{state}\t{}\t{}\t{}\n", field(domain), field(object.as_str()), field(&why)));
+        text.push_str(&line(plan, state, (context, object), &why));
+    }
+    for (context, why) in &report.unread {
+        text.push_str(&line(plan, "not read", (context, context), why));
     }
     text
+}
+
+fn line(plan: &Plan, state: &str, (context, object): (&Dn, &Dn), why: &str) -> String {
+    let domain = plan.contexts.domains.iter().find(|domain| domain.context == *context);
+    let domain = domain.map_or(context.as_str(), |domain| domain.dns_name.as_str());
+    format!("{state}\t{}\t{}\t{}\n", field(domain), field(object.as_str()), field(why))
 }
 
 /// Puts the file in its place, or removes it when nothing is left to say.

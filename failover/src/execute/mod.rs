@@ -97,6 +97,8 @@ pub struct Report {
     pub left_out: usize,
     /// Naming contexts of which no writer answers, and why: what is in them was left for later.
     pub away: Vec<(Dn, String)>,
+    /// Domains that could not be read when the plan was made, and why: nobody in them was moved. Only of the way forward.
+    pub unread: Vec<(Dn, String)>,
     /// Why it ended early.
     pub stopped: Option<String>,
 }
@@ -120,6 +122,7 @@ impl Report {
             && self.not_tried.is_empty()
             && self.stopped.is_none()
             && self.away.is_empty()
+            && self.unread.is_empty()
     }
 }
 

@@ -1,8 +1,10 @@
 //! Which part of a plan is meant.
 
 use super::journal::StepId;
+use super::run::steps_of;
+use crate::directory::ldif::Write;
 use crate::directory::{Directory, DirectoryError, Dn, Filter, NamingContexts, Scope, Search, find_all};
-use crate::plan::Plan;
+use crate::plan::{Plan, Stage};
 
 /// Which steps are meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,17 +61,33 @@ impl Only {
     /// # Errors
     /// [`OnlyError::User`] unless there is exactly one.
     pub fn user(directory: &dyn Directory, name: &str) -> Result<Self, OnlyError> {
-        let mut found = Vec::new();
+        let (mut found, mut away) = (Vec::new(), None);
         for domain in directory.contexts()?.domains {
             let filter = Filter::And(vec![Filter::class("user"), Filter::equal("userPrincipalName", name)]);
             let search = Search { base: domain.context, scope: Scope::Subtree, filter, attributes: vec!["cn".into()] };
-            found.extend(find_all(directory, &search)?.into_iter().map(|entry| entry.dn));
+            match find_all(directory, &search) {
+                Ok(entries) => found.extend(entries.into_iter().map(|entry| entry.dn)),
+                // A domain that is away does not hide the users of the others.
+                Err(error @ (DirectoryError::Unreachable { .. } | DirectoryError::NoSuchObject { .. })) => away = Some(error),
+                Err(error) => return Err(error.into()),
+            }
         }
-        if found.len() == 1 {
-            Ok(Self::Objects(found))
-        } else {
-            Err(OnlyError::User { name: name.to_owned(), found: found.len() })
+        match (found.len(), away) {
+            (1, _) => Ok(Self::Objects(found)),
+            (0, Some(error)) => Err(error.into()),
+            (count, _) => Err(OnlyError::User { name: name.to_owned(), found: count }),
         }
+    }
+
+    /// The writes of what is meant, one after the other, as the plan's stages ask for it.
+    pub fn writes(&self, plan: &Plan) -> Vec<Write> {
+        let steps = Stage::ALL.into_iter().flat_map(|stage| steps_of(plan, stage));
+        let meant = steps.map(|(_, step)| step).filter(|step| self.takes(plan, *step));
+        let write = |step: StepId| match step {
+            StepId::Change(number) => plan.changes.get(number).map(|change| Write::Modify(change.modify())),
+            StepId::Rename(number) => plan.renames.get(number).map(|rename| Write::Rename(rename.rename())),
+        };
+        meant.filter_map(write).collect()
     }
 
     /// Whether a step is meant.

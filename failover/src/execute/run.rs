@@ -18,7 +18,9 @@ pub fn run(journal: &mut Journal, tools: &Tools<'_>, only: &Only) -> Result<Repo
         return Err(ExecuteError::UndoBegun);
     }
     let plan = journal.plan().clone();
-    let mut report = Report { away: pin_writers(journal, tools, &plan, tools.manner.other_writer)?, ..Report::default() };
+    let away = pin_writers(journal, tools, &plan, tools.manner.other_writer)?;
+    let unread = plan.missing.iter().map(|missing| (missing.context.clone(), missing.why.clone())).collect();
+    let mut report = Report { away, unread, ..Report::default() };
     let steps: Vec<(Stage, StepId)> = Stage::ALL.iter().flat_map(|stage| steps_of(&plan, *stage)).collect();
     let is_done = |step: StepId| matches!(journal.steps().of(step), State::Written { .. } | State::Already);
     report.done_before = steps.iter().filter(|(_, step)| is_done(*step)).count();

@@ -53,7 +53,8 @@ pub fn verify(journal: &Journal, tools: &Tools<'_>, limit: Duration) -> Result<V
     let mut shown = Vec::new();
     for context in contexts {
         let here: Vec<&Expected<'_>> = expected.iter().filter(|one| one.change.context == *context).collect();
-        let writer = tools.directory.writer(context).ok();
+        let written_at = journal.steps().writer(context).map(str::to_owned);
+        let writer = written_at.or_else(|| tools.directory.writer(context).ok());
         for controller in tools.directory.holders(context) {
             let mut one = Convergence {
                 context: context.clone(),

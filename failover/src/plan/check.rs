@@ -238,7 +238,7 @@ impl Checker<'_> {
         };
         let found = entry.values(edit.attribute.as_str());
         if let Some(gone) = edit.old.iter().find(|old| !found.contains(old)) {
-            self.fault(object, format!("{} is not {gone} any more", edit.attribute));
+            self.fault(object, format!("{} is not {} any more", edit.attribute, short(gone)));
         }
         let is_single = !matches!(change.kind, Kind::Connector);
         if is_single && edit.old.len() != found.len() {
@@ -264,7 +264,7 @@ impl Checker<'_> {
             if let Some(why) = why {
                 self.fault(
                     &change.object,
-                    format!("{} {} {value}, which {why}", edit.attribute, if is_new { "would be" } else { "was" }),
+                    format!("{} {} {}, which {why}", edit.attribute, if is_new { "would be" } else { "was" }, short(value)),
                 );
             }
         }
@@ -373,6 +373,16 @@ impl Checker<'_> {
                 self.fault(&rename.object, format!("{new} exists already"));
             }
         }
+    }
+}
+
+/// A value as far as somebody reads it: a plan that was edited may have anything in it.
+fn short(value: &Value) -> String {
+    const SHOWN_CHARACTERS: usize = 300;
+    let text = value.to_string();
+    match text.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => format!("{}... ({} bytes)", &text[..end], value.as_bytes().len()),
+        None => text,
     }
 }
 

@@ -10,7 +10,6 @@
 pub mod build;
 pub mod check;
 pub mod show;
-pub mod since;
 
 use std::sync::Arc;
 
@@ -284,6 +283,22 @@ impl PlannedRename {
 }
 
 impl Plan {
+    /// One that changes nothing yet.
+    pub fn new(asked: Asked, contexts: NamingContexts) -> Self {
+        Self {
+            schema: PLAN_SCHEMA,
+            asked,
+            contexts,
+            pairs: Vec::new(),
+            unpaired: Vec::new(),
+            changes: Vec::new(),
+            renames: Vec::new(),
+            references: Vec::new(),
+            missing: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// The changes of a stage; they may be in flight together.
     pub fn changes_of(&self, stage: Stage) -> impl Iterator<Item = &PlannedChange> {
         self.changes.iter().filter(move |change| change.kind.stage() == stage)

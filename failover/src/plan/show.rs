@@ -61,8 +61,24 @@ pub fn read_json(text: &str) -> Result<Plan, PlanFileError> {
     Ok(serde_json::from_str(text)?)
 }
 
-/// What the plan does, in a page: pairs, counts, what is left. With a measured rate of writes a second, how long it takes.
-pub fn summary(plan: &Plan, writes_per_second: Option<f64>) -> String {
+/// How fast a run before took writes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// How many it wrote.
+    pub writes: usize,
+    /// How many of them a second.
+    pub writes_per_second: f64,
+}
+
+impl Rate {
+    /// How long a plan takes at this rate, in whole seconds.
+    pub fn seconds(&self, plan: &Plan) -> f64 {
+        ((plan.changes.len() + plan.renames.len()) as f64 / self.writes_per_second).ceil()
+    }
+}
+
+/// What the plan does, in a page: pairs, counts, how long a run takes by a measured rate, what is left.
+pub fn summary(plan: &Plan, rate: Option<&Rate>) -> String {
     let verb = match plan.asked.action {
         Action::Failover => "failover",
         Action::Failback => "failback",
@@ -73,7 +89,7 @@ pub fn summary(plan: &Plan, writes_per_second: Option<f64>) -> String {
         lines.push(format!("  options: {}", plan.asked.options.join(" ")));
     }
     lines.extend(stores(plan));
-    lines.extend(totals(plan, writes_per_second));
+    lines.extend(totals(plan, rate));
     lines.extend(references(plan));
     lines.extend(plan.missing.iter().map(|missing| format!("  not read: {}: {}", missing.context, missing.why)));
     lines.extend(plan.warnings.iter().map(|warning| format!("  warning: {warning}")));
@@ -82,9 +98,12 @@ pub fn summary(plan: &Plan, writes_per_second: Option<f64>) -> String {
 }
 
 fn stores(plan: &Plan) -> Vec<String> {
+    // A plan that moves nobody has not counted them.
+    let is_setup = plan.asked.options.iter().any(|option| option == "-setup");
     let pairs = plan.pairs.iter().map(|pair| {
         let users = if pair.mailboxes == 1 { "mailbox" } else { "mailboxes" };
-        format!("  {} -> {}  {}  {} {users}", place(&pair.from), place(&pair.to), pair.file, pair.mailboxes)
+        let count = if is_setup { String::new() } else { format!("  {} {users}", pair.mailboxes) };
+        format!("  {} -> {}  {}{count}", place(&pair.from), place(&pair.to), pair.file)
     });
     let left = plan
         .unpaired
@@ -99,7 +118,7 @@ fn place(store: &Dn) -> String {
     format!("\"{group}, {}\"", store.common_name())
 }
 
-fn totals(plan: &Plan, writes_per_second: Option<f64>) -> Vec<String> {
+fn totals(plan: &Plan, rate: Option<&Rate>) -> Vec<String> {
     let mut kinds: BTreeMap<Kind, usize> = BTreeMap::new();
     let mut contexts: BTreeMap<&Dn, usize> = BTreeMap::new();
     for change in &plan.changes {
@@ -113,8 +132,15 @@ fn totals(plan: &Plan, writes_per_second: Option<f64>) -> Vec<String> {
         lines.push(format!("    {:>7}  renames", plan.renames.len()));
     }
     lines.extend(contexts.iter().map(|(context, count)| format!("    {count:>7}  in {context}")));
-    if let Some(rate) = writes_per_second.filter(|rate| *rate > 0.0 && writes > 0) {
-        lines.push(format!("  about {:.0} s, at {rate:.0} writes a second", (writes as f64 / rate).ceil()));
+    match rate.filter(|rate| rate.writes_per_second > 0.0) {
+        _ if writes == 0 => {}
+        Some(rate) => lines.push(format!(
+            "  estimate: {:.0} s, at the {:.0} writes a second of a run here before ({} writes)",
+            rate.seconds(plan),
+            rate.writes_per_second,
+            rate.writes
+        )),
+        None => lines.push("  estimate: none yet; every run here measures how fast the directory takes writes".to_owned()),
     }
     lines
 }

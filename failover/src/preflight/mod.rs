@@ -40,15 +40,18 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn ok(check: &'static str, what: impl Into<String>) -> Self {
+    /// One that is right.
+    pub fn ok(check: &'static str, what: impl Into<String>) -> Self {
         Self { check, grade: Grade::Ok, what: what.into(), mend: String::new() }
     }
 
-    fn warn(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
+    /// One that will need a hand.
+    pub fn warn(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { check, grade: Grade::Warn, what: what.into(), mend: mend.into() }
     }
 
-    fn fail(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
+    /// One that hinders.
+    pub fn fail(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { check, grade: Grade::Fail, what: what.into(), mend: mend.into() }
     }
 }

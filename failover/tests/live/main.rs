@@ -9,4 +9,8 @@ mod forest;
 mod kerberos;
 mod ldap;
 mod plans;
+#[path = "../witness/race.rs"]
+mod race;
 mod support;
+mod witness;
+mod zone;

@@ -9,8 +9,7 @@ use standin_failover::directory::ldap::{ConnectError, Endpoint, LdapDirectory, L
 
 use crate::forest::{ADMINISTRATOR, Forest, Organization, PASSWORD, address, host_name};
 
-/// A small organization: every difficult name twice, every store at least once.
-pub(crate) const SMALL: Organization = Organization { mailboxes: 24, strangers: 3 };
+pub(crate) use crate::forest::SMALL;
 
 /// Whether these tests can run; where they must, a panic instead of `false`.
 pub(crate) fn possible() -> bool {

@@ -29,6 +29,8 @@ pub enum Method {
         /// Why not [`Method::Fanotify`].
         why: String,
     },
+    /// A layer over each root, which sees every operation.
+    Layer,
 }
 
 impl fmt::Display for Method {
@@ -36,6 +38,7 @@ impl fmt::Display for Method {
         match self {
             Self::Fanotify => f.write_str("fanotify"),
             Self::Inotify { why } => write!(f, "inotify ({why})"),
+            Self::Layer => f.write_str("the layer"),
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Watch {
     method: Method,
     /// Held while notices are taken from the kernel and put in, so that they go in whole and in order.
     dirty: Mutex<Dirty>,
+    /// What was taken last and neither came back nor is settled. Locked after the dirty set, so that a change is always in one of the two.
+    under_way: Mutex<Option<Taken>>,
     roots: Vec<PathBuf>,
     stopped: AtomicBool,
 }
@@ -37,10 +39,22 @@ impl Watch {
     /// Watches roots from now on; [`Watch::run`] has to run in a thread of its own. `limit_bytes` bounds the memory for places that changed:
     /// beyond it, whole directories count as changed.
     pub fn open(roots: &[PathBuf], rules: Vec<Rules>, limit_bytes: u64) -> io::Result<Self> {
-        let watcher = os::watch(roots)?;
+        Ok(Self::over(os::watch(roots)?, roots, rules, limit_bytes))
+    }
+
+    /// Watches by this watcher. The roots are only looked at for the sizes of what changed.
+    pub fn over(watcher: Box<dyn Watcher>, roots: &[PathBuf], rules: Vec<Rules>, limit_bytes: u64) -> Self {
         let (waker, method) = (watcher.waker(), watcher.method().clone());
         let dirty = Mutex::new(Dirty::new(rules, usize::try_from(limit_bytes / PLACE_LEN).unwrap_or(usize::MAX)));
-        Ok(Self { watcher: RwLock::new(watcher), waker, method, dirty, roots: roots.to_vec(), stopped: AtomicBool::new(false) })
+        Self {
+            watcher: RwLock::new(watcher),
+            waker,
+            method,
+            dirty,
+            under_way: Mutex::default(),
+            roots: roots.to_vec(),
+            stopped: AtomicBool::new(false),
+        }
     }
 
     /// How it notices.
@@ -50,6 +64,10 @@ impl Watch {
 
     fn dirty(&self) -> MutexGuard<'_, Dirty> {
         self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, Option<Taken>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes notices as they come, until [`Watch::stop`]; `changed` is told of each lot.
@@ -93,12 +111,15 @@ impl Watch {
         Ok(dirty.seen())
     }
 
-    /// Takes everything that changed before this call out of the dirty set; with the count of all that was ever noticed.
+    /// Takes everything that changed before this call out of the dirty set; with the count of all that was ever noticed. It counts as lag until
+    /// it is put back or [settled](Self::settle).
     pub fn take_all(&self) -> io::Result<(Taken, u64)> {
         self.waker.wake();
         let mut dirty = self.dirty();
         let seen = self.take_in(&mut dirty)?;
-        Ok((dirty.take(), seen))
+        let taken = dirty.take();
+        *self.under_way() = Some(taken.clone());
+        Ok((taken, seen))
     }
 
     /// Takes what was noticed so far.
@@ -108,7 +129,14 @@ impl Watch {
 
     /// Puts back what was taken and not replicated.
     pub fn put_back(&self, taken: Taken) {
-        self.dirty().put_back(taken);
+        let mut dirty = self.dirty();
+        dirty.put_back(taken);
+        *self.under_way() = None;
+    }
+
+    /// What was taken last is replicated, or somebody else tells that it is not.
+    pub fn settle(&self) {
+        *self.under_way() = None;
     }
 
     /// How often a change was noticed.
@@ -128,6 +156,17 @@ impl Watch {
         self.dirty().restore(kept, Instant::now())
     }
 
+    /// Notes places that may have changed before this watch began.
+    pub fn note(&self, scopes: impl IntoIterator<Item = Scope>) {
+        let (now, mut dirty) = (Instant::now(), self.dirty());
+        scopes.into_iter().for_each(|scope| dirty.note(scope, now));
+    }
+
+    /// How many places wait.
+    pub fn waiting(&self) -> usize {
+        self.dirty().len()
+    }
+
     /// Whether notices were lost, and why: then everything may have changed.
     pub fn lost(&self) -> Option<String> {
         self.dirty().whole().map(str::to_owned)
@@ -144,17 +183,18 @@ impl Watch {
         match &self.method {
             Method::Fanotify => WatchReport { method: "fanotify".to_owned(), why: None },
             Method::Inotify { why } => WatchReport { method: "inotify".to_owned(), why: Some(why.clone()) },
+            Method::Layer => WatchReport { method: "the layer".to_owned(), why: None },
         }
     }
 
     /// What waits to be replicated, with what was taken and has not arrived.
-    pub fn lag(&self, under_way: Option<&Taken>) -> Lag {
-        let (waiting, oldest) = {
+    pub fn lag(&self) -> Lag {
+        let (waiting, oldest, under_way) = {
             let dirty = self.dirty();
-            (dirty.contents(), dirty.oldest())
+            (dirty.contents(), dirty.oldest(), self.under_way().clone())
         };
-        let oldest = oldest.into_iter().chain(under_way.and_then(|taken| taken.oldest)).min();
-        let scopes = waiting.scopes.iter().chain(under_way.into_iter().flat_map(|taken| &taken.scopes));
+        let oldest = oldest.into_iter().chain(under_way.as_ref().and_then(|taken| taken.oldest)).min();
+        let scopes = waiting.scopes.iter().chain(under_way.iter().flat_map(|taken| &taken.scopes));
         let (mut changes, mut directories, mut bytes) = (0, 0, 0);
         for scope in scopes {
             changes += 1;

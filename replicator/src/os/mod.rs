@@ -5,7 +5,8 @@ mod linux;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    Layer, OsDirectory, OsFile, OsVolume, clear_dead_layer, confine, cpu_time, len_of, mount_point, mounts_beneath, watch,
+    Layer, OsDirectory, OsFile, OsVolume, clear_dead_layer, clear_live, confine, cpu_time, free_bytes, len_of, live_since,
+    mark_live, mount_point, mounts_beneath, step_back, watch,
 };
 
 #[cfg(not(target_os = "linux"))]

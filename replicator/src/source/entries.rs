@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use standin_common::entry::{Entry, Kind};
+use standin_common::entry::{Entry, Kind, Time};
 use standin_common::path::RelPath;
 
 use crate::rules::Rules;
@@ -64,6 +64,7 @@ pub struct Entries<'a, V: Volume> {
     hasher: blake3::Hasher,
     disturbed: bool,
     now: fn() -> SystemTime,
+    since: Option<Time>,
 }
 
 impl<'a, V: Volume> Entries<'a, V> {
@@ -79,6 +80,7 @@ impl<'a, V: Volume> Entries<'a, V> {
             hasher: blake3::Hasher::new(),
             disturbed,
             now,
+            since: None,
         }
     }
 
@@ -91,6 +93,12 @@ impl<'a, V: Volume> Entries<'a, V> {
     #[must_use]
     pub fn within(self, scopes: Option<&'a Scopes>) -> Self {
         Self { walk: self.walk.within(scopes), ..self }
+    }
+
+    /// Doubts what may have changed since then, if that is known: when the pass began whose point the standby has.
+    #[must_use]
+    pub fn doubting(self, since: Option<Time>) -> Self {
+        Self { since, ..self }
     }
 
     /// What this walk proves, once it is over.
@@ -113,7 +121,8 @@ impl<'a, V: Volume> Entries<'a, V> {
         };
         let linked = object.names > 1 && kind != Kind::Directory;
         let kind = if linked { self.first_name(&path, &object.stamp).map_or(kind, |to| Kind::Hardlink { to }) } else { kind };
-        Met::Entry(Entry { path, kind, attrs: object.attrs, linked })
+        let doubted = self.since.is_some_and(|since| object.stamp.may_be_of(since));
+        Met::Entry(Entry { path, kind, attrs: object.attrs, linked, doubted })
     }
 
     /// The first name of an object with several; `None` if this is it.

@@ -26,6 +26,8 @@ const GROUPS_PER_READ: u64 = (PIECE_LEN / GROUP_LEN) as u64;
 const WINDOW: usize = 8192;
 /// How often a file is read again because it changed while it was read.
 const ATTEMPTS: u32 = 4;
+/// A file up to this size is read again quickly, in bytes.
+const QUICK_LEN: u64 = 1 << 20;
 
 /// Where messages go. An error ends the lane.
 pub trait Sink {
@@ -128,6 +130,8 @@ pub struct Lane<'a, V: Volume> {
     /// What was found of the files under way, if nothing is sent of them.
     outcomes: Option<BTreeMap<u64, Outcome>>,
     found: Option<Found>,
+    /// Whether large files that change while they are read are left to the next round.
+    hasty: bool,
 }
 
 impl<'a, V: Volume> Lane<'a, V> {
@@ -136,12 +140,24 @@ impl<'a, V: Volume> Lane<'a, V> {
         let mut packer = Packer::default();
         packer.set_level(packing.level);
         let room = Room { buffer: vec![0; PIECE_LEN], packer, leaves: Vec::new() };
-        Self { volumes, room, compared: BTreeMap::new(), sent: BTreeMap::new(), outcomes: None, found: None }
+        Self { volumes, room, compared: BTreeMap::new(), sent: BTreeMap::new(), outcomes: None, found: None, hasty: false }
     }
 
     /// A lane that compares every file, whole or not, and sends no data; ask for what it [found](Self::found) after each answer.
     pub fn comparing(volumes: &'a [V]) -> Self {
         Self { outcomes: Some(BTreeMap::new()), ..Self::new(volumes, Packing { level: None }) }
+    }
+
+    /// For a point that only passes: a large file that changes while it is read is not read again, since the next round does that, and one
+    /// that is always written to would make each round several times as long.
+    #[must_use]
+    pub fn hasty(self, hasty: bool) -> Self {
+        Self { hasty, ..self }
+    }
+
+    /// How often a file of this size is read at most.
+    fn attempts(&self, size: u64) -> u32 {
+        if self.hasty && size > QUICK_LEN { 1 } else { ATTEMPTS }
     }
 
     /// The file that turned out to differ by the last answer, once.
@@ -169,7 +185,8 @@ impl<'a, V: Volume> Lane<'a, V> {
         let opened = self.open(&want).and_then(|opened| opened.map(|f| f.object().map(|object| (f, object))).transpose());
         let why = match opened {
             Ok(Some((opened, begun))) if want.whole && self.outcomes.is_none() => {
-                match (Pieces { number: file, room: &mut self.room, sink }).send(&opened, &begun, attempt == ATTEMPTS)? {
+                let last = attempt >= self.attempts(begun.size);
+                match (Pieces { number: file, room: &mut self.room, sink }).send(&opened, &begun, last)? {
                     Ok(Ended::Proper) => {
                         self.sent.insert(file, Sent { want, attempt, checked: false });
                         return Ok(());
@@ -353,7 +370,7 @@ impl<'a, V: Volume> Lane<'a, V> {
             Err(error) => return self.give_up(file, Some(error.to_string()), sink),
         };
         let changed = now.stamp != reading.begun.stamp;
-        if changed && reading.attempt < ATTEMPTS {
+        if changed && reading.attempt < self.attempts(reading.size) {
             return self.start_attempt(reading.want, reading.attempt + 1, sink);
         }
         let root = reading.fold.finish().ok_or(LaneError::Protocol("a file's groups do not add up"))?;

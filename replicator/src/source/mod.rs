@@ -3,6 +3,7 @@
 mod another;
 pub mod entries;
 pub mod hashes;
+pub mod holding;
 pub mod lane;
 pub mod meter;
 pub mod pace;
@@ -14,4 +15,5 @@ pub mod safety;
 mod sink;
 pub mod standing;
 pub mod state;
+pub mod stream;
 mod whole;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use standin_common::codec::CodecError;
 use standin_common::entry::{Entry, Time};
@@ -137,8 +137,12 @@ pub struct Pass<'a, V> {
     pub meter: &'a Meter,
     /// In a round, the only places that are looked at; empty roots are not.
     pub scopes: Option<BTreeMap<RootIndex, Scopes>>,
+    /// When the pass began whose point the standby has: what may have changed since is compared by its data.
+    pub since: Option<Time>,
     /// Says, after everything was read, whether nothing was noticed since the pass began.
     pub still: &'a (dyn Fn() -> bool + Sync),
+    /// Says, after everything was read, whether all of that was as it is in one moment, whatever the stamps say.
+    pub of_one_moment: &'a (dyn Fn() -> bool + Sync),
     /// Says what the point is made for, given whether it is consistent.
     pub reason: &'a (dyn Fn(bool) -> Reason + Sync),
     /// Where the hashes of proven files are listed, if they are.
@@ -205,12 +209,12 @@ impl<V: Volume> Pass<'_, V> {
             return Ok(Passed { point: None, first: false, moved: false, flaws: 0, summary });
         }
         self.meter.enter(Stage::Proving);
-        let at = now();
+        let at = SystemTime::now().into();
         let second = self.walk(None, None)?;
         let moved = !first.iter().zip(&second).all(|(first, second)| first.is_of(second));
         let settled = first.iter().zip(&second).all(|(first, second)| first.proves(second));
         let flaws = self.meter.flaws.load(Relaxed);
-        let consistent = flaws == 0 && settled && (self.still)();
+        let consistent = flaws == 0 && ((self.of_one_moment)() || settled && (self.still)());
         let reason = (self.reason)(consistent);
         // What came since is of the next pass; a walk that went on after a cut met only a part.
         let (objects, bytes) = if goes_on { self.counted() } else { sent };
@@ -264,7 +268,7 @@ impl<V: Volume> Pass<'_, V> {
                 Some(_) => Entries::new(volume, passed, rules, SystemTime::now),
                 None => Entries::glancing(volume, rules, SystemTime::now),
             };
-            let mut entries = entries.within(scopes);
+            let mut entries = entries.within(scopes).doubting(self.since);
             match &mut send {
                 Some((send, queue)) => self.send_entries(&mut entries, root, send, queue)?,
                 None => {
@@ -388,7 +392,10 @@ impl<V: Volume> Pass<'_, V> {
             roots: HashMap::new(),
         };
         let mut lane = match self.opening.purpose {
-            Purpose::Mirror => Lane::new(self.volumes, self.pace.packing(self.lanes)),
+            Purpose::Mirror => {
+                let passing = self.scopes.is_some() && (self.reason)(false) == Reason::Passing;
+                Lane::new(self.volumes, self.pace.packing(self.lanes)).hasty(passing)
+            }
             Purpose::DryRun | Purpose::Verify => Lane::comparing(self.volumes),
         };
         let mut idle = false;
@@ -429,11 +436,6 @@ impl<V: Volume> Pass<'_, V> {
 
 /// A round does not look at a root.
 struct NothingThere;
-
-fn now() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time { secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanos: since.subsec_nanos() }
-}
 
 /// Entries on their way.
 struct Batch<'q> {

@@ -11,7 +11,7 @@ use standin_common::scope::Reason;
 /// How long nothing must change before a round begins.
 const CALM: Duration = Duration::from_millis(8);
 /// How long the oldest change waits at most for that.
-const PATIENCE: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_millis(80);
 /// How many times as long as the last round worked it rests, so that a source under load gives it a part of a core and no more.
 const REST: u32 = 2;
 /// How long a round that somebody waits for holds out for a calm moment: until then, it is made again.
@@ -47,6 +47,8 @@ pub struct Moment {
     pub is_kept: bool,
     /// Since when somebody waits for a point.
     pub asked: Option<Instant>,
+    /// Whether an application waits for what it wrote to be safe.
+    pub syncs: bool,
 }
 
 /// What to do.
@@ -61,6 +63,9 @@ pub enum Turn {
 impl Rhythm {
     /// What to do now.
     pub fn turn(&self, now: Instant, moment: &Moment) -> Turn {
+        if moment.syncs {
+            return Turn::Round;
+        }
         if moment.asked.is_some() {
             // Asked again for a consistent one: not without a rest.
             return begin(now, moment.ended + if moment.worked.is_zero() { Duration::ZERO } else { CALM });
@@ -70,6 +75,19 @@ impl Rhythm {
         };
         let calm = moment.newest.map_or(now, |newest| newest + CALM).min(oldest + PATIENCE);
         begin(now, calm.max(moment.ended + moment.worked * REST))
+    }
+
+    /// What a point is to be made for now, where changes reach the standby without one; `None` for nothing.
+    pub fn mark(&self, now: Instant, moment: &Moment) -> Option<Reason> {
+        if moment.asked.is_some() {
+            return Some(Reason::Asked);
+        }
+        if moment.is_kept {
+            return None;
+        }
+        let overdue = self.interval.is_some_and(|interval| now >= moment.kept + interval);
+        let quiet = || self.due_when_quiet(moment).is_some_and(|due| due <= now);
+        if overdue { Some(Reason::Interval) } else { quiet().then_some(Reason::Quiet) }
     }
 
     /// When the newest point becomes one that is kept, although nothing changed since it.
@@ -117,7 +135,7 @@ mod tests {
 
     fn at(start: Instant) -> Moment {
         let worked = Duration::from_millis(200);
-        Moment { oldest: None, newest: None, ended: start, worked, kept: start, is_kept: true, asked: None }
+        Moment { oldest: None, newest: None, ended: start, worked, kept: start, is_kept: true, asked: None, syncs: false }
     }
 
     #[test]
@@ -130,7 +148,15 @@ mod tests {
         };
         assert_eq!(busy(40, 40), Turn::Round);
         assert_eq!(busy(10, 5), Turn::Wait(Some(now + Duration::from_millis(3))));
-        assert_eq!(busy(70, 1), Turn::Round);
+        assert_eq!(busy(90, 1), Turn::Round);
+    }
+
+    #[test]
+    fn an_application_that_waits_is_not_let_wait_for_calm_or_rest() {
+        let start = Instant::now();
+        let syncs = Moment { oldest: Some(start), newest: Some(start), worked: seconds(3), syncs: true, ..at(start) };
+        assert_eq!(RHYTHM.turn(start, &syncs), Turn::Round);
+        assert_eq!(RHYTHM.reason(start, &syncs, true), Reason::Passing);
     }
 
     #[test]

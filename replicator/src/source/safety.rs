@@ -76,14 +76,36 @@ pub fn look_at(
     emptied_is_meant: bool,
 ) -> Result<Remembered, UnsafeRoot> {
     let unreadable = |source| UnsafeRoot::Unreadable { path: path.to_owned(), source };
-    let filled = match path.metadata().map_err(unreadable)?.is_dir() {
-        true => std::fs::read_dir(path).map_err(unreadable)?.next().is_some(),
-        false => true,
-    };
     let mount = mount_point(path).map_err(unreadable)?;
     let mut beneath = mounts_beneath(path).map_err(unreadable)?;
     let counts = |path: &RelPath| rules.judge(path).included || rules.may_include_beneath(path);
     beneath.retain(|point| RelPath::new(point.as_os_str().as_encoded_bytes()).is_ok_and(|path| counts(&path)));
+    look_in(path, path, (mount, beneath), before, emptied_is_meant)
+}
+
+/// The same of a root with a layer over it, of which `inside` leads to the directory beneath, and which lay in the file system mounted
+/// at `mount` before the layer came. Nothing else is mounted beneath.
+pub fn look_beneath(
+    path: &Path,
+    (inside, mount): (&Path, &Path),
+    before: Option<&Remembered>,
+    emptied_is_meant: bool,
+) -> Result<Remembered, UnsafeRoot> {
+    look_in(path, inside, (mount.to_owned(), Vec::new()), before, emptied_is_meant)
+}
+
+fn look_in(
+    path: &Path,
+    inside: &Path,
+    (mount, beneath): (PathBuf, Vec<PathBuf>),
+    before: Option<&Remembered>,
+    emptied_is_meant: bool,
+) -> Result<Remembered, UnsafeRoot> {
+    let unreadable = |source| UnsafeRoot::Unreadable { path: path.to_owned(), source };
+    let filled = match inside.metadata().map_err(unreadable)?.is_dir() {
+        true => std::fs::read_dir(inside).map_err(unreadable)?.next().is_some(),
+        false => true,
+    };
     if let Some(before) = before {
         if before.mount != mount && before.mount.starts_with(&mount) {
             return Err(UnsafeRoot::Unmounted { path: path.to_owned(), mount: before.mount.clone() });

@@ -34,6 +34,13 @@ impl Standing {
     }
 }
 
+/// Whether the newest point there is older than the one that is known, so that what has not changed since that need not be there. One that is
+/// being applied is not told yet.
+pub fn is_behind(told: &SetReport, known: Option<&Point>) -> bool {
+    let older = |known: &Point| told.point.as_ref().is_none_or(|point| point.number < known.number);
+    told.state == SetState::Ready && known.is_some_and(older)
+}
+
 #[cfg(test)]
 mod tests {
     use standin_common::entry::Time;
@@ -65,6 +72,20 @@ mod tests {
             ..SetReport::new(set, Role::Standby, Generation(1), state, source)
         };
         Standing::of(&told, known.map(point).as_ref())
+    }
+
+    #[test]
+    fn a_replica_may_be_newer_than_is_known_and_should_not_be_older() {
+        let told = |newest: Option<u64>| {
+            let (set, source) = ("mail".parse().unwrap(), "alpha".parse().unwrap());
+            SetReport { point: newest.map(point), ..SetReport::new(set, Role::Standby, Generation(1), SetState::Ready, source) }
+        };
+        let known = point(7);
+        for (newest, behind) in [(Some(8), false), (Some(7), false), (Some(6), true), (None, true)] {
+            assert_eq!(is_behind(&told(newest), Some(&known)), behind, "{newest:?}");
+        }
+        assert!(!is_behind(&told(None), None));
+        assert!(!is_behind(&SetReport { state: SetState::Applying, ..told(Some(6)) }, Some(&known)));
     }
 
     #[test]

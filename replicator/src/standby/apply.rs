@@ -4,6 +4,9 @@
 //! nothing, and makes it durable; then [`perform`] does the operations. Each is done again from its start after a crash: an
 //! inverse is only written from an untouched replica, and doing an operation twice is doing it once.
 //!
+//! Where objects are moved, each leaves its old place before any comes to its new one, and what lies between is a turn (`turn`): what is
+//! before it is not done again once the replica has passed it.
+//!
 //! Names are added to objects after all objects are in their places, and attributes are set last of all, whichever way a journal is
 //! read: what a name leads to may come later in the journal, and writing and renaming change times.
 
@@ -15,15 +18,16 @@ use standin_common::message::Encoding;
 use standin_common::path::RelPath;
 use standin_common::tree::LEAF_LEN;
 
+use super::files::OpenFiles;
+use super::receive::ORPHANS;
+use super::turn::{Moves, Spot};
 use crate::journal::{Journal, JournalError, Op, Placed, Record};
 use crate::pack;
 use crate::store::LogFile;
-use crate::volume::{Object, ObjectKind, Place, Touched, Volume, VolumeFile};
+use crate::volume::{Object, ObjectKind, Place, SideId, Touched, Volume, VolumeFile};
 
 /// The longest piece of old data that goes into one record of an inverse.
 const PIECE_LEN: u64 = 1024 * 1024;
-/// Files kept open between operations.
-const OPEN_FILES: usize = 16;
 
 /// Which way a journal is read: as it was received, or as the inverse it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,9 +87,30 @@ fn dropped<L: LogFile>(journal: &Journal<L>) -> Result<HashSet<u64>, JournalErro
 pub(super) fn operations<L: LogFile>(
     journal: &Journal<L>,
     direction: Direction,
+    each: impl FnMut(RootIndex, RelPath, Op, Placed) -> Result<(), ApplyError>,
+) -> Result<(), ApplyError> {
+    operations_without(&dropped(journal)?, journal, direction, each)
+}
+
+/// All operations of a journal that was received, those on orphans that stay, too.
+pub(super) fn all_operations<L: LogFile>(
+    journal: &Journal<L>,
+    mut each: impl FnMut(RootIndex, RelPath, Op),
+) -> Result<(), ApplyError> {
+    let mut without = dropped(journal)?;
+    without.remove(&ORPHANS);
+    operations_without(&without, journal, Direction::Forward, |root, path, op, _| {
+        each(root, path, op);
+        Ok(())
+    })
+}
+
+fn operations_without<L: LogFile>(
+    dropped: &HashSet<u64>,
+    journal: &Journal<L>,
+    direction: Direction,
     mut each: impl FnMut(RootIndex, RelPath, Op, Placed) -> Result<(), ApplyError>,
 ) -> Result<(), ApplyError> {
-    let dropped = dropped(journal)?;
     let records = if direction == Direction::Forward { journal.forward() } else { journal.backward() };
     for placed in records {
         let mut placed = placed?;
@@ -104,7 +129,7 @@ pub(super) fn operations<L: LogFile>(
 pub struct Inverted {
     /// Bytes of the files that it puts back from the side area, where they will be parked.
     pub parked: u64,
-    /// Whether names are added to objects or taken from them.
+    /// Whether names are added to objects or taken from them, or objects moved, which ties places together.
     pub links: bool,
 }
 
@@ -114,7 +139,7 @@ pub(super) fn measure<V: Volume, L: LogFile>(inverse: &Journal<L>, volumes: &[V]
     operations(inverse, Direction::Backward, |root, path, op, _| {
         let target = Target { volume: volume(volumes, root)?, root, path: &path };
         match op {
-            Op::Link { .. } | Op::Unlink { .. } => inverted.links = true,
+            Op::Link { .. } | Op::Unlink { .. } | Op::Turn => inverted.links = true,
             Op::Install(side) => inverted.parked += target.room_of(target.object_at(&Place::Side(side))?),
             _ => {}
         }
@@ -130,19 +155,31 @@ pub fn invert<V: Volume, L: LogFile>(
     volumes: &[V],
     inverse: &mut Journal<L>,
 ) -> Result<Inverted, ApplyError> {
+    let moves = Moves::of(journal, direction)?;
     let mut files = OpenFiles::new(volumes);
     let mut inverted = Inverted::default();
+    let mut turned = false;
     inverse.append(&Record::Inverse, &[])?;
+    if moves.turns() {
+        inverse.append(&Record::Moves, &[])?;
+    }
     operations(journal, direction, |root, path, op, _| {
         let target = Target { volume: volume(volumes, root)?, root, path: &path };
         let mut note = |op: Op, payload: &[u8]| -> Result<(), ApplyError> {
             inverse.append(&Record::Op { file: None, root, path: path.clone(), op }, payload)?;
             Ok(())
         };
-        inverted.links |= matches!(op, Op::Link { .. } | Op::Unlink { .. });
+        let spot = || moves.before(root, &path, turned);
+        inverted.links |= matches!(op, Op::Link { .. } | Op::Unlink { .. } | Op::Turn);
         match op {
+            Op::Turn => {
+                turned = true;
+                note(Op::Turn, &[])
+            }
             Op::Park(side) => {
-                inverted.parked += target.room_of(target.object()?);
+                if !moves.is_moved(root, side) {
+                    inverted.parked += target.room_of(target.object()?);
+                }
                 note(Op::Install(side), &[])
             }
             Op::Install(side) => note(Op::Park(side), &[]),
@@ -153,17 +190,22 @@ pub fn invert<V: Volume, L: LogFile>(
                 note(Op::MakeDirectory, &[])?;
                 target.object()?.map_or(Ok(()), |object| note(Op::Attrs(object.attrs), &[]))
             }
-            Op::Attrs(_) => target.object()?.map_or(Ok(()), |object| note(Op::Attrs(object.attrs), &[])),
+            Op::Attrs(_) => {
+                let Some(path) = moves.origin(root, &path) else { return Ok(()) };
+                let before = Target { path, ..target }.object()?;
+                let op = before.map(|object| Record::Op { file: None, root, path: path.clone(), op: Op::Attrs(object.attrs) });
+                Ok(op.map_or(Ok(0), |op| inverse.append(&op, &[])).map(drop)?)
+            }
             Op::Write { offset, len, .. } => {
-                let file = files.open(root, &path)?;
+                let file = files.open_at(root, &path, &spot())?;
                 old_data(&target, file, offset, offset + u64::from(len), &mut note)
             }
             Op::Punch { start, end } => {
-                let file = files.open(root, &path)?;
+                let file = files.open_at(root, &path, &spot())?;
                 old_data(&target, file, start, end, &mut note)
             }
             Op::Resize { len } => {
-                let file = files.open(root, &path)?;
+                let file = files.open_at(root, &path, &spot())?;
                 let size = file.object().map_err(target.failed("reading its size"))?.size;
                 note(Op::Resize { len: size }, &[])?;
                 old_data(&target, file, len, size, &mut note)
@@ -237,36 +279,47 @@ fn runs(data: &[u8]) -> Vec<&[u8]> {
 }
 
 /// Does the operations of `journal`, and makes them durable.
-pub fn perform<V: Volume, L: LogFile>(journal: &Journal<L>, direction: Direction, volumes: &[V]) -> Result<(), ApplyError> {
+///
+/// If objects are moved, `turned` says that the replica has passed the turn, so that what comes before it is not done again; `turn` is
+/// called when all of that is durable, and makes durable that it is.
+pub fn perform<V: Volume, L: LogFile>(
+    journal: &Journal<L>,
+    direction: Direction,
+    volumes: &[V],
+    turned: bool,
+    turn: &mut dyn FnMut() -> Result<(), ApplyError>,
+) -> Result<(), ApplyError> {
+    let moves = Moves::of(journal, direction)?;
     let mut files = OpenFiles::new(volumes);
     let mut touched = vec![Touched::default(); volumes.len()];
     let (mut links, mut attributes) = (Vec::new(), Vec::new());
     let mut leaving: Option<(RootIndex, RelPath)> = None;
+    let mut before = moves.turns();
     operations(journal, direction, |root, path, op, placed| {
+        if let Some(last) = leaving.take() {
+            unlink(volumes, &last, (last.0 == root && last.1 == path).then_some(&op))?;
+        }
+        if op == Op::Turn {
+            before = false;
+            files.forget();
+            return if turned { Ok(()) } else { sync(volumes, &touched).and_then(|()| turn()) };
+        }
         let target = Target { volume: volume(volumes, root)?, root, path: &path };
         if let Some(touched) = touched.get_mut(usize::from(root.0)) {
             touch(touched, &path, &op);
         }
-        if let Some(last) = leaving.take() {
-            unlink(volumes, &last, (last.0 == root && last.1 == path).then_some(&op))?;
-        }
         match op {
+            Op::Attrs(_) => attributes.push(placed.at),
+            Op::Link { .. } => links.push(placed.at),
+            _ if before && turned => {}
             Op::Unlink { .. } => {
                 files.forget();
                 leaving = Some((root, path.clone()));
             }
-            Op::Attrs(_) => attributes.push(placed.at),
-            Op::Link { .. } => links.push(placed.at),
-            Op::Write { offset, len, encoding } => {
-                let data = pack::unpack(placed.payload, len as usize, encoding).map_err(target.failed("unpacking"))?;
-                files.open(root, &path)?.write_at(&data, offset).map_err(target.failed("writing"))?;
-            }
-            Op::Punch { start, end } => {
-                files.open(root, &path)?.punch(start, end).map_err(target.failed("making a hole"))?;
-            }
-            Op::Resize { len } => {
-                let file = files.open(root, &path)?;
-                file.set_len(len).map_err(target.failed("setting its size"))?;
+            Op::Write { .. } | Op::Punch { .. } | Op::Resize { .. } => {
+                let parked = moves.parked_from(root, &path).filter(|_| before);
+                let file = files.open_at(root, &path, &target.parked_or_here(parked)?)?;
+                write(file, &target, op, placed.payload)?;
             }
             name => {
                 files.forget();
@@ -282,12 +335,29 @@ pub fn perform<V: Volume, L: LogFile>(journal: &Journal<L>, direction: Direction
     for at in links.into_iter().chain(attributes) {
         perform_late(journal, at, volumes)?;
     }
-    for (index, (volume, touched)) in volumes.iter().zip(&touched).enumerate() {
+    sync(volumes, &touched)
+}
+
+fn sync<V: Volume>(volumes: &[V], touched: &[Touched]) -> Result<(), ApplyError> {
+    for (index, (volume, touched)) in volumes.iter().zip(touched).enumerate() {
         let root = RootIndex(index as u16);
         let target = Target { volume, root, path: &RelPath::root() };
         volume.sync_touched(touched).map_err(target.failed("making the replica durable"))?;
     }
     Ok(())
+}
+
+/// Changes the data of a file.
+fn write<V: Volume>(file: &V::File, target: &Target<'_, V>, op: Op, payload: Vec<u8>) -> Result<(), ApplyError> {
+    match op {
+        Op::Write { offset, len, encoding } => {
+            let data = pack::unpack(payload, len as usize, encoding).map_err(target.failed("unpacking"))?;
+            file.write_at(&data, offset).map_err(target.failed("writing"))
+        }
+        Op::Punch { start, end } => file.punch(start, end).map_err(target.failed("making a hole")),
+        Op::Resize { len } => file.set_len(len).map_err(target.failed("setting its size")),
+        _ => Ok(()),
+    }
 }
 
 /// Notes what an operation changes.
@@ -303,6 +373,7 @@ fn touch(touched: &mut Touched, path: &RelPath, op: &Op) {
             touched.name(path);
             touched.object(path);
         }
+        Op::Turn => {}
     }
 }
 
@@ -365,6 +436,14 @@ impl<V: Volume> Target<'_, V> {
         self.object_at(&Place::Tree(self.path))
     }
 
+    /// Where an object is that is taken out of here: there already, or still here.
+    fn parked_or_here(&self, parked: Option<SideId>) -> Result<Spot, ApplyError> {
+        match parked {
+            Some(side) if self.object_at(&Place::Side(side))?.is_some() => Ok(Spot::Side(side)),
+            _ => Ok(Spot::Tree(self.path.clone())),
+        }
+    }
+
     fn is_directory(&self) -> Result<bool, ApplyError> {
         Ok(self.object()?.is_some_and(|object| object.kind == ObjectKind::Directory))
     }
@@ -405,38 +484,5 @@ impl<V: Volume> Target<'_, V> {
             }
             _ => Ok(()),
         }
-    }
-}
-
-/// The files written last, kept open: operations on one file mostly follow each other.
-struct OpenFiles<'a, V: Volume> {
-    volumes: &'a [V],
-    files: Vec<(RootIndex, RelPath, V::File)>,
-}
-
-impl<'a, V: Volume> OpenFiles<'a, V> {
-    fn new(volumes: &'a [V]) -> Self {
-        Self { volumes, files: Vec::new() }
-    }
-
-    fn open(&mut self, root: RootIndex, path: &RelPath) -> Result<&V::File, ApplyError> {
-        let found = self.files.iter().position(|(r, p, _)| *r == root && p == path);
-        let index = match found {
-            Some(index) => index,
-            None => {
-                let target = Target { volume: volume(self.volumes, root)?, root, path };
-                let file = target.volume.open(&Place::Tree(path), true).map_err(target.failed("opening"))?;
-                if self.files.len() == OPEN_FILES {
-                    self.files.remove(0);
-                }
-                self.files.push((root, path.clone(), file));
-                self.files.len() - 1
-            }
-        };
-        Ok(&self.files[index].2)
-    }
-
-    fn forget(&mut self) {
-        self.files.clear();
     }
 }

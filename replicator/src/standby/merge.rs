@@ -9,76 +9,13 @@
 use std::collections::BTreeMap;
 
 use standin_common::id::RootIndex;
-use standin_common::message::Encoding;
 use standin_common::path::RelPath;
 
 use super::apply::{ApplyError, Direction, Inverted, operations};
+use super::data::{Data, Source};
 use crate::journal::{Journal, JournalError, Op, Record};
 use crate::store::LogFile;
 use crate::volume::{Place, SideId, Touched, Volume, VolumeFile};
-
-/// Where bytes of a file come from: the record of an inverse, and how far into its payload. `None` are zeros.
-type Source = Option<(usize, u64, u64)>;
-
-#[derive(Debug, Clone, Copy)]
-struct Piece {
-    end: u64,
-    source: Source,
-}
-
-/// How a file's data changes.
-#[derive(Debug, Default)]
-struct Data {
-    /// The smallest size it ever gets: what was beyond is lost.
-    cut: Option<u64>,
-    /// Its size at the end.
-    len: Option<u64>,
-    pieces: BTreeMap<u64, Piece>,
-}
-
-impl Data {
-    fn lay(&mut self, start: u64, end: u64, source: Source) {
-        if start < end {
-            self.clear(start, end);
-            self.pieces.insert(start, Piece { end, source });
-        }
-    }
-
-    /// Forgets what was laid in `start..end`, and keeps what reaches out of it.
-    fn clear(&mut self, start: u64, end: u64) {
-        let before = self.pieces.range(..start).next_back().filter(|(_, piece)| piece.end > start).map(|(at, _)| *at);
-        let inside: Vec<u64> = before.into_iter().chain(self.pieces.range(start..end).map(|(at, _)| *at)).collect();
-        for at in inside {
-            let Some(piece) = self.pieces.remove(&at) else { continue };
-            if at < start {
-                self.pieces.insert(at, Piece { end: start, ..piece });
-            }
-            if piece.end > end {
-                let source = piece.source.map(|(inverse, record, skip)| (inverse, record, skip + (end - at)));
-                self.pieces.insert(end, Piece { end: piece.end, source });
-            }
-        }
-    }
-
-    fn resize(&mut self, len: u64) {
-        self.clear(len, u64::MAX);
-        self.cut = Some(self.cut.map_or(len, |cut| cut.min(len)));
-        self.len = Some(len);
-    }
-
-    /// The operations that change the data so, in their order.
-    fn ops(&self) -> Vec<(Op, Source)> {
-        let cut = self.cut.filter(|cut| Some(*cut) != self.len).map(|len| (Op::Resize { len }, None));
-        let pieces = self.pieces.iter().map(|(start, piece)| match piece.source {
-            Some(_) => {
-                let op = Op::Write { offset: *start, len: (piece.end - start) as u32, encoding: Encoding::Plain };
-                (op, piece.source)
-            }
-            None => (Op::Punch { start: *start, end: piece.end }, None),
-        });
-        cut.into_iter().chain(pieces).chain(self.len.map(|len| (Op::Resize { len }, None))).collect()
-    }
-}
 
 /// What becomes of one path.
 #[derive(Debug, Default)]
@@ -107,10 +44,10 @@ impl Net {
             (fate.data, fate.attrs) = (None, None);
         }
         match op {
-            Op::Link { .. } | Op::Unlink { .. } => self.links = true,
+            Op::Link { .. } | Op::Unlink { .. } | Op::Turn => self.links = true,
             Op::Attrs(_) => fate.attrs = Some((inverse, record)),
             Op::Write { offset, len, .. } => {
-                fate.data.get_or_insert_default().lay(offset, offset + u64::from(len), Some((inverse, record, 0)));
+                fate.data.get_or_insert_default().lay(offset, offset + u64::from(len), Some((inverse as u64, record, 0)));
             }
             Op::Punch { start, end } => fate.data.get_or_insert_default().lay(start, end, None),
             Op::Resize { len } => fate.data.get_or_insert_default().resize(len),
@@ -229,7 +166,7 @@ fn age_parked<V: Volume, L: LogFile>(net: &Net, inverses: &[Journal<L>], volumes
 /// Bytes of a piece.
 fn bytes<L: LogFile>(inverses: &[Journal<L>], source: Source, len: u32) -> Result<Vec<u8>, JournalError> {
     let Some((inverse, record, skip)) = source else { return Ok(vec![0; len as usize]) };
-    let placed = inverses.get(inverse).map(|inverse| inverse.read(record)).transpose()?.flatten();
+    let placed = inverses.get(inverse as usize).map(|inverse| inverse.read(record)).transpose()?.flatten();
     let range = skip as usize..skip as usize + len as usize;
     let bytes = placed.and_then(|placed| placed.payload.get(range).map(<[u8]>::to_vec));
     bytes.ok_or(JournalError::Damaged { at: record, why: "a record is shorter than it says" })
@@ -266,70 +203,4 @@ fn write<L: LogFile>(net: &Net, inverses: &[Journal<L>], out: &mut Journal<L>) -
     }
     out.append(&Record::End, &[])?;
     Ok(out.sync()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[derive(Debug, Clone)]
-    enum Change {
-        Write(u64, u64),
-        Punch(u64, u64),
-        Resize(u64),
-    }
-
-    fn change() -> impl Strategy<Value = Change> {
-        prop_oneof![
-            (0..50_u64, 1..20_u64).prop_map(|(start, len)| Change::Write(start, start + len)),
-            (0..50_u64, 1..20_u64).prop_map(|(start, len)| Change::Punch(start, start + len)),
-            (0..60_u64).prop_map(Change::Resize),
-        ]
-    }
-
-    fn put(file: &mut Vec<u8>, start: u64, data: &[u8]) {
-        let end = start as usize + data.len();
-        file.resize(file.len().max(end), 0);
-        file[start as usize..end].copy_from_slice(data);
-    }
-
-    proptest! {
-        #[test]
-        fn the_data_is_what_all_changes_make_it(changes in proptest::collection::vec(change(), 1..12), size in 0..60_usize, end in 1..60_u64) {
-            let mut expected = vec![b'o'; size];
-            let mut data = Data::default();
-            let payload = |record: usize| (0..20).map(|at| (record * 20 + at) as u8 | 1).collect::<Vec<u8>>();
-            // Whatever writes beyond the end is followed by a size in every inverse.
-            for (record, change) in changes.iter().chain([&Change::Resize(end)]).enumerate() {
-                match *change {
-                    Change::Write(start, end) => {
-                        put(&mut expected, start, &payload(record)[..(end - start) as usize]);
-                        data.lay(start, end, Some((0, record as u64, 0)));
-                    }
-                    Change::Punch(start, end) => {
-                        put(&mut expected, start, &vec![0; (end - start) as usize]);
-                        data.lay(start, end, None);
-                    }
-                    Change::Resize(len) => {
-                        expected.resize(len as usize, 0);
-                        data.resize(len);
-                    }
-                }
-            }
-            let mut found = vec![b'o'; size];
-            for (op, source) in data.ops() {
-                match (op, source) {
-                    (Op::Write { offset, len, .. }, Some((_, record, skip))) => {
-                        let skip = skip as usize;
-                        put(&mut found, offset, &payload(record as usize)[skip..skip + len as usize]);
-                    }
-                    (Op::Punch { start, end }, None) => put(&mut found, start, &vec![0; (end - start) as usize]),
-                    (Op::Resize { len }, None) => found.resize(len as usize, 0),
-                    other => panic!("{other:?}"),
-                }
-            }
-            prop_assert_eq!(found, expected);
-        }
-    }
 }

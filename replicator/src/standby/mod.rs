@@ -1,11 +1,15 @@
 //! The standby's half: receive, journal, apply, history.
 
 pub mod apply;
+pub mod aside;
 mod claims;
+pub mod clone;
 pub mod compare;
 pub mod comparing;
+mod data;
 mod error;
 mod excluded;
+mod files;
 mod history;
 pub mod join;
 mod known;
@@ -19,7 +23,9 @@ mod resume;
 pub mod scrub;
 pub mod session;
 pub mod state;
+pub mod stream;
 pub mod survey;
 mod target;
 mod telling;
+mod turn;
 pub mod values;

@@ -12,10 +12,13 @@ use super::apply::{self, ApplyError, Direction, Inverted};
 use super::history::{back, forward};
 use super::replica::{INCOMING, Replica, ReplicaError};
 use super::state::{Phase, Step};
+use super::turn::Turned;
 use crate::journal::{Journal, JournalError, Placed, Point, Record};
 use crate::store::{LogFile, Store};
 use crate::volume::Volume;
 
+/// Which side of its turn the step is on that was moved over last.
+const TURNED: &str = "turned";
 /// A journal that was applied is left to be written over, unless it takes more room than this.
 const LEFT_LEN: u64 = 1024 * 1024;
 
@@ -103,11 +106,22 @@ impl<V: Volume, S: Store> Replica<V, S> {
         };
         let (journal, direction) = self.whole_journal(name.clone())?;
         let measured = match &inverse {
-            Some(inverse) => Some(self.invert(&journal, direction, inverse)?),
+            Some(inverse) => {
+                // Nothing was changed yet if the inverse is not whole.
+                if let Some(from) = from.filter(|from| *from < to)
+                    && !self.is_whole(inverse)?
+                {
+                    self.keep_aside(&journal, from)?;
+                }
+                Some(self.invert(&journal, direction, inverse)?)
+            }
             None => None,
         };
         let collected = self.values().moving(to);
-        apply::perform(&journal, direction, self.volumes())?;
+        let turned = from.map(|from| self.turned(from, to)).transpose()?;
+        apply::perform(&journal, direction, self.volumes(), turned.is_some_and(|turned| turned.is_passed(to)), &mut || {
+            turned.map_or(Ok(()), |turned| Ok(self.note_turned(turned.passed(to)).map_err(JournalError::Io)?))
+        })?;
         let (retention, ways) = (self.retention(), self.state().ways());
         let early = self.change(|state| {
             state.enter(Phase::Settled { at: to })?;
@@ -129,6 +143,15 @@ impl<V: Volume, S: Store> Replica<V, S> {
             self.store().forget(INCOMING)?;
         }
         self.remove_dropped(&ways)
+    }
+
+    /// Which side of the turn the replica is on, if the journal of this step has one.
+    fn turned(&self, from: PointNumber, to: PointNumber) -> Result<Turned, ReplicaError> {
+        Ok(Turned::read(self.store().read(TURNED)?.as_deref(), from, to))
+    }
+
+    fn note_turned(&self, turned: Turned) -> std::io::Result<()> {
+        self.store().replace(TURNED, turned.to_text().as_bytes())
     }
 
     /// Writes the inverse of a journal, unless that was done before a crash; returns its bytes with those it parks, and whether it has links.
@@ -226,6 +249,8 @@ impl<V: Volume, S: Store> Replica<V, S> {
             // Nothing was touched yet: the inverse comes first.
             return self.change(|state| state.enter(Phase::Settled { at: from }));
         }
+        // For who comes from the other end, it would be the other side.
+        self.note_turned(self.turned(from, to)?)?;
         self.change(|state| state.enter(Phase::Moving { from: Some(to), to: from }))?;
         self.move_over(Some(to), from)
     }

@@ -4,11 +4,12 @@
 //! another is in `moving`, what stays of the way in `history`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use standin_common::id::{Generation, PointNumber};
 
 use super::apply::ApplyError;
+use super::aside::Aside;
 use super::history;
 use super::state::{IllegalTransition, Phase, Retention, State};
 use super::values::Values;
@@ -93,13 +94,15 @@ pub struct Replica<V, S> {
     history_limit: AtomicU64,
     state: Mutex<State>,
     receiving: Mutex<bool>,
+    /// What a tree that was a source's keeps aside.
+    pub(super) aside: Mutex<Option<Arc<Aside<V>>>>,
     /// Whether it was looked for what a crash interrupted, and that was finished.
     pub(super) settled: AtomicBool,
     /// Whether the journal that is being received is to be dropped instead of gone on with.
     pub(super) anew: AtomicBool,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A thread that panicked held no half-changed state: every change is one assignment.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -127,6 +130,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
             history_limit: AtomicU64::new(u64::MAX),
             state: Mutex::new(state),
             receiving: Mutex::new(false),
+            aside: Mutex::new(None),
             settled,
             anew: AtomicBool::new(false),
         };
@@ -178,6 +182,13 @@ impl<V: Volume, S: Store> Replica<V, S> {
             None if store.names()?.iter().any(|name| name == INCOMING || history::is_journal(name)) => Err(ReplicaError::NoState),
             None => Ok(None),
         }
+    }
+
+    /// Makes a tree that is there a replica at a point: what was kept of another in this store must be gone.
+    pub fn found(store: &S, point: Point, generation: Generation) -> Result<(), ReplicaError> {
+        let state = State { generation, phase: Phase::Settled { at: point.number }, points: vec![point], steps: Vec::new() };
+        let text = serde_json::to_vec_pretty(&state).map_err(|error| ReplicaError::Store(error.into()))?;
+        Ok(store.replace(STATE, &text)?)
     }
 
     /// A copy of the state.

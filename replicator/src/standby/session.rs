@@ -75,15 +75,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Says that nothing more comes. An error says that nobody listens.
+fn end_well((send, _): &mut Talk) {
+    let _ = send.finish();
+}
+
 impl Arrivals {
-    /// Hands a lane to the session; `false` if it takes no more, and the lane is dropped.
-    pub fn push(&self, lane: Talk) -> bool {
+    /// Hands a lane to the session; `false` if it takes no more, and the lane is over. A pass of little may be over before its last lane is
+    /// there: that one ends well, or the source would take the pass for cut off.
+    pub fn push(&self, mut lane: Talk) -> bool {
         let mut state = lock(&self.state);
         let welcome = !state.closed && state.taken < MOST_LANES;
         if welcome {
             state.taken += 1;
             state.lanes.push_back(lane);
             self.changed.notify_all();
+        } else {
+            end_well(&mut lane);
         }
         welcome
     }
@@ -104,7 +112,7 @@ impl Arrivals {
     pub(super) fn close(&self) {
         let mut state = lock(&self.state);
         state.closed = true;
-        state.lanes.clear();
+        state.lanes.drain(..).for_each(|mut lane| end_well(&mut lane));
         self.changed.notify_all();
     }
 }
@@ -135,7 +143,8 @@ pub fn receive<V: Volume, S: Store>(
     let objects = replica.state().points.last().map_or(0, |point| point.objects);
     let ready = MirrorAnswer::Ready { after: reception.after().cloned(), first: reception.first(), owners, objects };
     send.send(&ready, &[])?;
-    let session = Session { reception: &reception, rules, telling: Telling::new(send, stopping) };
+    let unproven = replica.is_unproven();
+    let session = Session { reception: &reception, rules, unproven, telling: Telling::new(send, stopping) };
     let point = session.run(receive, lanes, owners);
     if point.is_some() {
         // Acknowledged is what is durable; the source's stream ends when it is applied, too.
@@ -201,6 +210,8 @@ type RoundScopes = BTreeMap<RootIndex, Scopes>;
 struct Session<'s, 'a, V: Volume, S: Store> {
     reception: &'s Reception<'a, V, S>,
     rules: &'s [Rules],
+    /// Whether what is here was never proven to be a source's.
+    unproven: bool,
     telling: Telling<'s>,
 }
 
@@ -240,8 +251,8 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
 
     fn lead(&self, mut receive: Receiver, owners: bool) -> Result<Option<Point>, SessionError> {
         let comparison = match self.reception.opening().comparison {
-            // Whatever lies in the target before the first mirror was not put there by us: it has to be proven.
-            Comparison::Difference if self.reception.first() => Comparison::Checksum,
+            // Whatever lies in the target before the first mirror, or was a source's tree, was not put there by us: it has to be proven.
+            Comparison::Difference if self.reception.first() || self.unproven => Comparison::Checksum,
             comparison => comparison,
         };
         let (scopes, mut next) = self.scopes(&mut receive)?;

@@ -9,7 +9,6 @@ mod list;
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use standin_common::entry::Time;
 use standin_common::id::PointNumber;
@@ -25,8 +24,6 @@ use crate::volume::{Object, ObjectKind, Place, Stamp, Volume};
 
 /// Smaller files are read: that is quicker than to keep a file for each of them.
 const LEAST_LEN: u64 = 8 * 1024 * 1024;
-/// A stamp that needs longer to prove something is of a clock that was wrong.
-const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// Lists that may come before those of files that are gone are looked for.
 const SWEEP_AFTER: usize = 64;
 
@@ -272,11 +269,11 @@ impl Values {
 
     fn bind<V: Volume>(&self, Proven { at, size, modified, root }: Proven, volumes: &[V]) -> io::Result<()> {
         let from = collected(&at);
-        let here = || settled_object(volumes, &at);
-        // The time is the last that is set of a file: with another one, somebody else has written to it since.
+        // The time is the last that is set of a file: with another one, somebody else has written to it since. It is in the stamp, too, so
+        // that whoever writes in the clock tick of this look, which leaves the change time, is found by the next one.
         let is_it = |object: &Object| object.kind == ObjectKind::File && object.size == size && object.attrs.mtime == modified;
         let list = match self.shelf.open(&from)? {
-            Some(list) => here()?.filter(is_it).map(|object| (list, object.stamp)),
+            Some(list) => object(volumes, &at)?.filter(is_it).map(|object| (list, object.stamp)),
             None => None,
         };
         match list {
@@ -394,20 +391,4 @@ impl Drop for Collector<'_> {
 
 fn object<V: Volume>(volumes: &[V], at: &Position) -> io::Result<Option<Object>> {
     volumes.get(usize::from(at.root.0)).map_or(Ok(None), |volume| volume.object(&Place::Tree(&at.path)))
-}
-
-/// An object with a stamp that will show every later change: a look that comes too early for that is taken again. `None` if it is gone
-/// or keeps changing.
-fn settled_object<V: Volume>(volumes: &[V], at: &Position) -> io::Result<Option<Object>> {
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let early = |object: &Object| object.stamp.proves_from().checked_sub(now()).filter(|early| !early.is_zero());
-    let Some(mut here) = object(volumes, at)? else { return Ok(None) };
-    if let Some(early) = early(&here).filter(|early| *early <= LONGEST_WAIT) {
-        std::thread::sleep(early);
-        here = match object(volumes, at)? {
-            Some(here) => here,
-            None => return Ok(None),
-        };
-    }
-    Ok(early(&here).is_none().then_some(here))
 }

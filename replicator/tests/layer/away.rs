@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use standin_replicator::capture::ordered::{Forgetful, Position, Recorder, Touch};
@@ -165,4 +166,104 @@ fn what_cannot_be_noted_is_not_done() {
     layer.unmount().map_err(|(_, error)| error).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"as it was");
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 1);
+}
+
+/// A process with a copy of every mount, as a container has it.
+fn container() -> Child {
+    let mut child =
+        Command::new("unshare").args(["-m", "sh", "-c", "echo ready; exec sleep 60"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    child
+}
+
+#[test]
+fn a_container_that_has_a_copy_of_the_mount_keeps_nobody() {
+    let temporary = TempDir::new().unwrap();
+    let other = TempDir::new().unwrap();
+    let layer = Layer::mount(temporary.path(), Arc::new(Forgetful::default())).unwrap();
+    let mut container = container();
+    let after = Layer::mount(other.path(), Arc::new(Forgetful::default())).unwrap();
+    fs::write(temporary.path().join("file"), "told").unwrap();
+    let begun = Instant::now();
+    layer.unmount().map_err(|(_, error)| error).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert_eq!(fs::read(temporary.path().join("file")).unwrap(), b"told");
+    // What the container has is dead, and not the directory beneath.
+    let there = format!("/proc/{}/root{}", container.id(), temporary.path().join("new").display());
+    assert!(fs::write(there, "unseen").is_err());
+    assert!(!temporary.path().join("new").exists());
+    // Others are left alone.
+    fs::write(other.path().join("file"), "told").unwrap();
+    let again = Layer::mount(temporary.path(), Arc::new(Forgetful::default())).unwrap();
+    fs::write(temporary.path().join("file"), "again").unwrap();
+    for layer in [again, after] {
+        layer.unmount().map_err(|(_, error)| error).unwrap();
+    }
+    container.kill().unwrap();
+    container.wait().unwrap();
+}
+
+/// Lets nobody go who syncs, until it is told to.
+#[derive(Default)]
+struct Holding(Mutex<(usize, bool)>, Condvar);
+
+impl Recorder for Holding {
+    fn before(&self, _: Touch) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn record(&self, _: standin_replicator::capture::ordered::Operation<'_>) -> Position {
+        Position(1)
+    }
+
+    fn missed(&self, touch: Touch) {
+        panic!("nothing can be missed: {touch:?}");
+    }
+
+    fn flushed(&self, _: Position) -> std::io::Result<()> {
+        let mut held = self.0.lock().unwrap();
+        held.0 += 1;
+        self.1.notify_all();
+        drop(self.1.wait_while(held, |held| !held.1).unwrap());
+        Ok(())
+    }
+}
+
+#[test]
+fn who_waits_for_the_standby_can_be_killed_and_is_disturbed_by_no_other_signal() {
+    let temporary = TempDir::new().unwrap();
+    let holding = Arc::new(Holding::default());
+    let layer = Layer::mount(temporary.path(), holding.clone()).unwrap();
+    // One that hears of a signal while it waits for its fsync, which must not fail of it; the other is killed.
+    let program = "import os, signal, sys\nsignal.signal(signal.SIGUSR1, lambda *_: None)\nf = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)\n\
+                   os.write(f, b'x')\nos.fsync(f)\nprint('synced')";
+    let start = |name: &str| {
+        let mut command = Command::new("python3");
+        command
+            .args(["-c", program])
+            .arg(temporary.path().join(name))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let (signalled, mut killed) = (start("signalled"), start("killed"));
+    drop(holding.1.wait_while(holding.0.lock().unwrap(), |held| held.0 < 2).unwrap());
+    for child in [&signalled, &killed] {
+        let process = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(process, rustix::process::Signal::USR1).unwrap();
+    }
+    killed.kill().unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while killed.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < until, "it does not end");
+        std::thread::park_timeout(Duration::from_millis(5)); // poll
+    }
+    holding.0.lock().unwrap().1 = true;
+    holding.1.notify_all();
+    let output = signalled.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "synced\n", "{output:?}");
+    layer.unmount().map_err(|(_, error)| error).unwrap();
 }

@@ -13,11 +13,11 @@ use rustix::fs::{lgetxattr, llistxattr};
 /// Everything of an object that has to be the same elsewhere: all but inode numbers, times of access and change, and holes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
-    mode: u32,
+    pub(crate) mode: u32,
     owner: (u32, u32),
     device: u64,
     modified: (i64, i64),
-    links: u64,
+    pub(crate) links: u64,
     /// The first of its names.
     same_as: PathBuf,
     xattrs: BTreeMap<Vec<u8>, Vec<u8>>,

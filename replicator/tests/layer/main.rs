@@ -5,9 +5,12 @@
 mod away;
 mod ground;
 mod look;
+#[path = "../stream/mirror.rs"]
+mod mirror;
 mod order;
 mod posix;
 mod program;
 mod random;
 mod record;
 mod replay;
+mod stream;

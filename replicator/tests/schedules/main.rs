@@ -37,6 +37,7 @@ fn what_is_done_wrong_is_found() {
         (Vice::Forgetful, 400),
         (Vice::Deaf, 400),
         (Vice::LostBase, 400),
+        (Vice::Trusting, 400),
     ];
     for (vice, within) in vices {
         let failure = search(0..within, Some(vice));

@@ -7,11 +7,11 @@ use standin_failover::compare::{Comparison, compare};
 use standin_failover::exchange::Snapshot;
 use standin_failover::exchfailover::Outcome;
 use standin_failover::plan::Plan;
-use standin_failover::plan::show::summary;
+use standin_failover::plan::show::{Rate, summary};
 
 use super::super::{Failure, Scene, print};
 use super::{CarryOptions, begin, open};
-use crate::directory::{self, Access, Opened, Stop};
+use crate::directory::{self, Access, Opened, Stop, how_to_import};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Options {
@@ -48,23 +48,24 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
     }
     directory::seen_twice(&opened, &plan)?;
     match (&opened, &options.changes) {
-        (_, Some(file)) => changes(scene, &plan, file),
+        (_, Some(file)) => changes(scene, &plan, runs.rate(&plan).as_ref(), file),
         (Opened::Export(_), None) => {
             Err(Failure::Usage("an export is not written to: say where its changes go with --changes".into()))
         }
         (Opened::Live(_), None) => {
             if !scene.json {
-                print(&summary(&plan, None))?;
+                print(&summary(&plan, runs.rate(&plan).as_ref()))?;
             }
+            let _held = runs.hold()?;
             begin(scene, &opened, &runs, plan, &options.carry)
         }
     }
 }
 
-fn changes(scene: &Scene<'_>, plan: &Plan, file: &std::path::Path) -> Result<ExitCode, Failure> {
-    directory::write_changes_to(file, plan.writes())?;
-    let report = serde_json::json!({ "code": 0, "renames": plan.renames.len(), "changes": file, "warnings": plan.warnings });
-    scene.print(&report, || format!("{}the changes are in {}", summary(plan, None), file.display()))?;
+fn changes(scene: &Scene<'_>, plan: &Plan, rate: Option<&Rate>, file: &std::path::Path) -> Result<ExitCode, Failure> {
+    let files = directory::write_changes_to(file, &plan.contexts, plan.writes())?;
+    let report = serde_json::json!({ "code": 0, "renames": plan.renames.len(), "changes": files, "warnings": plan.warnings });
+    scene.print(&report, || format!("{}{}", summary(plan, rate), how_to_import(&files)))?;
     Ok(ExitCode::SUCCESS)
 }
 

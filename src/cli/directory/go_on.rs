@@ -27,6 +27,7 @@ pub(in crate::cli) struct Options {
 
 pub(super) fn run(scene: &Scene<'_>, options: &Options, purpose: Purpose) -> Result<ExitCode, Failure> {
     let (opened, runs) = open(scene, &options.access)?;
+    let _held = runs.hold()?;
     let mut journal = match &options.journal {
         Some(path) => Runs::named(path)?,
         None => runs.last_or_stop(None)?,

@@ -1,27 +1,35 @@
 //! `standin directory password`.
 
 use std::io::{BufRead, IsTerminal};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use standin_common::disk::{self, Mode};
+use standin_common::message::Password;
 use standin_failover::credentials::Secret;
+use standin_failover::exchfailover::Outcome;
 
-use super::super::{Failure, Scene};
-use crate::directory::{Access, PASSWORD_VARIABLE, Stop, ask_password};
+use super::super::{Failure, Scene, show};
+use crate::control::client::{self, AskError};
+use crate::control::{Answer, Request, Shared, SharedResult};
+use crate::directory::{Access, PASSWORD_VARIABLE, Stop, ask_password, is_one_line, store_password, try_password};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Options {
     /// Only check the password, store nothing.
     #[arg(long)]
     check: bool,
+    /// Store it on this node only, and tell no other.
+    #[arg(long, conflicts_with = "check")]
+    here: bool,
     #[command(flatten)]
     access: Access,
 }
 
-/// The directory must take the new password before the old one is replaced.
+/// The directory must take the new password before the old one is replaced, here and on every node.
 pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Failure> {
-    let mut access = options.access.clone().or(scene.settings_if_any()?.as_ref());
-    let Some(user) = access.user.clone() else {
+    let settings = scene.settings_if_any()?;
+    let access = options.access.clone().or(settings.as_ref());
+    let Some(account) = access.account() else {
         return Err(
             Stop::usage("whose password? Name the account with --user, or in the table [directory] of the settings").into()
         );
@@ -31,23 +39,65 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
         let why = "where is it to be stored? Name the file with --password-file, or in the table [directory] of the settings";
         return Err(Stop::usage(why).into());
     }
-    let password = new_password(&user)?;
-    access.password = Some(password.clone());
-    access.ldif.clear();
-    access.open()?;
-    let stored = match file.filter(|_| !options.check) {
-        Some(file) => {
-            let line = format!("{}\n", password.reveal());
-            disk::replace(&file, line.as_bytes(), Mode::Private).map_err(Stop::usage)?;
-            Some(file)
+    let password = new_password(&account)?;
+    try_password(&access, &password)?;
+    let stored = file.filter(|_| !options.check);
+    if let Some(file) = &stored {
+        store_password(file, &password)?;
+    }
+    let has_peers = settings.as_ref().is_some_and(|settings| !settings.peers.is_empty());
+    let others = match (&settings, &stored) {
+        (Some(settings), Some(_)) if has_peers && !options.here => {
+            share(&settings.node.state_dir, Password { account: account.clone(), password })
         }
-        None => None,
+        _ => Ok(Vec::new()),
     };
-    scene.print(&serde_json::json!({ "account": user, "accepted": true, "stored": stored }), || match &stored {
-        Some(file) => format!("the directory takes the password of {user}; it is stored in {}", file.display()),
-        None => format!("the directory takes the password of {user}; it is stored nowhere"),
+    tell(scene, &account, stored, others)
+}
+
+/// Has the daemon give it to the paired nodes.
+fn share(state_dir: &std::path::Path, password: Password) -> Result<Vec<Shared>, String> {
+    match client::ask_at_once(state_dir, &Request::SharePassword(password)) {
+        Ok(Answer::Shared(shared)) => Ok(shared),
+        Ok(_) => Err("the daemon's answer is of another release: restart it, then run this again".to_owned()),
+        Err(error @ AskError::NotRunning(_)) => Err(format!("{error}, then run this again; or run it on each of them")),
+        Err(error) => Err(format!("{error}; run this again, or on each of them")),
+    }
+}
+
+fn tell(
+    scene: &Scene<'_>,
+    account: &str,
+    stored: Option<PathBuf>,
+    others: Result<Vec<Shared>, String>,
+) -> Result<ExitCode, Failure> {
+    let is_everywhere = others.as_ref().is_ok_and(|all| all.iter().all(|one| one.result != SharedResult::Failed));
+    let outcome = if is_everywhere { Outcome::Done } else { Outcome::SomeFailed };
+    let json = serde_json::json!({
+        "code": outcome.code(), "account": account, "accepted": true, "stored": stored,
+        "nodes": others.as_ref().ok(), "nodes_not_told": others.as_ref().err(),
+    });
+    scene.print(&json, || {
+        let mut lines = vec![match &stored {
+            Some(file) => format!("the directory takes the password of {account}; it is stored in {}", file.display()),
+            None => format!("the directory takes the password of {account}; it is stored nowhere"),
+        }];
+        match &others {
+            Ok(all) => lines.extend(all.iter().map(line)),
+            Err(why) => lines.push(format!("  the other nodes were not told: {why}")),
+        }
+        lines.join("\n")
     })?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(outcome.code()))
+}
+
+fn line(one: &Shared) -> String {
+    let why = one.why.as_deref().map(show::harmless).unwrap_or_default();
+    match one.result {
+        SharedResult::Stored => format!("  {}: tried there, and stored", one.node),
+        SharedResult::NotKept => format!("  {}: not needed there: {why}", one.node),
+        SharedResult::Failed => format!("  {}: NOT stored: {why}", one.node),
+    }
 }
 
 /// From the environment, a terminal (twice, as nobody sees what is typed), or the first line of standard input.
@@ -66,8 +116,9 @@ fn new_password(user: &str) -> Result<Secret, Failure> {
         std::io::stdin().lock().read_line(&mut line).map_err(failed)?;
         line.trim_end_matches(['\n', '\r']).to_owned()
     };
-    if text.is_empty() || text.contains(['\n', '\r']) {
+    let password = Secret::new(text);
+    if !is_one_line(&password) {
         return Err(Stop::usage("the password is empty, or has more than one line; nothing was stored").into());
     }
-    Ok(Secret::new(text))
+    Ok(password)
 }

@@ -9,7 +9,7 @@ use standin_failover::plan::show::{read_json, summary, write_details};
 
 use super::super::{Failure, Scene, print};
 use super::{open, write_plan};
-use crate::directory::{self, Access, Opened, Stop};
+use crate::directory::{self, Access, ChangeFile, Opened, Stop, how_to_import};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Options {
@@ -99,11 +99,12 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
     if let Some(file) = &options.out {
         write_plan(file, &plan)?;
     }
+    let (mut changes, mut undo_changes) = (Vec::new(), Vec::new());
     if let Some(file) = &options.changes {
-        directory::write_changes_to(file, plan.writes())?;
+        changes = directory::write_changes_to(file, &plan.contexts, plan.writes())?;
     }
     if let Some(file) = &options.undo_changes {
-        directory::write_changes_to(file, plan.undoing())?;
+        undo_changes = directory::write_changes_to(file, &plan.contexts, plan.undoing())?;
     }
     if options.details && !scene.json {
         let mut text = Vec::new();
@@ -114,11 +115,20 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
     if scene.json && options.details {
         scene.print(&plan, String::new)?;
     } else {
+        let rate = runs.rate(&plan);
         let counts = serde_json::json!({
             "asked": plan.asked, "pairs": plan.pairs, "unpaired": plan.unpaired, "changes": plan.changes.len(),
             "renames": plan.renames.len(), "references": plan.references.len(), "missing": plan.missing, "warnings": plan.warnings,
+            "expected_seconds": rate.map(|rate| rate.seconds(&plan)), "measured_writes_per_second": rate.map(|rate| rate.writes_per_second),
+            "change_files": changes, "undo_files": undo_changes,
         });
-        scene.print(&counts, || summary(&plan, None))?;
+        let said = |what: &str, files: &[ChangeFile]| match files {
+            [] => String::new(),
+            _ => format!("{what}{}\n", how_to_import(files)),
+        };
+        scene.print(&counts, || {
+            format!("{}{}{}", summary(&plan, rate.as_ref()), said("", &changes), said("to take them back: ", &undo_changes))
+        })?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -71,7 +71,9 @@ impl SourceSet {
         if state.kept.following.is_none() {
             let name = &self.set().name;
             let text = match self.set().capture {
-                Capture::Watch => format!("watching the roots of {name} begins with a mirror: `standin mirror start {name}`"),
+                Capture::Watch | Capture::Ordered => {
+                    format!("watching the roots of {name} begins with a mirror: `standin mirror start {name}`")
+                }
                 _ => format!("the set {name} does not watch its roots; `standin mirror start {name}` makes a point"),
             };
             return Err(failed(FailedKind::Refused, text));

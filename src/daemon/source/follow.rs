@@ -9,61 +9,61 @@ use std::time::{Duration, Instant};
 
 use standin_common::id::MirrorId;
 use standin_common::link::quic::Connection;
-use standin_common::message::{Comparison, MirrorOpening, OrphanPolicy, Refusal};
+use standin_common::message::{Comparison, OrphanPolicy, Refusal};
 use standin_common::scope::Reason;
 use standin_replicator::capture::watch::Watch;
 use standin_replicator::capture::{LinkedNames, Taken};
 use standin_replicator::journal::Point;
-use standin_replicator::os::cpu_time;
-use standin_replicator::scopes::Scopes;
-use standin_replicator::source::pass::{PassError, Passed};
+use standin_replicator::source::pass::PassError;
 use standin_replicator::source::rhythm::{Moment, Rhythm, Turn};
 use standin_replicator::source::state::{Event, Hold};
 
+use super::held::Holding;
 use super::kept::{Job, Ordered};
+use super::round::Round;
 use super::run::Outcome;
+use super::streaming::{Left, Next, Streaming};
 use super::waiting::Waiting;
-use super::{Asked, SourceSet, new_mirror_id};
+use super::{SourceSet, new_mirror_id};
 
 /// How often a source that follows looks at its connection and at the clock, when nothing changes.
 const LOOK: Duration = Duration::from_secs(1);
+/// Memory for places that changed, at most: the queue of capture `ordered` is for data, and mostly on disk.
+const PLACES_BYTES: u64 = 256 << 20;
 /// How long after a round in which something could not be read everything is looked at again.
-const FLAWED: Duration = Duration::from_secs(60);
+pub(super) const FLAWED: Duration = Duration::from_secs(60);
 
 /// What the thread of a source knows of the set that it follows.
 pub(super) struct Follow {
-    watch: Option<Arc<Watch>>,
-    names: LinkedNames,
+    pub(super) watch: Option<Arc<Watch>>,
+    pub(super) names: LinkedNames,
     /// The mirrors and rounds one of which made the point that the standby is at; none if that is not known.
-    base: Vec<MirrorId>,
+    pub(super) base: Vec<MirrorId>,
     /// The round that was cut off.
-    cut: Option<Round>,
+    pub(super) cut: Option<Round>,
     /// A mirror that began before the watch did.
     unwatched: Option<MirrorId>,
     /// When a round or mirror ended, and how long it worked.
-    ended: Instant,
+    pub(super) ended: Instant,
     worked: Duration,
     /// When the last point was made that is kept, and whether it is the newest.
     kept: Instant,
     is_kept: bool,
+    /// Whether the newest is consistent.
+    is_consistent: bool,
     /// When everything is looked at again.
-    whole_due: Option<Instant>,
+    pub(super) whole_due: Option<Instant>,
     /// What was left to a person, until a mirror over everything leaves nothing.
     pub(super) left: Option<String>,
     /// The pass of a mirror that this watch was opened for.
     watched: Option<MirrorId>,
-    waiting: Waiting,
-}
-
-/// What one round is about.
-#[derive(Debug, Clone)]
-struct Round {
-    mirror: MirrorId,
-    taken: Taken,
-    /// The count of notices when it was taken.
-    seen: u64,
-    /// The last request for a point that came before it.
-    asked: u64,
+    /// When it was last kept how far the standby is.
+    pub(super) since_kept: Instant,
+    pub(super) waiting: Waiting,
+    pub(super) holding: Holding,
+    /// The stream that follows the last round, and when there may be another.
+    pub(super) stream: Option<Streaming>,
+    pub(super) next_stream: Next,
 }
 
 impl Follow {
@@ -80,10 +80,22 @@ impl Follow {
             worked: Duration::ZERO,
             kept: now,
             is_kept: true,
+            is_consistent: false,
             whole_due: None,
             left: None,
             watched: None,
+            since_kept: now,
             waiting,
+            holding: Holding::default(),
+            stream: None,
+            next_stream: Next::default(),
+        }
+    }
+
+    /// What was taken is at the standby, or waits again, unless a round was cut off that goes on.
+    pub(super) fn settle(&self) {
+        if let (Some(watch), None) = (&self.watch, &self.cut) {
+            watch.settle();
         }
     }
 
@@ -91,12 +103,12 @@ impl Follow {
         self.watch.is_some()
     }
 
-    /// The daemon ends: what waits is kept for the next.
-    pub(super) fn end(mut self) {
-        if let Some(watch) = self.watch.take() {
-            watch.stop();
-            self.waiting.keep(&watch, self.cut.as_ref().map(|cut| &cut.taken));
-        }
+    /// The daemon ends: what waits is kept for the next. `false` if that is not known, or cannot be kept.
+    pub(super) fn end(mut self) -> bool {
+        let Some(watch) = self.watch.take() else { return false };
+        let is_whole = watch.catch_up().is_ok() && watch.lost().is_none();
+        watch.stop();
+        self.waiting.keep(&watch, self.cut.as_ref().map(|cut| &cut.taken)) && is_whole
     }
 
     /// Nothing is followed any more.
@@ -149,7 +161,7 @@ impl Follow {
         self.cut = None;
         self.left = left;
         // Nothing rests for what a person ordered.
-        self.made(point, Duration::ZERO);
+        self.made(point, Duration::ZERO, false);
         self.whole_due = rescan.into_iter().chain(flawed.then_some(FLAWED)).min().map(|after| self.ended + after);
     }
 
@@ -159,32 +171,54 @@ impl Follow {
         self.base.contains(&newest) || self.cut.as_ref().is_some_and(|cut| cut.mirror == newest)
     }
 
-    /// Whether there is a round to be made again.
-    pub(super) fn has_cut(&self) -> bool {
-        self.cut.is_some()
+    /// When the last point was made that is kept.
+    pub(super) fn last_kept(&self) -> Instant {
+        self.kept
     }
 
-    fn made(&mut self, point: &Point, worked: Duration) {
+    /// Whether it is time to look at everything again.
+    pub(super) fn is_whole_due(&self) -> bool {
+        self.whole_due.is_some_and(|due| due <= Instant::now()) || self.watch.as_ref().is_none_or(|watch| watch.lost().is_some())
+    }
+
+    /// These places are for the next round.
+    pub(super) fn put_back(&self, taken: impl IntoIterator<Item = Taken>) {
+        let Some(watch) = &self.watch else { return };
+        taken.into_iter().for_each(|taken| watch.put_back(taken));
+    }
+
+    /// These places have to be looked at.
+    pub(super) fn note(&self, scopes: Vec<standin_common::scope::Scope>) {
+        if let Some(watch) = self.watch.as_ref().filter(|_| !scopes.is_empty()) {
+            watch.note(scopes);
+        }
+    }
+
+    /// Whether nothing changed since the newest point, and that is consistent.
+    fn is_at_rest(&self, watch: &Watch) -> bool {
+        self.is_consistent && self.cut.is_none() && watch.catch_up().is_ok() && watch.waiting() == 0
+    }
+
+    /// A point was made; `the_same` if it is what the point before was.
+    pub(super) fn made(&mut self, point: &Point, worked: Duration, the_same: bool) {
+        self.is_consistent = point.consistent;
         self.ended = Instant::now();
         self.worked = worked;
+        if the_same {
+            return;
+        }
         self.is_kept = point.reason != Reason::Passing;
         if self.is_kept {
             self.kept = self.ended;
         }
     }
 
-    fn moment(&self, watch: &Watch, asked: Option<Instant>) -> Moment {
+    fn moment(&self, watch: &Watch, asked: Option<Instant>, syncs: bool) -> Moment {
         let (oldest, newest) = watch.times();
         // What a cut round took waits, too.
         let oldest = self.cut.as_ref().and_then(|cut| cut.taken.oldest).or(oldest);
-        Moment { oldest, newest, ended: self.ended, worked: self.worked, kept: self.kept, is_kept: self.is_kept, asked }
+        Moment { oldest, newest, ended: self.ended, worked: self.worked, kept: self.kept, is_kept: self.is_kept, asked, syncs }
     }
-}
-
-/// Whether a round that ended so is made again as it was.
-fn goes_on(error: &PassError) -> bool {
-    use Refusal::{Anew, Busy, Failed};
-    matches!(error, PassError::Stopped | PassError::Link(_) | PassError::Lane(_) | PassError::Refused(Anew | Busy | Failed(_)))
 }
 
 /// What it is held for after an error that a person has to see to.
@@ -204,13 +238,19 @@ impl SourceSet {
         if follow.watched == Some(job.pass_id()) && follow.is_watched() {
             return;
         }
-        let roots: Vec<_> = self.set().roots.iter().map(|root| root.path.clone()).collect();
-        let watch = match Watch::open(&roots, self.rules.clone(), self.set().queue_limit_bytes) {
-            Ok(watch) => Arc::new(watch),
-            Err(error) => {
-                let text = format!("the roots cannot be watched: {error}; `capture = \"scan\"` mirrors without that");
-                return self.hold(Hold::Stuck(text));
+        if self.layers.is_some()
+            && let Some(watch) = follow.watch.as_ref().filter(|watch| watch.catch_up().is_ok())
+        {
+            // It goes on; what it cannot tell any more, the pass that comes finds.
+            if watch.lost().is_some() {
+                watch.take();
             }
+            follow.watched = Some(job.pass_id());
+            return;
+        }
+        let watch = match self.open_watch() {
+            Ok(watch) => Arc::new(watch),
+            Err(why) => return self.hold(Hold::Stuck(why)),
         };
         tracing::info!(method = %watch.method(), "watching");
         if self.lock().watch.replace(watch.clone()).is_none() {
@@ -222,21 +262,33 @@ impl SourceSet {
         scope.spawn(move || watch.run(&|| self.noticed()));
     }
 
+    fn open_watch(&self) -> Result<Watch, String> {
+        let set = self.set();
+        if let Some(layers) = &self.layers {
+            layers.is_mounted(&set)?;
+            return Ok(layers.watch(&self.rules, set.queue_limit_bytes.min(PLACES_BYTES)));
+        }
+        let roots: Vec<_> = set.roots.iter().map(|root| root.path.clone()).collect();
+        Watch::open(&roots, self.rules.clone(), set.queue_limit_bytes)
+            .map_err(|error| format!("the roots cannot be watched: {error}; `capture = \"scan\"` mirrors without that"))
+    }
+
     /// Where nothing is followed, nothing is watched.
     pub(super) fn unwatch_if_not_followed(&self, follow: &mut Follow) {
         let mut state = self.lock();
         if state.kept.following.is_none() && state.watch.take().is_some() {
             state.on(Event::WatchEnded);
             drop(state);
+            self.drop_stream(follow, "the set is not followed any more");
             follow.unwatch();
         }
     }
 
     /// One turn of following: a round if it is time for one, else a while of waiting.
     pub(super) fn follow(&self, connection: &Connection, follow: &mut Follow) -> Outcome {
-        let (noticed, asked) = {
+        let (noticed, asked, syncs) = {
             let state = self.lock();
-            (state.noticed, state.asked.clone())
+            (state.noticed, state.asked.clone(), state.syncs)
         };
         if let Some(newest) = self.lock().told.newest.take()
             && !follow.is_at(newest)
@@ -245,15 +297,28 @@ impl SourceSet {
         }
         let now = Instant::now();
         let due = follow.whole_due.is_some_and(|due| due <= now);
+        if follow.stream.as_ref().is_some_and(|streaming| streaming.current.is_over()) {
+            self.drop_stream(follow, "it is over");
+        }
         let watch = match &follow.watch {
             Some(watch) if !follow.base.is_empty() && !due && !follow.waiting.is_unknown() && watch.lost().is_none() => {
                 watch.clone()
             }
             _ => return self.order_whole(follow),
         };
-        let moment = follow.moment(&watch, asked.since);
+        if follow.stream.is_some() {
+            return self.stream(connection, follow);
+        }
+        let begins = self.layers.is_some() && follow.next_stream.is_due() && self.removes_orphans();
+        if syncs.waits() && follow.is_at_rest(&watch) && !begins {
+            self.lock().syncs.answer(syncs.last);
+            self.changed.notify_all();
+            return Outcome::Ended;
+        }
+        let moment = follow.moment(&watch, asked.since, syncs.waits());
         match self.rhythm().turn(now, &moment) {
-            Turn::Round => self.round(connection, follow, &watch, &moment, asked),
+            Turn::Round => self.round(connection, follow, &watch, &moment, asked.last, false),
+            Turn::Wait(_) if begins => self.round(connection, follow, &watch, &moment, asked.last, true),
             Turn::Wait(until) => {
                 if moment.oldest.is_none() {
                     self.lock().on(Event::Drained);
@@ -265,13 +330,33 @@ impl SourceSet {
         }
     }
 
-    fn rhythm(&self) -> Rhythm {
+    pub(super) fn rhythm(&self) -> Rhythm {
         let span = |millis: Option<u64>| millis.map(Duration::from_millis);
         Rhythm { interval: span(self.set().points.interval_ms), quiet: span(self.set().points.quiet_ms) }
     }
 
+    /// Sends the stream as long as nothing else is to be done.
+    fn stream(&self, connection: &Connection, follow: &mut Follow) -> Outcome {
+        match self.send_stream(connection, follow) {
+            Left::Ended => Outcome::Ended,
+            Left::Promoted => {
+                self.hold(Hold::Promoted);
+                Outcome::Ended
+            }
+            Left::Cut(why) => {
+                if connection.is_closed() {
+                    self.disconnect(connection);
+                } else {
+                    self.on(Event::Hindered(why.clone()));
+                }
+                Outcome::Again(why)
+            }
+        }
+    }
+
     /// A mirror over everything comes next.
     pub(super) fn order_whole(&self, follow: &mut Follow) -> Outcome {
+        self.drop_stream(follow, "everything is compared");
         let why = match &follow.watch {
             None => "nothing was watched until now".to_owned(),
             Some(watch) => watch.lost().unwrap_or_else(|| {
@@ -304,115 +389,14 @@ impl SourceSet {
         }
     }
 
-    fn round(&self, connection: &Connection, follow: &mut Follow, watch: &Watch, moment: &Moment, asked: Asked) -> Outcome {
-        let again = follow.cut.is_some();
-        let round = match follow.cut.take() {
-            Some(round) => round,
-            None => match watch.take_all() {
-                Ok((taken, seen)) => Round { mirror: new_mirror_id(), taken, seen, asked: asked.last },
-                Err(_) => return self.order_whole(follow),
-            },
-        };
-        if round.taken.whole.is_some() {
-            watch.put_back(round.taken);
-            return self.order_whole(follow);
-        }
-        let (began, used) = (Instant::now(), cpu_time());
-        self.lock().under_way = Some(Arc::new(round.taken.clone()));
-        let mut base = follow.base.clone();
-        // If only the answer to its end was lost, the replica is there already.
-        base.extend(again.then_some(round.mirror));
-        let Follow { waiting, names, .. } = follow;
-        let run = || self.run_round(connection, names, base, &round, watch, moment);
-        let ended = waiting.keep_during(Some(watch), Some(&round.taken), run);
-        match ended {
-            Ok(passed) => {
-                let took = began.elapsed();
-                tracing::debug!(millis = took.as_millis(), "round ended");
-                self.round_passed(follow, round, watch, passed, cpu_time().saturating_sub(used).min(took))
-            }
-            Err(error) => {
-                let end = self.round_failed(connection, &error);
-                if goes_on(&error) {
-                    follow.cut = Some(round);
-                } else {
-                    watch.put_back(round.taken);
-                    follow.base.clear();
-                }
-                end
-            }
-        }
-    }
-
-    fn run_round(
-        &self,
-        connection: &Connection,
-        names: &mut LinkedNames,
-        base: Vec<MirrorId>,
-        round: &Round,
-        watch: &Watch,
-        moment: &Moment,
-    ) -> Result<Passed, PassError> {
-        let (volumes, _) = self.open_roots(false).map_err(|error| PassError::Unsafe(error.to_string()))?;
-        let scopes = names.expand(&volumes, &self.rules, round.taken.scopes.clone()).and_then(Scopes::by_root);
-        let scopes = scopes.map_err(|error| PassError::Unsafe(error.to_string()))?;
-        let ordered = self.lock().kept.following.as_ref().map(|following| following.ordered).ok_or(PassError::Stopped)?;
-        let running = self.running(round.mirror, ordered.limit_bytes_per_second, connection);
-        let opening = MirrorOpening {
-            // Whatever was noticed may have left size and times as they were.
-            comparison: Comparison::Checksum,
-            orphans: ordered.orphans,
-            orphan_limit: ordered.orphan_limit,
-            base: Some(base),
-            ..self.opening(round.mirror, &volumes)
-        };
-        tracing::debug!(places = round.taken.scopes.len(), "round");
-        let rhythm = self.rhythm();
-        let still = || watch.catch_up().is_ok_and(|seen| seen == round.seen);
-        let reason = |consistent| rhythm.reason(Instant::now(), moment, consistent);
-        let what = super::pass::What { opening, scopes: Some(scopes), still: &still, reason: &reason, hashes: None };
-        let passed = self.pass(connection, &running, &volumes, what);
-        let mut state = self.lock();
-        let wire = running.wire(Some(connection));
-        state.followed.rounds += 1;
-        state.followed.sent_bytes += wire.sent_bytes;
-        state.running = None;
-        drop(state);
-        passed
-    }
-
-    fn round_passed(&self, follow: &mut Follow, round: Round, watch: &Watch, passed: Passed, worked: Duration) -> Outcome {
-        let Some(point) = passed.point else { return Outcome::Ended };
-        tracing::debug!(point = %point.number, consistent = point.consistent, reason = ?point.reason, "point");
-        follow.base = vec![round.mirror];
-        follow.waiting.arrived();
-        follow.made(&point, worked);
-        // Where something could not be read, orphans stay for that reason; it is looked at again before long.
-        if passed.flaws == 0 {
-            follow.left = self.left_orphans(&point);
-        }
-        // What changed without a notice is looked at once more; of what there is a notice, it says where.
-        if passed.moved && watch.catch_up().is_ok_and(|seen| seen == round.seen) {
-            watch.put_back(Taken { oldest: Some(Instant::now()), ..round.taken });
-        }
-        let mut state = self.lock();
-        state.told.is_old();
-        state.asked.answer(round.asked, &point);
-        state.kept.point = Some(point);
-        state.trouble = follow.left.clone();
-        state.on(Event::Advanced);
-        drop(state);
-        if passed.flaws > 0 {
-            follow.whole_due = Some(follow.whole_due.map_or(follow.ended + FLAWED, |due| due.min(follow.ended + FLAWED)));
-        }
-        self.changed.notify_all();
-        Outcome::Ended
+    /// Whether what goes here goes there.
+    pub(super) fn removes_orphans(&self) -> bool {
+        self.lock().kept.following.is_some_and(|following| following.ordered.orphans == OrphanPolicy::Remove)
     }
 
     /// What is to be said of orphans that a point has although they are to be removed.
     pub(super) fn left_orphans(&self, point: &Point) -> Option<String> {
-        let removes = self.lock().kept.following.is_some_and(|following| following.ordered.orphans == OrphanPolicy::Remove);
-        (removes && point.orphans > 0).then(|| {
+        (self.removes_orphans() && point.orphans > 0).then(|| {
             format!(
                 "{} objects of the standby are not here, more than `max_orphans` allows to be removed at once: they stay there until \
                  `standin mirror start {} --max-orphans 100%` says that it is meant",
@@ -420,24 +404,5 @@ impl SourceSet {
                 self.set().name
             )
         })
-    }
-
-    /// What is to be done about a round that did not end well; what it took is kept.
-    fn round_failed(&self, connection: &Connection, error: &PassError) -> Outcome {
-        match error {
-            PassError::Stopped | PassError::Refused(Refusal::OtherBase) => Outcome::Ended,
-            error if goes_on(error) => {
-                if connection.is_closed() {
-                    self.disconnect(connection);
-                } else if matches!(error, PassError::Lane(_) | PassError::Refused(Refusal::Failed(_))) {
-                    self.on(Event::Hindered(error.to_string()));
-                }
-                Outcome::Again(error.to_string())
-            }
-            error => {
-                self.hold(hold_for(error));
-                Outcome::Ended
-            }
-        }
     }
 }

@@ -1,11 +1,13 @@
 //! What a source keeps of a set between two starts: the file `source.json` in the set's state directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use standin_common::disk::{self, DiskError, Mode};
+use standin_common::entry::Time;
 use standin_common::id::{Generation, MirrorId};
 use standin_common::message::{Comparison, JoinSummary, OrphanLimit, OrphanPolicy};
+use standin_config::{MaxOrphans, Orphans, Set};
 use standin_replicator::journal::Point;
 use standin_replicator::source::safety::Remembered;
 use standin_replicator::source::state::Hold;
@@ -24,6 +26,31 @@ pub(super) struct Ordered {
     pub(super) emptied_is_meant: bool,
 }
 
+impl Ordered {
+    /// A mirror as the settings have it.
+    pub(super) fn usual(set: &Set) -> Self {
+        Self {
+            comparison: Comparison::Difference,
+            orphans: match set.orphans {
+                Orphans::Remove => OrphanPolicy::Remove,
+                Orphans::Report => OrphanPolicy::Report,
+                Orphans::Keep => OrphanPolicy::Keep,
+            },
+            orphan_limit: limit_of(set.max_orphans),
+            limit_bytes_per_second: None,
+            emptied_is_meant: false,
+        }
+    }
+}
+
+/// How many orphans may go, as the standby is told it.
+pub(super) fn limit_of(max_orphans: MaxOrphans) -> OrphanLimit {
+    match max_orphans {
+        MaxOrphans::Share(share) => OrphanLimit::Percent(share),
+        MaxOrphans::Count(count) => OrphanLimit::Count(count),
+    }
+}
+
 /// A mirror that was ordered and has not ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Job {
@@ -37,6 +64,9 @@ pub(super) struct Job {
     /// Whether following led to it, and no person.
     #[serde(default)]
     pub(super) of_itself: bool,
+    /// When the pass that it is at began, at its first try.
+    #[serde(default)]
+    pub(super) began: Option<Time>,
     /// How often it went on after a cut.
     pub(super) resumed: u32,
     /// What the passes before this one did; only removed orphans are counted in it.
@@ -60,6 +90,11 @@ impl Following {
 }
 
 impl Kept {
+    /// Of a source that begins, in its first generation or after a turn.
+    pub(super) fn new(generation: Generation, roots: Vec<Remembered>, job: Option<Job>, following: Option<Following>) -> Self {
+        Self { format: FORMAT, generation, job, following, hold: None, roots, point: None, since: None }
+    }
+
     /// Whether there is nothing to pause or go on with.
     pub(super) fn is_idle(&self) -> bool {
         self.job.is_none() && self.following.is_none()
@@ -86,7 +121,16 @@ impl Job {
 
     /// A mirror that has not begun.
     pub(super) fn new(mirror: MirrorId, ordered: Ordered) -> Self {
-        Self { mirror, ordered, pass: 1, paused: false, of_itself: false, resumed: 0, before: JoinSummary::default() }
+        Self {
+            mirror,
+            ordered,
+            pass: 1,
+            paused: false,
+            of_itself: false,
+            began: None,
+            resumed: 0,
+            before: JoinSummary::default(),
+        }
     }
 
     /// The next pass, after one that found this and left so many orphans.
@@ -100,7 +144,7 @@ impl Job {
             wanted_bytes: self.before.wanted_bytes + found.wanted_bytes,
             changed_objects: self.before.changed_objects + found.changed_objects,
         };
-        Self { pass: self.pass + 1, before, ..self.clone() }
+        Self { pass: self.pass + 1, began: None, before, ..self.clone() }
     }
 }
 
@@ -119,6 +163,9 @@ pub(super) struct Kept {
     pub(super) roots: Vec<Remembered>,
     /// The newest point that the standby made.
     pub(super) point: Option<Point>,
+    /// When the pass began that made it, or an earlier one: what has not changed since is as it is there.
+    #[serde(default)]
+    pub(super) since: Option<Time>,
 }
 
 /// Where it is kept.
@@ -126,26 +173,33 @@ pub(super) struct Kept {
 pub(super) struct KeptFile(PathBuf);
 
 impl KeptFile {
-    /// Opens the set's state directory, made if it is not there, and reads what was kept.
-    pub(super) fn open(directory: &std::path::Path) -> Result<(Self, Kept), String> {
+    /// Opens the set's state directory, made if it is not there, and reads what was kept. What was kept of another generation is of another
+    /// time as source: of that, `begins` says what is kept instead.
+    pub(super) fn open(directory: &Path, generation: Generation, begins: impl FnOnce() -> Kept) -> Result<(Self, Kept), String> {
         disk::create_private_dir(directory).map_err(|error| error.to_string())?;
         let file = Self(directory.join(FILE));
-        let kept = match disk::read_optional(&file.0).map_err(|error| error.to_string())? {
-            None => Kept {
-                format: FORMAT,
-                generation: Generation(1),
-                job: None,
-                following: None,
-                hold: None,
-                roots: Vec::new(),
-                point: None,
-            },
-            Some(text) => serde_json::from_slice::<Kept>(&text)
-                .map_err(|error| error.to_string())
-                .and_then(|kept| if kept.format == FORMAT { Ok(kept) } else { Err(format!("its format is {}", kept.format)) })
-                .map_err(|why| format!("{} cannot be used ({why}); restore it from a backup", file.0.display()))?,
+        let kept = match file.read()?.filter(|kept| kept.generation == generation) {
+            Some(kept) => kept,
+            None => {
+                let kept = begins();
+                // What its roots were just now is not known at the next start.
+                if !kept.roots.is_empty() {
+                    file.write(&kept).map_err(|error| error.to_string())?;
+                }
+                kept
+            }
         };
         Ok((file, kept))
+    }
+
+    fn read(&self) -> Result<Option<Kept>, String> {
+        let parse = |text: Vec<u8>| {
+            let parsed = serde_json::from_slice::<Kept>(&text).map_err(|error| error.to_string());
+            let known = parsed
+                .and_then(|kept| if kept.format == FORMAT { Ok(kept) } else { Err(format!("its format is {}", kept.format)) });
+            known.map_err(|why| format!("{} cannot be used ({why}); restore it from a backup", self.0.display()))
+        };
+        disk::read_optional(&self.0).map_err(|error| error.to_string())?.map(parse).transpose()
     }
 
     /// Makes it durable.
@@ -154,4 +208,10 @@ impl KeptFile {
         let text = serde_json::to_vec_pretty(kept).unwrap_or_default();
         disk::replace(&self.0, &text, Mode::Private)
     }
+}
+
+/// What a source of this generation left in the set's state directory: what its roots were, and the newest point it knew of.
+pub(in crate::daemon) fn left(directory: &Path, generation: Generation) -> Result<(Vec<Remembered>, Option<Point>), String> {
+    let kept = KeptFile(directory.join(FILE)).read()?.filter(|kept| kept.generation == generation);
+    Ok(kept.map_or_else(Default::default, |kept| (kept.roots, kept.point)))
 }

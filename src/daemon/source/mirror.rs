@@ -1,8 +1,9 @@
 //! Mirrors over everything, and comparisons that write nothing.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use standin_common::entry::Time;
 use standin_common::id::MirrorId;
 use standin_common::link::quic::Connection;
 use standin_common::message::{Comparison, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, Refusal, RootKind};
@@ -45,14 +46,19 @@ impl SourceSet {
         let running = self.running(job.mirror, job.ordered.limit_bytes_per_second, connection);
         tracing::info!(pass = job.pass, comparison = ?job.ordered.comparison, resumed = job.resumed, "mirror");
         loop {
+            if let Err(error) = self.begin_pass(&mut job) {
+                let hold = Hold::Stuck(error.text.clone());
+                return self.give_up(job.mirror, error, hold);
+            }
+            let (comparison, since) = self.how_to_compare(&job);
             let opening = MirrorOpening {
-                comparison: if job.pass == 1 { job.ordered.comparison } else { Comparison::Difference },
+                comparison,
                 orphans: job.ordered.orphans,
                 orphan_limit: job.ordered.orphan_limit,
                 ..self.opening(job.pass_id(), &volumes)
             };
             running.meter.begin_pass(job.pass);
-            let passed = match follow.during(|| self.pass(connection, &running, &volumes, What::whole(opening))) {
+            let passed = match follow.during(|| self.pass(connection, &running, &volumes, What::whole(opening, since))) {
                 Ok(passed) => passed,
                 Err(error) => return self.pass_failed(connection, &job, error),
             };
@@ -65,7 +71,7 @@ impl SourceSet {
                 true => covered || flawed,
                 false => consistent || job.pass >= u32::from(self.set().passes) || flawed || never_proven,
             };
-            self.lock().told.is_old();
+            self.lock().told.outdate();
             if let Some(point) = passed.point.as_ref().filter(|_| covered) {
                 let left = if flawed { None } else { self.left_orphans(point) };
                 follow.mirrored(point, flawed, self.set().rescan_ms.map(Duration::from_millis), left);
@@ -80,6 +86,7 @@ impl SourceSet {
                 }
                 kept.roots = remembered.clone();
                 kept.point = passed.point.clone();
+                kept.since = job.began.filter(|_| !flawed).or(kept.since);
             });
             if let Err(error) = kept {
                 let hold = Hold::Stuck(error.text.clone());
@@ -94,6 +101,30 @@ impl SourceSet {
             }
             self.lock().last_mirror = Some(report);
             job = next;
+        }
+    }
+
+    /// Notes when the pass begins, unless it goes on.
+    fn begin_pass(&self, job: &mut Job) -> Result<(), Failed> {
+        if job.began.is_some() {
+            return Ok(());
+        }
+        job.began = Some(SystemTime::now().into());
+        self.keep(|kept| {
+            if let Some(kept) = kept.job.as_mut().filter(|kept| kept.mirror == job.mirror) {
+                kept.began = job.began;
+            }
+        })
+    }
+
+    /// How the next pass compares. Attributes tell whether a file is the same only together with the time since which it has not changed;
+    /// where that is not known of a replica, as the standby has lost its newest points, they do not.
+    fn how_to_compare(&self, job: &Job) -> (Comparison, Option<Time>) {
+        let asked = if job.pass == 1 { job.ordered.comparison } else { Comparison::Difference };
+        let state = self.lock();
+        match state.kept.since {
+            None if asked == Comparison::Difference && state.kept.point.is_some() => (Comparison::Checksum, None),
+            since => (asked, since),
         }
     }
 
@@ -178,8 +209,9 @@ impl SourceSet {
         let running = self.running(compare.mirror, None, connection);
         let opening =
             MirrorOpening { purpose: compare.purpose, comparison: compare.comparison, ..self.opening(compare.mirror, &volumes) };
+        let since = self.lock().kept.since;
         let hashes = (compare.purpose == Purpose::Verify).then(|| self.hash_lists()).flatten();
-        let what = What { hashes: hashes.as_ref(), ..What::whole(opening) };
+        let what = What { hashes: hashes.as_ref(), ..What::whole(opening, since) };
         match self.pass(connection, &running, &volumes, what) {
             Ok(passed) => {
                 let ordered = Ordered {
@@ -191,6 +223,9 @@ impl SourceSet {
                 };
                 let job = Job::new(compare.mirror, ordered);
                 let mut report = self.mirror_report(&job, &running, &passed, connection);
+                if compare.purpose == Purpose::Verify {
+                    self.set_aside_what_changes(&mut report);
+                }
                 let lists = hashes.and_then(|hashes| listed(hashes.finish())).unwrap_or_default();
                 report.hashes = lists.iter().map(|path| path.display().to_string()).collect();
                 let trouble = self.lock().trouble.clone();

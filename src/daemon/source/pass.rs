@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use standin_common::entry::Time;
 use standin_common::id::{MirrorId, RootIndex};
 use standin_common::link::quic::Connection;
 use standin_common::message::{Comparison, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose};
@@ -31,14 +32,19 @@ pub(super) struct What<'a> {
     pub(super) scopes: Option<BTreeMap<RootIndex, Scopes>>,
     /// Whether nothing was noticed since it began.
     pub(super) still: &'a (dyn Fn() -> bool + Sync),
+    /// Whether all that was read is of one moment.
+    pub(super) of_one_moment: &'a (dyn Fn() -> bool + Sync),
     pub(super) reason: &'a (dyn Fn(bool) -> Reason + Sync),
     pub(super) hashes: Option<&'a HashLists>,
+    /// When the pass began whose point the standby has.
+    pub(super) since: Option<Time>,
 }
 
 impl What<'_> {
     /// A pass over everything of roots that nobody watches.
-    pub(super) fn whole(opening: MirrorOpening) -> Self {
-        Self { opening, scopes: None, still: &|| true, reason: &|_| Reason::Mirror, hashes: None }
+    pub(super) fn whole(opening: MirrorOpening, since: Option<Time>) -> Self {
+        let (still, of_one_moment, reason) = (&|| true, &|| false, &|_| Reason::Mirror);
+        Self { opening, scopes: None, still, of_one_moment, reason, hashes: None, since }
     }
 }
 
@@ -49,8 +55,18 @@ impl SourceSet {
         let mut volumes = Vec::new();
         let mut remembered = Vec::new();
         for (index, (root, rules)) in self.set().roots.iter().zip(&self.rules).enumerate() {
-            remembered.push(safety::look_at(&root.path, rules, before.get(index), emptied_is_meant)?);
-            let opened = OsVolume::open_source(&root.path);
+            let before = before.get(index);
+            // Never through the layer, which waits for us when it is held.
+            let inside = self.layers.as_ref().and_then(|layers| layers.beneath(index));
+            let (path, seen) = match &inside {
+                Some((inside, mount)) => {
+                    let seen = safety::look_beneath(&root.path, (inside, mount), before, emptied_is_meant)?;
+                    (inside, seen)
+                }
+                None => (&root.path, safety::look_at(&root.path, rules, before, emptied_is_meant)?),
+            };
+            remembered.push(seen);
+            let opened = OsVolume::open_source(path);
             volumes.push(opened.map_err(|source| UnsafeRoot::Unreadable { path: root.path.clone(), source })?);
         }
         Ok((volumes, remembered))
@@ -82,7 +98,7 @@ impl SourceSet {
         running
     }
 
-    pub(super) fn opening(&self, mirror: MirrorId, volumes: &[OsVolume]) -> MirrorOpening {
+    pub(super) fn opening<V: Volume>(&self, mirror: MirrorId, volumes: &[V]) -> MirrorOpening {
         MirrorOpening {
             set: self.set().name.clone(),
             generation: self.lock().kept.generation,
@@ -98,21 +114,23 @@ impl SourceSet {
     }
 
     /// Runs a pass. A standby that does not let go of one that failed or was stopped is cut off.
-    pub(super) fn pass(
+    pub(super) fn pass<V: Volume>(
         &self,
         connection: &Connection,
         running: &Running,
-        volumes: &[OsVolume],
+        volumes: &[V],
         what: What<'_>,
     ) -> Result<Passed, PassError> {
         let (pace, meter) = (&running.pace, &running.meter);
         let stopping = || self.cut_off();
-        let What { opening, scopes, still, reason, hashes } = what;
+        let What { opening, scopes, still, of_one_moment, reason, hashes, since } = what;
         // A round of a few places is over before further lanes are open.
         let places: Option<usize> = scopes.as_ref().map(|scopes| scopes.values().map(Scopes::len).sum());
         let lanes = usize::from(self.set().lanes).min(places.map_or(usize::MAX, |places| 1 + places / PLACES_FOR_A_LANE));
         let rules = &self.rules;
-        let pass = Pass { volumes, rules, opening, lanes, pace, meter, scopes, still, reason, hashes, stopping: &stopping };
+        let stopping = &stopping;
+        let pass =
+            Pass { volumes, rules, opening, lanes, pace, meter, scopes, since, still, of_one_moment, reason, hashes, stopping };
         let passed = pass.run(connection);
         self.lock().cut_off = None;
         match passed {

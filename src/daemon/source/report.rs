@@ -4,15 +4,28 @@ use std::time::Duration;
 
 use standin_config::{LocalTime, Rate, Role, Set};
 use standin_replicator::acknowledge::{Policy, Reach, Standby};
-use standin_replicator::report::{AcknowledgeReport, LimitReport, PeerReport, SetReport};
+use standin_replicator::report::{AcknowledgeReport, LayerReport, LimitReport, PeerReport, SetReport};
 use standin_replicator::source::state::Phase;
 
+use super::layers::Layers;
+use super::streaming::Current;
 use super::{Running, SourceSet, State};
 use crate::daemon::{clock, path_report};
 
 impl SourceSet {
+    /// Sees to it that reports know of everything that changed before this moment.
+    pub(in crate::daemon) fn notice(&self) {
+        let watch = self.lock().watch.clone();
+        if let Some(watch) = watch {
+            // A watch that tells no more is found out, and told, by the thread of its own.
+            let _ = watch.catch_up();
+        }
+    }
+
     /// How it stands.
     pub(in crate::daemon) fn report(&self) -> SetReport {
+        // Before the state is locked, for which those may wait that keep a layer busy.
+        let layer = self.layers.as_ref().map(Layers::report);
         let state = self.lock();
         let connection = state.connection.as_ref().filter(|connection| !connection.is_closed());
         let doing = state.source.state();
@@ -22,10 +35,14 @@ impl SourceSet {
         SetReport {
             trouble: state.source.reason().map(str::to_owned).or_else(said),
             point: state.kept.point.clone(),
-            lag: state.watch.as_ref().map(|watch| watch.lag(state.under_way.as_deref())),
+            lag: match &state.stream {
+                Some(current) => Some(current.lag()),
+                None => state.watch.as_ref().map(|watch| watch.lag()),
+            },
             followed: state.followed,
             capture: Some(set.capture),
             watch: state.watch.as_ref().map(|watch| watch.report()),
+            layer: layer.map(|layer| LayerReport { stream: state.stream.as_ref().and_then(Current::report), ..layer }),
             acknowledge: Some(state.acknowledged(&set)),
             limit: Some(limit_report(&set, state.running.as_ref(), clock::local_time())),
             paused: state.kept.is_paused(),
@@ -62,7 +79,12 @@ impl State {
     fn acknowledged(&self, set: &Set) -> AcknowledgeReport {
         let reach = match self.source.phase() {
             Phase::Hindered => Reach::Held("the standby does not take what is sent".to_owned()),
-            _ => self.reach(),
+            // As for whoever waits.
+            _ => self
+                .stream
+                .as_ref()
+                .filter(|current| !current.is_over())
+                .map_or_else(|| self.reach(), |current| current.stream.reach()),
         };
         let met = Policy::of(set).met(&Standby::<()> { received: None, durable: None, reach });
         AcknowledgeReport { acknowledge: set.acknowledge, on_disconnect: set.on_disconnect, met }

@@ -24,7 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What to do next.
-enum Next {
+pub(super) enum Next {
     Mirror(Job),
     Compare(Compare),
     Follow,
@@ -48,7 +48,13 @@ impl SourceSet {
         let generation = self.lock().kept.generation;
         let span = tracing::info_span!("set", set = %self.set().name, peer = %self.set().standby, %generation);
         let _entered = span.enter();
-        let follow = Follow::new(self.lock().kept.job.as_ref(), Waiting::open(&self.directory));
+        self.clear_away();
+        self.clear_queue();
+        let mut waiting = Waiting::open(&self.directory);
+        if self.layers.as_ref().is_some_and(|layers| !layers.is_known()) {
+            waiting.lose();
+        }
+        let follow = Follow::new(self.lock().kept.job.as_ref(), waiting);
         thread::scope(|scope| self.run_with(scope, follow));
     }
 
@@ -57,7 +63,14 @@ impl SourceSet {
         loop {
             let next = self.next();
             if let Next::Stop = next {
-                return follow.end();
+                self.keep_as_it_is();
+                // First, so that nothing changes after what waits was kept.
+                let away = self.layers.as_ref().filter(|layers| layers.take_away());
+                self.drop_stream(&mut follow, "the daemon ends");
+                if let (Some(layers), true) = (away, follow.end()) {
+                    layers.nothing_is_left();
+                }
+                return;
             }
             self.unwatch_if_not_followed(&mut follow);
             if let Next::Held = next {
@@ -67,13 +80,12 @@ impl SourceSet {
                 continue;
             }
             if let Next::Mirror(job) = &next {
+                self.drop_stream(&mut follow, "a mirror over everything follows");
                 self.watch_for(job, &mut follow, scope);
             }
             let began = Instant::now();
             let again = self.do_next(next, &mut follow).again();
-            if !follow.has_cut() {
-                self.lock().under_way = None;
-            }
+            follow.settle();
             match again {
                 None => pauses.reset(),
                 Some(why) => {
@@ -143,7 +155,7 @@ impl SourceSet {
         Outcome::Again(why)
     }
 
-    fn next(&self) -> Next {
+    pub(super) fn next(&self) -> Next {
         let state = self.lock();
         match (&state.compare, &state.kept.job) {
             _ if state.stopping => Next::Stop,
@@ -155,10 +167,10 @@ impl SourceSet {
         }
     }
 
-    /// Waits until something was noticed since `noticed`, something is ordered, or `limit`.
+    /// Waits until something was noticed since `noticed`, an application waits, something is ordered, or `limit`.
     pub(super) fn sleep_unless(&self, noticed: u64, limit: Duration) {
         let mut state = self.lock();
-        if !state.stopping && state.noticed == noticed {
+        if !state.stopping && state.noticed == noticed && !state.syncs.waits() {
             state.awaits_notice = true;
             let (mut state, _) = self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner);
             state.awaits_notice = false;

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 use standin_common::id::MirrorId;
 use standin_common::link::quic::Connection;
 use standin_common::message::SetAnswer;
-use standin_replicator::source::standing::Standing;
+use standin_config::Role;
+use standin_replicator::source::standing::{Standing, is_behind};
 use standin_replicator::source::state::{Event, Hold};
 
 use super::{SourceSet, failed};
 use crate::control::FailedKind;
-use crate::daemon::{PeerStatus, peer};
+use crate::daemon::PeerStatus;
+use crate::daemon::peer::{self, Errand};
 
 /// How often a standby that is in trouble is asked whether it still is.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
@@ -29,7 +31,7 @@ pub(super) struct Told {
 
 impl Told {
     /// A point was made since: it is the newest there now, and what was wrong may be mended.
-    pub(super) fn is_old(&mut self) {
+    pub(super) fn outdate(&mut self) {
         self.newest = None;
         self.again |= self.trouble.is_some();
     }
@@ -39,12 +41,26 @@ impl SourceSet {
     /// Asks the standby how its replica stands, and does what follows.
     pub(super) fn look_at_standby(&self, connection: &Connection) -> Result<(), String> {
         let (name, standby) = (self.set().name.clone(), self.set().standby.clone());
-        let standing = match peer::ask_of_set(connection, &name).map_err(|error| error.to_string())? {
+        let roles = self.roles.now();
+        let standing = match peer::tell_roles(connection, &name, &roles).map_err(|error| error.to_string())? {
             SetAnswer::Unknown => Standing::Hindered(format!(
                 "{standby} has no set {name} with this node in its settings: write the same lines on both nodes"
             )),
             SetAnswer::Known { status, .. } => match serde_json::from_str::<PeerStatus>(&status) {
-                Ok(status) => Standing::of(&status.report, self.lock().kept.point.as_ref()),
+                Ok(status) => {
+                    // It may know that it is the standby and not be ready for it.
+                    let ready = status.report.role == Role::Standby;
+                    if let Err(why) = roles.lets_send(&status.roles, &standby, ready) {
+                        let (set, peer) = (name, standby);
+                        self.context.run_errand(Errand::Hear { set, peer, roles: Box::new(status.roles) });
+                        return Err(why);
+                    }
+                    let mut state = self.lock();
+                    if is_behind(&status.report, state.kept.point.as_ref()) {
+                        state.kept.since = None;
+                    }
+                    Standing::of(&status.report, state.kept.point.as_ref())
+                }
                 Err(error) => Standing::Hindered(format!(
                     "what {standby} says of the set cannot be read ({error}): is it of another release?"
                 )),
@@ -97,6 +113,7 @@ impl SourceSet {
             kept.job = None;
             // Whoever orders a new replica has seen that this one is gone.
             kept.point = kept.point.take().filter(|_| !lost);
+            kept.since = None;
         });
         if let Err(error) = kept {
             // It is found out again at the next start.

@@ -53,6 +53,11 @@ impl Waiting {
         self.is_unknown
     }
 
+    /// Something else that was kept cannot be known.
+    pub(super) fn lose(&mut self) {
+        self.is_unknown = true;
+    }
+
     /// That is ordered, durably.
     pub(super) fn is_found_by_data(&mut self) {
         if std::mem::take(&mut self.is_unknown) {
@@ -92,8 +97,8 @@ impl Waiting {
         })
     }
 
-    /// Keeps what waits, and what was taken and did not arrive.
-    pub(super) fn keep(&mut self, watch: &Watch, under_way: Option<&Taken>) {
+    /// Keeps what waits, and what was taken and did not arrive; `false` if that fails.
+    pub(super) fn keep(&mut self, watch: &Watch, under_way: Option<&Taken>) -> bool {
         let seen = watch.seen();
         let written = match watch.save(under_way) {
             Some(bytes) => disk::replace(&self.path, &bytes, Mode::Private).map(|()| self.is_kept = true),
@@ -107,6 +112,7 @@ impl Waiting {
         {
             tracing::warn!(%error, "what waits is not kept over a restart");
         }
+        written.is_ok()
     }
 
     /// What waited has arrived.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use standin_common::disk::{self, Mode};
@@ -13,12 +13,11 @@ use standin_common::path::RelPath;
 use standin_replicator::report::{LastScrub, MOST_LISTED, ScrubFinding, ScrubProgress, ScrubReport};
 use standin_replicator::standby::scrub::Finding;
 
-const FILE: &str = "scrub.json";
+pub(super) const FILE: &str = "scrub.json";
 
 /// The time, as it is kept.
 pub(crate) fn now() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time { secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanos: since.subsec_nanos() }
+    SystemTime::now().into()
 }
 
 /// A finding, until the file is mended.

@@ -29,6 +29,12 @@ pub(super) fn read(directory: &Path) -> Result<Option<Vec<Target>>, StandbyError
     text.map(parse).transpose()
 }
 
+/// Where the file systems of the targets were mounted, as far as that is known.
+pub(in crate::daemon) fn mounts(directory: &Path) -> Vec<PathBuf> {
+    let targets = read(directory).ok().flatten().unwrap_or_default();
+    targets.into_iter().map(|target| target.mount).collect()
+}
+
 /// Remembers the targets of these roots.
 pub(super) fn write(directory: &Path, roots: &[Root]) -> Result<(), StandbyError> {
     let mut targets = Vec::new();

@@ -135,7 +135,9 @@ fn xattrs(path: &Path) -> io::Result<String> {
         Err(error) => return Err(error.into()),
     }
     let mut texts = Vec::new();
-    for name in list.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    // What marks a live tree is that tree's own.
+    let is_copied = |name: &&[u8]| !name.is_empty() && !name.ends_with(b".standin.live");
+    for name in list.split(|byte| *byte == 0).filter(is_copied) {
         let mut value = Vec::with_capacity(64 * 1024);
         rustix::fs::lgetxattr(path, CString::new(name)?.as_c_str(), rustix::buffer::spare_capacity(&mut value))?;
         texts.push(format!("{}={:?}", OsStr::from_bytes(name).display(), OsStr::from_bytes(&value)));

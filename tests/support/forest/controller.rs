@@ -31,11 +31,12 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
-    /// A controller that goes on from a pristine directory.
-    pub(super) fn copy_of(pristine: &Path, room: &Namespace, certificates: &Certificates, number: u8) -> Self {
+    /// The first controller, which goes on from a pristine directory.
+    pub(super) fn copy_of(pristine: &Path, room: &Namespace, certificates: &Certificates, has_eth0: bool) -> Self {
+        let number = 1;
         let dir = room.dir.join(format!("dc{number}"));
         finish(Command::new("cp").args(["-a", "--reflink=auto"]).arg(pristine).arg(&dir));
-        Self::at(dir, certificates, number)
+        Self::at(dir, certificates, number, has_eth0)
     }
 
     /// A controller that joins the domain of the running first one.
@@ -52,11 +53,11 @@ impl Controller {
             .arg(format!("--option=interfaces={}/8", address(number)))
             .arg("--option=bind interfaces only=yes");
         finish(&mut command);
-        Self::at(dir, certificates, number)
+        Self::at(dir, certificates, number, false)
     }
 
-    fn at(dir: PathBuf, certificates: &Certificates, number: u8) -> Self {
-        Settings::of(&dir, number).write();
+    fn at(dir: PathBuf, certificates: &Certificates, number: u8, has_eth0: bool) -> Self {
+        Settings::of(&dir, number, has_eth0).write();
         certificates.issue(&dir, &host_name(number), &address(number).to_string(), 2099);
         Self { host: host_name(number), address: address(number), dir, process: None }
     }
@@ -124,13 +125,15 @@ impl Settings {
         dir.join("etc/smb.conf")
     }
 
-    /// Everything in the controller's own directory, on its own address.
-    pub(super) fn of(dir: &Path, number: u8) -> Self {
+    /// Everything in the controller's own directory, on its own address; and on `eth0`, if the room has that. (It would take another
+    /// name for a host's, and ask itself for its address.)
+    pub(super) fn of(dir: &Path, number: u8, has_eth0: bool) -> Self {
+        let more = if has_eth0 { " eth0" } else { "" };
         let at = dir.display();
         let text = format!(
             "[global]\n\
              netbios name = DC{number}\nrealm = {realm}\nworkgroup = FB\nserver role = active directory domain controller\n\
-             interfaces = {address}/8\nbind interfaces only = yes\n\
+             interfaces = {address}/8{more}\nbind interfaces only = yes\n\
              server services = rpc, ldap, cldap, kdc, dns, drepl\n\
              ldap server require strong auth = allow_sasl_over_tls\n\
              private dir = {at}/private\nstate directory = {at}/state\ncache directory = {at}/cache\nlock directory = {at}\n\

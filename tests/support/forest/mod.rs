@@ -20,8 +20,8 @@ pub(crate) use dump::{FLEETING, assert_same_dump, dump, of_the_third};
 pub(crate) use namespace::{Namespace, finish};
 #[allow(unused_imports)]
 pub(crate) use organization::{
-    Organization, Store, group_dn, mailbox_dn, mailbox_upn, mta_dn, organization_dn, server_dn, server_legacy_dn, store_of,
-    stores,
+    Organization, SMALL, Store, group_dn, mailbox_dn, mailbox_upn, mta_dn, organization_dn, server_dn, server_legacy_dn,
+    store_of, stores,
 };
 
 /// The domain's DNS name, and its root.
@@ -51,11 +51,21 @@ pub(crate) struct Forest {
 impl Forest {
     /// Starts one controller with this organization; `cache` is a directory that outlives tests.
     pub(crate) fn start(cache: &Path, organization: &Organization) -> Self {
+        Self::start_in(cache, organization, None::<fn(u32)>)
+    }
+
+    /// The same on a network: `join` is told a process of the room, and gives that an interface `eth0`.
+    pub(crate) fn start_on(cache: &Path, organization: &Organization, join: impl FnOnce(u32)) -> Self {
+        Self::start_in(cache, organization, Some(join))
+    }
+
+    fn start_in(cache: &Path, organization: &Organization, join: Option<impl FnOnce(u32)>) -> Self {
         let pristine = pristine::of(cache, organization);
         let hosts = (1..=2).map(|number| format!("{} {}\n", controller::address(number), controller::host_name(number)));
         let room = Namespace::new(&cache.join("rooms"), &hosts.collect::<String>(), &controller::address(1).to_string());
+        let has_eth0 = join.map(|join| join(room.first)).is_some();
         let certificates = Certificates::new(&room.dir.join("tls"));
-        let first = Controller::copy_of(&pristine, &room, &certificates, 1);
+        let first = Controller::copy_of(&pristine, &room, &certificates, has_eth0);
         let mut forest = Self { controllers: vec![first], certificates, room };
         forest.controllers[0].start(&forest.room);
         forest
@@ -65,10 +75,15 @@ impl Forest {
     pub(crate) fn join(&mut self) {
         let mut second = Controller::joined(&self.room, &self.certificates, 2);
         second.start(&self.room);
-        let (first, address) = (&self.controllers[0].host, second.address.to_string());
-        self.tool(&["dns", "add", first, DOMAIN, "dc2", "A", &address]);
+        let address = second.address.to_string();
+        self.name_host("dc2", &address);
         self.controllers.push(second);
         self.replicate(0, 1);
+    }
+
+    /// Gives a host of the domain an address in DNS.
+    pub(crate) fn name_host(&self, name: &str, address: &str) {
+        self.tool(&["dns", "add", &self.controllers[0].host, DOMAIN, name, "A", address]);
     }
 
     /// Brings what one controller has to another now: the domain, the configuration, DNS. Nothing is replicated by itself here.

@@ -18,7 +18,7 @@ const FIRST_PROCESS: &str = r#"
         mount -t proc proc /proc || exit 1
     echo "$pid"
     cat >/dev/null
-    kill -9 -1
+    kill -9 -1 2>/dev/null
     rm -rf -- "$1"
 "#;
 
@@ -26,7 +26,8 @@ const FIRST_PROCESS: &str = r#"
 pub(crate) struct Namespace {
     /// What runs in the room keeps its files here.
     pub(crate) dir: PathBuf,
-    first: u32,
+    /// Its first process.
+    pub(super) first: u32,
     unshare: Child,
     /// The room lasts as long as this is open.
     hold: Option<ChildStdin>,
@@ -59,6 +60,13 @@ impl Namespace {
         command.arg(format!("--target={}", self.first)).args(["--net", "--pid", "--mount", "--", program]);
         command.stdin(Stdio::null());
         command
+    }
+
+    /// The words before a command line whose process is to be the started one itself, to be watched and killed: in the room's network
+    /// and with its files, outside of its processes.
+    #[allow(dead_code, reason = "not every test that includes this watches a process")]
+    pub(crate) fn prefix(&self) -> [String; 5] {
+        ["nsenter", &format!("--target={}", self.first), "--net", "--mount", "--"].map(str::to_owned)
     }
 
     /// Runs a command inside to its end, which must be a good one.

@@ -16,6 +16,9 @@ pub(crate) struct Organization {
     pub(crate) strangers: usize,
 }
 
+/// Every difficult name twice, every store at least once.
+pub(crate) const SMALL: Organization = Organization { mailboxes: 24, strangers: 3 };
+
 /// The organization's container in the configuration partition.
 pub(crate) fn organization_dn() -> String {
     format!("CN=EX1 Works,CN=Microsoft Exchange,CN=Services,CN=Configuration,{DOMAIN_DN}")

@@ -47,7 +47,7 @@ pub(super) fn of(cache: &Path, organization: &Organization) -> PathBuf {
 
 fn make(dir: &Path, organization: &str) {
     provision(dir);
-    Settings::of(dir, 1).write();
+    Settings::of(dir, 1, false).write();
     for (program, text) in SCHEMA {
         let text = text.replace("${SCHEMADN}", &format!("CN=Schema,CN=Configuration,{DOMAIN_DN}"));
         change(dir, program, &text);

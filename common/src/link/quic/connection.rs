@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::Purpose;
 use super::congestion::open_window;
@@ -14,7 +14,7 @@ use super::runtime::Runtime;
 use super::socket::Buffers;
 use super::stream::{QuicReceive, QuicSend, halves};
 use super::tuning::{send_window, window};
-use super::window::{Counted, TICK, Window};
+use super::window::{Counted, Window};
 use crate::identity::Fingerprint;
 use crate::link::{CloseCode, LinkError, Priority};
 
@@ -208,12 +208,10 @@ async fn keep_window(connection: quinn::Connection) {
     };
     let mut state = Window::new(count(&connection));
     let mut sending = send_window(0);
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = connection.closed() => return,
-            _ = ticks.tick() => {}
+            () = sleep(state.next_tick()) => {}
         }
         let wanted = send_window(connection.stats().path.cwnd);
         if wanted != sending {

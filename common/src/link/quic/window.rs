@@ -20,7 +20,9 @@ pub(super) const MAX_WINDOW: u64 = 128 * 1024 * 1024;
 /// The window of one stream, in bytes: 1 Gbit/s × 130 ms. Seven streams that nobody reads leave room for an eighth.
 pub(super) const STREAM_WINDOW: u64 = 16 * 1024 * 1024;
 /// How often to tick.
-pub(super) const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(50);
+/// How often while nothing is received and nothing waits.
+const REST: Duration = Duration::from_millis(250);
 
 /// The window in round trips of what comes: one is under way, one waits for a lost packet to be sent again, one waits in queues of
 /// the line, and one is to let the rate grow.
@@ -88,11 +90,18 @@ impl Window {
             self.patience = TRIAL_TICKS;
             self.before_trial = None;
         } else {
-            self.quiet_ticks += 1;
+            self.quiet_ticks = self.quiet_ticks.saturating_add(ticks_in(elapsed));
         }
         self.follow(if received >= QUIET { needed(received, elapsed, now.min_rtt) } else { MIN_WINDOW });
         self.try_larger();
         (self.bytes != before).then_some(self.bytes)
+    }
+
+    /// When to tick again: a connection that rests is to cost next to nothing.
+    pub(super) fn next_tick(&self) -> Duration {
+        let tries_soon = self.before_trial.is_some() || self.full && self.patience < RETRIAL_TICKS;
+        let rests = self.quiet_ticks > 0 && self.bytes == MIN_WINDOW && !tries_soon;
+        if rests { REST } else { TICK }
     }
 
     /// Doubles a window that may be full of what nobody reads, or takes that back.
@@ -134,6 +143,11 @@ fn needed(received: u64, elapsed: Duration, rtt: Duration) -> u64 {
     }
     let bandwidth_delay = u128::from(received) * rtt.as_nanos() / elapsed.as_nanos();
     u64::try_from(bandwidth_delay * ROUNDS).unwrap_or(MAX_WINDOW).clamp(MIN_WINDOW, MAX_WINDOW)
+}
+
+/// Ticks that such a time is worth, at least one.
+fn ticks_in(elapsed: Duration) -> u32 {
+    (elapsed.as_millis() / TICK.as_millis()).clamp(1, u128::from(u32::MAX)) as u32
 }
 
 #[cfg(test)]
@@ -185,6 +199,7 @@ mod tests {
             }
         }
         assert_eq!(idle.bytes, MIN_WINDOW);
+        assert_eq!((idle.next_tick(), full.next_tick()), (REST, TICK));
         assert!(full.bytes > 7 * STREAM_WINDOW, "{}", full.bytes);
     }
 

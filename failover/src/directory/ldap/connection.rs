@@ -113,6 +113,14 @@ impl Connection {
         self.concluded(&modify.dn, answer)
     }
 
+    /// A new object.
+    pub(super) async fn add(mut self, entry: Entry) -> Result<(), DirectoryError> {
+        let attribute = |(name, values): (&AttributeName, &Vec<Value>)| (name.as_str().as_bytes().to_vec(), bytes(values));
+        let attributes = entry.attributes.iter().map(attribute).collect();
+        let answer = self.ldap.with_timeout(self.patience).add(entry.dn.as_str(), attributes).await;
+        self.concluded(&entry.dn, answer)
+    }
+
     /// A new name in the same place.
     pub(super) async fn rename(mut self, rename: Rename) -> Result<(), DirectoryError> {
         let ldap = self.ldap.with_timeout(self.patience);

@@ -10,6 +10,8 @@ mod answer;
 mod connection;
 mod forest;
 mod locate;
+mod map;
+mod one;
 mod pool;
 mod ranges;
 mod settings;
@@ -19,12 +21,14 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 
+pub use one::OneController;
 pub use settings::{CertificateFingerprint, Endpoint, LdapSettings, Limits, Security, Servers, SettingsError, Trust};
 pub use tls::TrustError;
 
 use super::{Directory, DirectoryError, Dn, Entry, Filter, Modify, NamingContexts, Rename, Scope, Search};
 use crate::credentials::Credentials;
-use forest::{Known, Server};
+use forest::Server;
+use map::Map;
 use pool::{Lease, Pool, lock};
 use ranges::Range;
 
@@ -45,12 +49,7 @@ pub enum ConnectError {
 /// Active Directory by LDAP.
 pub struct LdapDirectory {
     pool: Pool,
-    /// How the first controller was reached; others are reached the same way.
-    first: Endpoint,
-    contexts: NamingContexts,
-    known: Vec<Known>,
-    /// Those that were named to begin with, the first one before all.
-    preferred: Vec<Endpoint>,
+    map: Map,
     /// The writer of a context, by the context's key.
     writers: Mutex<HashMap<String, String>>,
 }
@@ -78,30 +77,18 @@ impl LdapDirectory {
         let own = server.host.clone().unwrap_or_else(|| first.host.clone());
         let others = endpoints.into_iter().filter(|endpoint| *endpoint != first);
         let preferred = [first.clone()].into_iter().chain(others).collect();
-        let mut directory = Self { pool, first, contexts, known, preferred, writers: Mutex::default() };
-        directory.learn_own_name(&own);
+        let mut map = Map { first, preferred, contexts, known };
+        map.learn_own_name(&own);
+        let mut directory = Self { pool, map, writers: Mutex::default() };
         directory.find_domains();
         Ok(directory)
     }
 
-    /// The first controller stays what it was reached as, whatever it calls itself: its certificate may have only that name, and DNS
-    /// here may not know the other.
-    fn learn_own_name(&mut self, own: &str) {
-        for known in self.known.iter_mut().filter(|known| known.host.eq_ignore_ascii_case(own)) {
-            known.host.clone_from(&self.first.host);
-        }
-    }
-
-    /// How a controller is reached: as it was named, or like the first.
-    fn endpoint(&self, host: &str) -> Endpoint {
-        let named = self.preferred.iter().find(|endpoint| endpoint.host.eq_ignore_ascii_case(host));
-        named.cloned().unwrap_or_else(|| self.first.of_host(host))
-    }
-
     /// Which controller each domain is read and written through: one that answers.
     fn find_domains(&mut self) {
-        let found: Vec<Option<String>> = self.contexts.domains.iter().map(|domain| self.writer(&domain.context).ok()).collect();
-        for (domain, controller) in self.contexts.domains.iter_mut().zip(found) {
+        let found: Vec<Option<String>> =
+            self.map.contexts.domains.iter().map(|domain| self.writer(&domain.context).ok()).collect();
+        for (domain, controller) in self.map.contexts.domains.iter_mut().zip(found) {
             domain.controller = controller;
         }
     }
@@ -133,15 +120,14 @@ impl LdapDirectory {
     /// # Errors
     /// [`DirectoryError::Unreachable`] and others, from the attempt to log on there; the writer is then the one it was.
     pub fn use_writer(&self, context: &Dn, controller: &str) -> Result<(), DirectoryError> {
-        self.pool.lease(&self.endpoint(controller))?;
+        self.pool.lease(&self.map.endpoint(controller))?;
         lock(&self.writers).insert(context.key().to_owned(), controller.to_owned());
         Ok(())
     }
 
     /// All controllers that hold a context and may change it, best first.
     pub fn holders(&self, context: &Dn) -> Vec<String> {
-        let holds = |known: &&Known| known.contexts.contains(context);
-        self.best_first(self.known.iter().filter(holds).map(|known| known.host.clone()).collect())
+        self.map.holders(context)
     }
 
     /// Searches at one controller, whatever the writer is. Otherwise as [`Directory::search`].
@@ -154,38 +140,31 @@ impl LdapDirectory {
         search: &Search,
         each: &mut dyn FnMut(Entry) -> ControlFlow<()>,
     ) -> Result<(), DirectoryError> {
-        let lease = self.pool.lease(&self.endpoint(controller))?;
+        let lease = self.pool.lease(&self.map.endpoint(controller))?;
         pages(&self.pool, &lease, search, each).map_err(|(error, _)| error)
     }
 
     /// Who can answer a search, best first: with the root as base the global catalogs, which know every domain.
     fn answerers(&self, search: &Search) -> Result<Vec<Endpoint>, DirectoryError> {
         if search.base == Dn::root() && search.scope != Scope::Base {
-            let catalogs = self.known.iter().filter(|known| known.catalog).map(|known| known.host.clone());
-            return Ok(self.best_first(catalogs.collect()).iter().map(|host| self.endpoint(host).catalog()).collect());
+            return Ok(self.map.catalogs());
         }
-        let context = self.contexts.of(&search.base).unwrap_or(&self.contexts.default);
+        let context = self.map.contexts.of(&search.base).unwrap_or(&self.map.contexts.default);
         let writer = self.writer(context)?;
         let others = self.holders(context).into_iter().filter(|host| *host != writer);
-        Ok([writer.clone()].into_iter().chain(others).map(|host| self.endpoint(&host)).collect())
-    }
-
-    fn best_first(&self, mut hosts: Vec<String>) -> Vec<String> {
-        let rank = |host: &String| self.preferred.iter().position(|named| named.host.eq_ignore_ascii_case(host));
-        hosts.sort_by_key(|host| rank(host).unwrap_or(usize::MAX));
-        hosts
+        Ok([writer.clone()].into_iter().chain(others).map(|host| self.map.endpoint(&host)).collect())
     }
 
     fn lease_writer(&self, object: &Dn) -> Result<Lease, DirectoryError> {
         let outside = || DirectoryError::NoSuchObject { object: object.clone() };
-        let context = self.contexts.of(object).ok_or_else(outside)?;
-        self.pool.lease(&self.endpoint(&self.writer(context)?))
+        let context = self.map.contexts.of(object).ok_or_else(outside)?;
+        self.pool.lease(&self.map.endpoint(&self.writer(context)?))
     }
 }
 
 impl Directory for LdapDirectory {
     fn contexts(&self) -> Result<NamingContexts, DirectoryError> {
-        Ok(self.contexts.clone())
+        Ok(self.map.contexts.clone())
     }
 
     fn search(&self, search: &Search, each: &mut dyn FnMut(Entry) -> ControlFlow<()>) -> Result<(), DirectoryError> {

@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::super::{DirectoryError, Modify, Rename, Search};
+use super::super::{DirectoryError, Entry, Modify, Rename, Search};
 use super::connection::{Connection, Page};
 use super::locate;
 use super::settings::{Endpoint, Limits};
@@ -95,7 +95,7 @@ impl Pool {
                 return Ok(connection);
             }
             let endpoint = &opening.endpoint;
-            let addresses = opening.find(&name_servers).await?;
+            let addresses = opening.find(&name_servers, limits.connect).await?;
             let connection = Connection::open(endpoint, &addresses, tls, &credentials, &limits).await?;
             Ok(place.insert(connection).clone())
         });
@@ -118,6 +118,11 @@ impl Pool {
     /// A compare-and-swap write.
     pub(super) fn modify(&self, lease: &Lease, modify: &Modify) -> Result<(), DirectoryError> {
         self.on(lease, lease.connection.clone().modify(modify.clone()))
+    }
+
+    /// A new object.
+    pub(super) fn add(&self, lease: &Lease, entry: &Entry) -> Result<(), DirectoryError> {
+        self.on(lease, lease.connection.clone().add(entry.clone()))
     }
 
     /// A new name.
@@ -158,13 +163,18 @@ impl Pool {
 }
 
 impl Controller {
-    async fn find(&self, name_servers: &[IpAddr]) -> Result<Vec<SocketAddr>, DirectoryError> {
+    async fn find(&self, name_servers: &[IpAddr], limit: Duration) -> Result<Vec<SocketAddr>, DirectoryError> {
         let last = lock(&self.addresses).clone();
         match &last {
             Some((asked, known)) if asked.elapsed() < ADDRESSES_HOLD => return Ok(known.clone()),
             _ => {}
         }
-        match (locate::addresses(&self.endpoint.host, self.endpoint.domain_port(), name_servers).await, last) {
+        let slow = |_| DirectoryError::Unreachable {
+            server: self.endpoint.to_string(),
+            why: format!("DNS does not tell where it is within {limit:?}"),
+        };
+        let asked = locate::addresses(&self.endpoint.host, self.endpoint.domain_port(), name_servers);
+        match (tokio::time::timeout(limit, asked).await.map_err(slow).flatten(), last) {
             (Ok(found), _) => {
                 *lock(&self.addresses) = Some((Instant::now(), found.clone()));
                 Ok(found)

@@ -3,6 +3,7 @@
 //! Modifies and renames work as a domain controller does them (all or nothing, old values must be there, links follow a
 //! rename), on the objects in memory. So a plan can be tried on an export before it is carried out.
 
+mod domains;
 mod forest;
 mod objects;
 mod reader;
@@ -10,6 +11,7 @@ mod reader;
 mod tests;
 mod writer;
 
+pub use domains::by_domain;
 pub use reader::{Reader, Record};
 pub use writer::{Write, write_changes, write_record};
 

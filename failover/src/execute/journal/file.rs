@@ -8,6 +8,7 @@ use standin_common::disk::{self, DiskError, Mode};
 
 use super::record::{JOURNAL_SCHEMA, Record, Residents};
 use super::state::{Illegal, Steps};
+use crate::lines::{of_line, to_line};
 use crate::plan::{PLAN_SCHEMA, Plan};
 
 /// Why a journal cannot be used or written.
@@ -23,7 +24,9 @@ pub enum JournalError {
     #[error("{0} is in use by another process: let that one finish")]
     InUse(PathBuf),
     /// It is not what was written.
-    #[error("{path}, line {line}: {why}; restore the file from a copy, as what follows cannot be trusted")]
+    #[error(
+        "{path}, line {line}: {why}; restore the file from a copy, as what follows cannot be trusted; or move it away, if that run needs neither resume nor undo"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -86,7 +89,7 @@ impl Journal {
         }
         let record = Record::Plan { schema: JOURNAL_SCHEMA, begun_unix_ms, plan: Box::new(plan), residents };
         let form = |error: serde_json::Error| JournalError::Form { path: path.to_owned(), why: error.to_string() };
-        disk::replace(path, record.line().map_err(form)?.as_bytes(), Mode::Private)?;
+        disk::replace(path, to_line(&record).map_err(form)?.as_bytes(), Mode::Private)?;
         Self::open(path)
     }
 
@@ -135,7 +138,7 @@ impl Journal {
     /// [`JournalError`]. After one, nothing is taken any more: what is on disk is not known.
     pub fn append(&mut self, record: &Record) -> Result<(), JournalError> {
         let form = |error: serde_json::Error| JournalError::Form { path: self.path.clone(), why: error.to_string() };
-        let line = record.line().map_err(form)?;
+        let line = to_line(record).map_err(form)?;
         self.steps.note(record).map_err(|source| JournalError::Illegal { path: self.path.clone(), source })?;
         self.attempt("write the journal", |file| file.write_all(line.as_bytes()))
     }
@@ -190,7 +193,7 @@ fn records(bytes: &[u8], path: &Path) -> Result<(Vec<Record>, u64), JournalError
     let mut torn_at = None;
     for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let text = line.strip_suffix(b"\n").and_then(|line| std::str::from_utf8(line).ok());
-        match (text.and_then(Record::of_line), torn_at) {
+        match (text.and_then(of_line::<Record>), torn_at) {
             (Some(record), None) => {
                 records.push(record);
                 good += line.len() as u64;

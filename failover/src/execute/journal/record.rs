@@ -123,26 +123,3 @@ pub enum Record {
         unix_ms: u64,
     },
 }
-
-impl Record {
-    /// The record as a line, with its hash and its end.
-    pub(super) fn line(&self) -> Result<String, serde_json::Error> {
-        let json = serde_json::to_string(self)?;
-        Ok(format!("{} {json}\n", hash(&json)))
-    }
-
-    /// Reads a line without its end; `None` if it is not what was written.
-    pub(super) fn of_line(line: &str) -> Option<Self> {
-        let (sum, json) = line.split_once(' ')?;
-        if sum != hash(json) {
-            return None;
-        }
-        serde_json::from_str(json).ok()
-    }
-}
-
-fn hash(json: &str) -> String {
-    let mut hex = blake3::hash(json.as_bytes()).to_hex().to_string();
-    hex.truncate(16);
-    hex
-}

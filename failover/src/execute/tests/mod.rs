@@ -1,6 +1,7 @@
 //! Runs and undos against the simulated directory: every place where something can go wrong, one after the other.
 
 mod deaths;
+mod domains;
 mod journals;
 mod troubles;
 

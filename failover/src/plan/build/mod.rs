@@ -15,7 +15,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use super::{Action, Asked, Edit, Kind, PLAN_SCHEMA, Plan, PlannedChange};
+use super::{Action, Asked, Edit, Kind, Plan, PlannedChange};
 use crate::directory::{Directory, DirectoryError, Dn, Entry, Value};
 use crate::exchange::{Computer, ExchangeError, Generation, MailStore, Server, Snapshot, find_computer};
 use crate::pairing::{Refused, Rule};
@@ -142,18 +142,7 @@ impl<'a> Draft<'a> {
             rules: options.rules.iter().map(ToString::to_string).collect(),
             options: options.words(),
         };
-        let plan = Plan {
-            schema: PLAN_SCHEMA,
-            asked,
-            contexts: snapshot.contexts.clone(),
-            pairs: Vec::new(),
-            unpaired: Vec::new(),
-            changes: Vec::new(),
-            renames: Vec::new(),
-            references: Vec::new(),
-            missing: Vec::new(),
-            warnings: Vec::new(),
-        };
+        let plan = Plan::new(asked, snapshot.contexts.clone());
         let mut draft = Self { snapshot, options, from, to, pairs: Vec::new(), plan };
         if from.version != to.version {
             draft.warn(format!(

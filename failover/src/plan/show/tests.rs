@@ -29,13 +29,13 @@ fn a_file_is_read_as_it_was_written() {
 
 #[test]
 fn a_summary_says_what_matters() {
-    let text = summary(&plan(), Some(5.0));
+    let text = summary(&plan(), Some(&Rate { writes: 12, writes_per_second: 5.0 }));
     for part in [
         "failover EX1 -> EX10\n  options: -norus\n",
         "  \"EX1, Sales, Inside\" -> \"EX1, Sales, Inside\"  1.edb  2 mailboxes\n",
         "       10  mailboxes\n",
         "        6  in DC=sub,DC=fa,DC=test\n",
-        "at 5 writes a second",
+        "  estimate: 5 s, at the 5 writes a second of a run here before (12 writes)\n",
         "  2 references stay: as asked with -norus\n",
         "references that nobody knows about",
         "    CN=No store,OU=EX1,DC=fa,DC=test: msExchHomeServerName: /o=First EX1",

@@ -1,6 +1,6 @@
 //! What can happen beneath a root.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use standin_common::entry::Time;
 
 /// What names an object for as long as it exists, whatever becomes of its names, also when the layer was taken away and put back.
@@ -67,6 +67,11 @@ pub enum Allocation {
     Zero,
     /// The range reads as zeros; the size stays.
     ZeroWithin,
+}
+
+/// In one piece, which is the same in `postcard` as byte for byte.
+fn as_bytes<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
 }
 
 /// One thing that happened. Times are those that the object, or a directory in which a name came or went, has afterwards.
@@ -162,6 +167,7 @@ pub enum Operation<'a> {
         /// Where it starts, in bytes.
         offset: u64,
         /// What was written.
+        #[serde(serialize_with = "as_bytes")]
         data: &'a [u8],
         /// The file's new time.
         modified: Time,
@@ -220,6 +226,7 @@ pub enum Operation<'a> {
         /// Its full name: `user.x`, `system.posix_acl_access`, ….
         name: &'a [u8],
         /// Its value.
+        #[serde(serialize_with = "as_bytes")]
         value: &'a [u8],
     },
     /// An extended attribute, or ACL, is there no longer.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{ObjectId, Operation};
+use super::{ObjectId, Operation, Place};
 
 /// How far a history goes: what [`Recorder::record`] gave for an operation stands for it and all before it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,11 +34,36 @@ pub enum Touch {
 
 /// Hears of every operation, from many threads at once.
 ///
-/// The layer calls, for each change: [`before`](Self::before), then it performs the change, then [`record`](Self::record); all three
-/// while no other change of the same objects can come between (`ARCHITECTURE.md`, "The layer"), so neither may wait for long nor for
+/// The layer calls, for each change: [`enter`](Self::enter) with nothing held, [`before`](Self::before), then it performs the change, then
+/// [`record`](Self::record), then [`leave`](Self::leave); the middle three
+/// while no other change of the same objects can come between (`ARCHITECTURE.md`, "The layer"), so none of them may wait for long nor for
 /// another operation of the layer. A change that fails is not recorded. When somebody waits for durability, the layer records a
 /// [`Operation::Sync`], and then, with nothing held, syncs the directory beneath and calls [`flushed`](Self::flushed).
 pub trait Recorder: Send + Sync {
+    /// Called with nothing held before a change is begun. It may wait: so a recorder keeps everything as it is for a moment.
+    fn enter(&self) {}
+
+    /// Called once for each [`enter`](Self::enter), when the change was recorded or did not take place.
+    fn leave(&self) {}
+
+    /// Called besides [`before`](Self::before) of the names in a directory: this name is about to come, go, or mean something else.
+    fn before_name(&self, at: Place<'_>) -> io::Result<()> {
+        let _ = at;
+        Ok(())
+    }
+
+    /// Called besides those when a directory, with all beneath it, is about to get this name.
+    fn before_move(&self, to: Place<'_>) -> io::Result<()> {
+        let _ = to;
+        Ok(())
+    }
+
+    /// Called right before the [`Operation::Remove`] or [`Operation::Rename`] is recorded that took the last name of an object: whoever has it
+    /// open goes on with it, and nobody finds it. An object that loses a name without this has others, whether they were told or not.
+    fn nameless(&self, object: ObjectId) {
+        let _ = object;
+    }
+
     /// Called before a change reaches the directory beneath, so that what may differ is durably noted. Of an error, whoever wanted the
     /// change is told, and nothing was changed.
     fn before(&self, touch: Touch) -> io::Result<()>;

@@ -9,7 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{
-    Advice, AtFlags, Dir, FallocateFlags, FileType, SeekFrom, Stat, fadvise, fallocate, fstat, readlinkat, seek, statat,
+    Advice, AtFlags, Dir, FallocateFlags, FileType, SeekFrom, Stat, fadvise, fallocate, fstat, ioctl_ficlone, readlinkat, seek,
+    statat,
 };
 use rustix::io::Errno;
 
@@ -157,6 +158,16 @@ impl VolumeFile for OsFile {
             Err(Errno::NXIO) => Ok(true),
             Err(Errno::INVAL) => Ok(false),
             Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn share(&self, from: &Self) -> io::Result<()> {
+        match ioctl_ficlone(&self.file, &from.file) {
+            // Not here, not between these, or not of such files.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::PERM | Errno::ACCESS) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+            shared => Ok(shared?),
         }
     }
 

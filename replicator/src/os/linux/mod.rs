@@ -9,6 +9,7 @@
 //! | `xattr` | extended attributes |
 //! | `xattr_at` | their names, by directory handle and name |
 //! | `handle` | open directories and files |
+//! | `mark` | which tree is live, told by the tree itself |
 //! | `mount` | which file system a root lies in |
 //! | `volume` | ties them together |
 //! | `watch` | notices of change |
@@ -18,6 +19,7 @@ mod by_handle;
 mod confine;
 mod handle;
 mod layer;
+mod mark;
 mod mount;
 mod object;
 mod resolve;
@@ -39,15 +41,27 @@ use standin_common::path::RelPath;
 pub use confine::confine;
 pub use handle::{OsDirectory, OsFile};
 pub use layer::{Layer, clear_dead_layer};
-pub use mount::{mount_point, mounts_beneath};
+pub use mark::{clear_live, live_since, mark_live};
+pub use mount::{free_bytes, mount_point, mounts_beneath};
 pub use volume::OsVolume;
 pub use watch::watch;
+
+/// By how much a thread steps back, in steps of nice(2): it gets a third of what others get beside it.
+const BACK: i32 = 5;
 
 /// The size of what is at `path` beneath a root, in bytes: `Some(None)` of a directory, which has none, and `None` if nothing is there.
 /// For reports only: links on the way are followed.
 pub fn len_of(root: &Path, path: &RelPath) -> Option<Option<u64>> {
     let found = root.join(OsStr::from_bytes(path.as_bytes())).symlink_metadata().ok()?;
     Some((!found.is_dir()).then(|| if found.is_file() { found.len() } else { 0 }))
+}
+
+/// From now on the calling thread takes processor time mostly where nobody else wants it: its work is for later, others are waited for.
+pub fn step_back() {
+    // On Linux this is the thread's alone. Where it is refused, all are alike, which is no error.
+    if let Err(error) = rustix::process::nice(BACK) {
+        tracing::debug!(%error, "a thread keeps its priority");
+    }
 }
 
 /// Processor time that this process has used so far.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statvfs, statx};
 
 /// The directories beneath `path` at which file systems are mounted, by their paths from there.
 pub fn mounts_beneath(path: &Path) -> io::Result<Vec<PathBuf>> {
@@ -44,6 +44,12 @@ fn unescape(field: &[u8]) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// How many bytes this user may still write to the file system of a path.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let facts = statvfs(path)?;
+    Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
 }
 
 /// The directory at which the file system is mounted that holds the object at `path`, symbolic links followed.

@@ -93,6 +93,11 @@ impl OsVolume {
         Ok(volume)
     }
 
+    /// Whether the side area lies in the root, since nothing can be moved from elsewhere into it.
+    pub fn has_side_inside(&self) -> bool {
+        self.side.as_ref().is_some_and(|side| side.inside)
+    }
+
     fn directory(&self) -> io::Result<BorrowedFd<'_>> {
         match &self.root {
             Root::Directory(fd) => Ok(fd.as_fd()),

@@ -14,6 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use standin_common::entry::Xattr;
 
+use super::mark::is_mark;
 use super::xattr_at;
 
 /// Bytes of names that are read in one call; more is rare and asked for by size.
@@ -34,8 +35,11 @@ pub(super) enum Reach<'a> {
 
 /// Whether an attribute is replicated; `privileged` ones only where they can be set.
 ///
-/// Not kept: `security.selinux` belongs to the policy of its machine, `security.ima` and `security.evm` to its keys.
+/// Not kept: `security.selinux` belongs to the policy of its machine, `security.ima` and `security.evm` to its keys; what marks a live tree, to that tree.
 fn kept(name: &[u8], privileged: bool) -> bool {
+    if is_mark(name) {
+        return false;
+    }
     if name.starts_with(b"user.") || name == b"system.posix_acl_access" || name == b"system.posix_acl_default" {
         return true;
     }

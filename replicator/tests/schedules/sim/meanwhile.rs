@@ -24,6 +24,8 @@ pub enum Vice {
     Deaf,
     /// After an acknowledgement that was lost, only the older point is taken for the one that the replica is at.
     LostBase,
+    /// A mirror takes what has the same size and time for the same, however late it changed.
+    Trusting,
 }
 
 /// What the world does while a pass runs.

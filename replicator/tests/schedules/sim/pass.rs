@@ -116,6 +116,8 @@ pub struct Looked<'p> {
     pub volumes: &'p [SimVolume],
     pub rules: &'p [Rules],
     pub scopes: Option<&'p BTreeMap<RootIndex, Scopes>>,
+    /// From when on changes are doubted, for each root.
+    pub since: Option<&'p super::source::Clocks>,
 }
 
 /// See the module.
@@ -289,7 +291,7 @@ impl<'p, 'a, A: Around> Pass<'p, 'a, A> {
 
     /// The source's walk goes on by one object, in the first look or the second.
     fn walk_on(&mut self) {
-        let Looked { volumes, rules, scopes } = self.looked;
+        let Looked { volumes, rules, scopes, since } = self.looked;
         let root = RootIndex(self.root as u16);
         if let Some(walk) = &mut self.walk {
             match walk.next() {
@@ -337,7 +339,8 @@ impl<'p, 'a, A: Around> Pass<'p, 'a, A> {
             }
             _ => Entries::glancing(volume, rules, now),
         };
-        self.walk = Some(walk.within(scopes));
+        let since = since.and_then(|since| since.get(self.root));
+        self.walk = Some(walk.within(scopes).doubting(since.copied()));
     }
 
     fn send_batch(&mut self, root: RootIndex) {

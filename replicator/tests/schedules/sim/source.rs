@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
-use standin_common::entry::Attrs;
+use standin_common::entry::{Attrs, Time};
 use standin_common::id::{MirrorId, RootIndex};
 use standin_common::message::Position;
 use standin_common::path::RelPath;
@@ -23,6 +23,9 @@ pub const ROOTS: usize = 2;
 /// Places that changed, with how much of them.
 pub type Noticed = BTreeMap<Position, Depth>;
 
+/// A moment on the clock of each root: every later change has this time or a later one.
+pub type Clocks = Vec<Time>;
+
 /// One round: what it looks at, and as which mirror; made again as it was if it is cut off.
 #[derive(Debug, Clone)]
 pub struct Round {
@@ -30,6 +33,8 @@ pub struct Round {
     pub taken: Noticed,
     /// [`Follow::seen`] when it was taken.
     pub seen: u64,
+    /// The clocks before it was taken.
+    pub clocks: Clocks,
 }
 
 /// What the source's daemon knows of what the standby lacks, as long as it runs.
@@ -55,6 +60,8 @@ pub struct Source {
     /// Changes so far.
     pub version: u64,
     pub follow: Follow,
+    /// When the pass began that made the replica what it is, or an earlier one, if that is known; kept by a daemon that ends.
+    pub since: Option<Clocks>,
     /// What the kernel has told and nobody has read.
     unread: Noticed,
     state: Option<Arc<Vec<Contents>>>,
@@ -78,6 +85,7 @@ impl Source {
             rules: vec![rules; ROOTS],
             version: 0,
             follow: Follow::default(),
+            since: None,
             unread: Noticed::new(),
             state: None,
         }
@@ -104,6 +112,16 @@ impl Source {
         }
         self.version += 1;
         self.state = None;
+    }
+
+    /// The moment that follows the newest change that shows.
+    pub fn clocks(&self) -> Clocks {
+        let newest = |volume: &SimVolume| {
+            let stamps =
+                volume.objects().into_iter().filter_map(|object| volume.object(&Place::Tree(&object.path)).ok().flatten());
+            stamps.map(|object| object.stamp.changed.secs).max().unwrap_or_default()
+        };
+        self.volumes.iter().map(|volume| Time { secs: newest(volume) + 1, nanos: 0 }).collect()
     }
 
     /// Reads what the kernel has told.
@@ -306,8 +324,17 @@ impl Change<'_> {
         let file = self.volume.open(&place, true).or_else(|_| self.volume.create(&place))?;
         let len = [10, 10, 5_000, 70_000][self.random.below(4) as usize];
         let at = if len < 5_000 { self.random.below(100) } else { self.random.below(150_000) };
+        let before = file.object()?;
         file.write_at(&self.random.bytes(len), at)?;
         self.notice(path, Depth::Object);
+        if self.random.one_in(3) {
+            // Neither time nor size need tell that something was written.
+            self.volume.set_attrs(&place, &before.attrs)?;
+            if before.size > 0 {
+                file.set_len(before.size)?;
+                self.volume.set_attrs(&place, &before.attrs)?;
+            }
+        }
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ use super::contents::Contents;
 use super::meanwhile::{Meanwhile, Vice};
 use super::pass::{End, Looked, Pass};
 use super::schedule::{Act, Schedule, Step, Trouble};
-use super::source::{ROOTS, Round, Source, add, scopes};
+use super::source::{Clocks, ROOTS, Round, Source, add, scopes};
 
 /// Points kept before the newest.
 pub const KEEP: usize = 3;
@@ -35,11 +35,12 @@ pub enum Shown {
 }
 
 /// A mirror that was cut off and may go on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Unfinished {
     mirror: MirrorId,
     /// The source's version when it began.
     began: u64,
+    clocks: Clocks,
 }
 
 pub type SimReplica = Replica<SimVolume, SimStore>;
@@ -56,6 +57,8 @@ pub struct World {
     pub strangers: bool,
     pub points: BTreeMap<PointNumber, Shown>,
     pub acknowledged: Option<PointNumber>,
+    /// The newest point that the source knows of.
+    known: Option<PointNumber>,
     pub promoted: Option<PointNumber>,
     /// Whether the disk failed since the replica was last at its newest point, which the standby may have given up then.
     pub hurt: bool,
@@ -84,6 +87,8 @@ struct Order {
     /// The source's version when the mirror began.
     began: u64,
     resumed: bool,
+    /// The clocks before it began to read, at its first try.
+    clocks: Clocks,
     /// In a round, what it builds upon.
     base: Option<Vec<MirrorId>>,
 }
@@ -120,6 +125,7 @@ impl World {
             strangers,
             points: BTreeMap::new(),
             acknowledged: None,
+            known: None,
             promoted: None,
             hurt: false,
             // Room for what a pass changes, yet so little that the largest files are cloned.
@@ -235,6 +241,7 @@ impl World {
     fn usurp(&mut self, random: &mut Random) {
         self.generation += 1;
         self.unfinished = None;
+        self.source.since = None;
         self.source.forget();
         (0..random.below(10)).for_each(|_| self.source.change(random));
     }
@@ -303,9 +310,10 @@ impl World {
     /// What the source orders next.
     fn order(&mut self, is_round: bool) -> Order {
         let began = self.source.version;
-        if let Some(Unfinished { mirror, began }) = self.unfinished {
-            return Order { mirror, round: None, began, resumed: true, base: None };
+        if let Some(Unfinished { mirror, began, clocks }) = self.unfinished.clone() {
+            return Order { mirror, round: None, began, resumed: true, clocks, base: None };
         }
+        let clocks = self.source.clocks();
         if is_round && !self.source.follow.base.is_empty() {
             self.source.read_notices();
             let mut base = self.source.follow.base.clone();
@@ -313,30 +321,26 @@ impl World {
             let resumed = cut.is_some();
             let round = cut.unwrap_or_else(|| {
                 let taken = std::mem::take(&mut self.source.follow.dirty);
-                Round { mirror: self.new_mirror(), taken, seen: self.source.follow.seen }
+                Round { mirror: self.new_mirror(), taken, seen: self.source.follow.seen, clocks }
             });
             // If only the answer to its end was lost, the replica is there already.
             base.extend(Some(round.mirror).filter(|_| resumed && self.vice != Some(Vice::LostBase)));
-            return Order { mirror: round.mirror, round: Some(round), began, resumed, base: Some(base) };
+            let (mirror, clocks) = (round.mirror, round.clocks.clone());
+            return Order { mirror, round: Some(round), began, resumed, clocks, base: Some(base) };
         }
         // What changes from now on is noticed; what was noticed before may be looked at twice.
         self.source.read_notices();
         self.source.follow.watched = true;
         let mirror = self.new_mirror();
-        self.unfinished = Some(Unfinished { mirror, began });
-        Order { mirror, round: None, began, resumed: false, base: None }
+        self.unfinished = Some(Unfinished { mirror, began, clocks: clocks.clone() });
+        Order { mirror, round: None, began, resumed: false, clocks, base: None }
     }
 
     fn pass(&mut self, step: &Step, random: &mut Random, is_round: bool) -> Result<(), String> {
         let order = self.order(is_round);
-        let comparison = match order.round {
-            Some(_) => Comparison::Checksum,
-            // The same each time that a mirror goes on.
-            None => [Comparison::Difference, Comparison::Checksum, Comparison::Full][order.mirror.0 as usize % 3],
-        };
         let outcome = if self.start()? {
             let Some(replica) = self.replica.take() else { return Ok(()) };
-            let outcome = self.run_pass(&replica, &order, comparison, step, random);
+            let outcome = self.run_pass(&replica, &order, step, random);
             self.replica = Some(replica).filter(|_| !matches!(step.trouble, Some((Trouble::Kill, _))));
             outcome?
         } else {
@@ -348,6 +352,8 @@ impl World {
         }
         match outcome {
             Outcome::Failed(ReceiveError::JournalFull { .. }) => self.journal_limit = u64::MAX,
+            // The next try does not go on with what came.
+            Outcome::Failed(ReceiveError::Anew) => {}
             Outcome::Failed(error) if !self.disk.failed() => return Err(format!("a pass failed: {error}")),
             Outcome::Refused(Refusal::OtherBase) if self.hurt => self.source.forget(),
             Outcome::Refused(Refusal::Promoted) if self.promoted.is_some() => {}
@@ -362,6 +368,9 @@ impl World {
         let done = matches!(outcome, Outcome::Done);
         if done && order.round.is_none() {
             self.unfinished = None;
+        }
+        if done {
+            self.source.since = Some(order.clocks.clone());
         }
         let follow = &mut self.source.follow;
         if !follow.watched {
@@ -383,14 +392,17 @@ impl World {
         }
     }
 
-    fn run_pass(
-        &mut self,
-        replica: &SimReplica,
-        order: &Order,
-        comparison: Comparison,
-        step: &Step,
-        random: &mut Random,
-    ) -> Result<Outcome, String> {
+    fn run_pass(&mut self, replica: &SimReplica, order: &Order, step: &Step, random: &mut Random) -> Result<Outcome, String> {
+        let newest = replica.state().points.last().map(|point| point.number);
+        if newest < self.known {
+            self.source.since = None;
+        }
+        let comparison = match self.source.since {
+            _ if order.round.is_some() => Comparison::Checksum,
+            // Attributes may be those of other data.
+            None => Comparison::Checksum,
+            Some(_) => [Comparison::Difference, Comparison::Checksum, Comparison::Full][order.mirror.0 as usize % 3],
+        };
         let opening = self.opening(self.generation, order.mirror, comparison, order.base.clone());
         let reception = match session::begin(replica, opening, self.journal_limit) {
             Ok(reception) => reception,
@@ -400,7 +412,8 @@ impl World {
         let (volumes, rules) = (self.source.volumes.clone(), self.source.rules.clone());
         let is_round = order.round.is_some();
         let scopes = order.round.as_ref().map(|round| scopes(&self.source.with_all_names(round.taken.clone())));
-        let looked = Looked { volumes: &volumes, rules: &rules, scopes: scopes.as_ref() };
+        let since = self.source.since.clone().filter(|_| self.vice != Some(Vice::Trusting));
+        let looked = Looked { volumes: &volumes, rules: &rules, scopes: scopes.as_ref(), since: since.as_ref() };
         let seen = order.round.as_ref().map(|round| round.seen);
         let mut meanwhile = Meanwhile { source: &mut self.source, moment: None, seen, vice: self.vice };
         let comparison =
@@ -452,10 +465,15 @@ impl World {
             Err(error) if lost => return Ok(Outcome::Failed(error.into())),
             Err(error) => {
                 let unless = self.unless_failed::<()>(Err(error), "the replica cannot be taken to its point")?;
+                self.known = unless.map_or(Some(point.number), |()| self.known);
                 return Ok(unless.map_or(Outcome::Done, |()| Outcome::Unknown));
             }
         }
-        Ok(if lost { Outcome::Unknown } else { Outcome::Done })
+        if lost {
+            return Ok(Outcome::Unknown);
+        }
+        self.known = Some(point.number);
+        Ok(Outcome::Done)
     }
 }
 

@@ -45,7 +45,8 @@ impl Device {
             match read(&self.0, &mut *buffer) {
                 // A request that was taken back before we had it, or a signal.
                 Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
-                Err(Errno::NODEV) => return Ok(None),
+                // The kernel says the latter of some connections that were ended.
+                Err(Errno::NODEV | Errno::CONNABORTED) => return Ok(None),
                 received => return Ok(Some(received?)),
             }
         }

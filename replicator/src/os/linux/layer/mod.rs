@@ -5,8 +5,10 @@
 //! | `wire` | the FUSE protocol, without I/O |
 //! | `device` | `/dev/fuse` |
 //! | `mount` | puts the layer over a directory, takes it away, clears a dead one |
+//! | `connection` | ends what another container still has of it |
 //! | `holders` | who keeps it from being taken away |
 //! | `pool` | threads, as many as there are requests that wait |
+//! | `under_way` | what is being served, so that who waits can be killed |
 //! | `caller` | what a thread does in the name of whoever asked |
 //! | `beneath` | the directory beneath, by handles only |
 //! | `node` | the objects that the kernel knows of |
@@ -21,6 +23,7 @@
 
 mod beneath;
 mod caller;
+mod connection;
 mod device;
 mod holders;
 mod mount;
@@ -28,19 +31,25 @@ mod node;
 mod open;
 mod pool;
 mod serve;
+mod under_way;
 mod wire;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::beneath::Beneath;
+use self::connection::Connection;
 use self::device::Device;
 use self::mount::Mounted;
 use self::pool::Pool;
 use self::serve::Serving;
 use crate::capture::ordered::Recorder;
 use crate::os::mounts_beneath;
+
+/// How long what is being served may take to end, once nobody can ask any more. Changes are soon done; who waits for the standby is not waited for.
+const END: Duration = Duration::from_secs(5);
 
 /// A layer over a directory. If the process ends without [`Layer::unmount`], whoever uses the directory gets errors (`ENOTCONN`), until
 /// a layer is put over it again.
@@ -88,15 +97,26 @@ impl Layer {
     }
 
     /// Takes the layer away; all that it heard is recorded then. If somebody uses the directory, that is an error that names the
-    /// processes, and the layer stays: it is given back.
+    /// processes, and the layer stays: it is given back. Containers that were started meanwhile have a mount of their own; they get errors from then on.
     pub fn unmount(self) -> Result<(), (Self, io::Error)> {
-        match self.mounted.unmount() {
-            Ok(()) => {
-                self.pool.end();
-                Ok(())
-            }
-            Err(error) => Err((self, error)),
+        // While it is there for certain, so that it is this one that is ended.
+        let connection = Connection::open(&self.mounted.device);
+        if let Err(error) = self.mounted.unmount() {
+            return Err((self, error));
         }
+        let path = self.path().display();
+        if let Err(error) = connection.and_then(Connection::end) {
+            tracing::warn!(%path, %error, "what other containers have of the layer cannot be ended");
+        }
+        if !self.pool.end(END) {
+            tracing::warn!(%path, "the layer was taken away while somebody in another container used it, or waited for the standby");
+        }
+        Ok(())
+    }
+
+    /// A path that leads to the directory beneath, past the layer, as long as this lives.
+    pub fn beneath(&self) -> PathBuf {
+        self.pool.beneath()
     }
 
     /// The processes that have something open beneath, or work there.

@@ -4,8 +4,8 @@ use std::ffi::CString;
 use std::fmt::Write as _;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, StatVfsMountFlags, StatxFlags, fstatvfs, statx};
 use rustix::io::Errno;
@@ -17,6 +17,8 @@ use super::{explain, holders};
 
 /// How the file system is called in the table of mounts.
 const KIND: &str = "fuse.standin";
+/// How long a gap is looked for between those who use it.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// A mounted layer.
 #[derive(Debug)]
@@ -49,7 +51,6 @@ impl Mounted {
 
     /// Takes it away, unless somebody uses it.
     pub(super) fn unmount(&self) -> io::Result<()> {
-        let mut path = self.path.as_os_str().as_bytes().to_vec();
         // Never that of somebody who mounted over us.
         if mount_id(&self.path)? != self.id {
             return Err(io::Error::other(format!(
@@ -57,8 +58,7 @@ impl Mounted {
                 self.path.display()
             )));
         }
-        path.push(0);
-        match unmount(self.path.as_path(), UnmountFlags::NOFOLLOW) {
+        match self.unmount_in_a_moment() {
             Err(Errno::BUSY) => {
                 let mut text = format!("{} is in use", self.path.display());
                 let mut by = holders::of(self);
@@ -69,6 +69,17 @@ impl Mounted {
                 Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
             }
             done => done.map_err(|errno| explain("unmount", &self.path, &errno.into())),
+        }
+    }
+
+    /// Whoever opens files for a moment, again and again, leaves gaps; they may be short.
+    fn unmount_in_a_moment(&self) -> Result<(), Errno> {
+        let until = Instant::now() + MOMENT;
+        loop {
+            match unmount(self.path.as_path(), UnmountFlags::NOFOLLOW) {
+                Err(Errno::BUSY) if Instant::now() < until => std::thread::park_timeout(Duration::from_millis(1)),
+                done => return done,
+            }
         }
     }
 }
@@ -118,7 +129,9 @@ pub(super) fn clear_dead(directory: &Path) -> io::Result<bool> {
 }
 
 fn is_dead(path: &Path) -> bool {
-    matches!(statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS), Err(Errno::NOTCONN | Errno::CONNABORTED))
+    // What the kernel remembers of a dead layer says nothing: it has to be asked.
+    let asked = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC;
+    matches!(statx(CWD, path, asked, StatxFlags::BASIC_STATS), Err(Errno::NOTCONN | Errno::CONNABORTED))
 }
 
 /// The number of the mount that a path leads to; nobody is asked for attributes.

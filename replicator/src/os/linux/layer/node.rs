@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustix::fs::{FileType, OFlags};
 
@@ -29,8 +29,8 @@ pub(super) struct Node {
     pub(super) mode: AtomicU32,
     default_acl: AtomicU8,
     told: AtomicBool,
-    /// Where it was found, until it is told.
-    place: Mutex<Option<At>>,
+    /// All names by which it was found, until it is told.
+    places: Mutex<Vec<At>>,
 }
 
 /// A name of an object.
@@ -57,7 +57,7 @@ impl Node {
             mode: AtomicU32::new(u32::from(found.stat.stx_mode) & 0o7777),
             default_acl: AtomicU8::new(UNKNOWN),
             told: AtomicBool::new(at.is_none()),
-            place: Mutex::new(at),
+            places: Mutex::new(at.into_iter().collect()),
         }
     }
 
@@ -138,17 +138,35 @@ impl Node {
 
     /// The directory that has to be told first, if there is one.
     pub(super) fn untold_parent(&self) -> Option<Arc<Node>> {
-        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        place.as_ref().filter(|at| !at.parent.is_told()).map(|at| Arc::clone(&at.parent))
+        let places = self.places();
+        places.iter().find(|at| !at.parent.is_told()).map(|at| Arc::clone(&at.parent))
     }
 
-    /// Lets `tell` tell where the object is, once; whoever comes meanwhile waits until that is done.
-    pub(super) fn tell(&self, tell: impl FnOnce(&At)) {
-        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = place.take() {
-            tell(&at);
-            self.told.store(true, Ordering::Release);
+    /// Lets `tell` tell where the object is, each name once; whoever comes meanwhile waits until that is done. Nothing is told as long as
+    /// there is an [`untold_parent`](Self::untold_parent).
+    pub(super) fn tell(&self, tell: impl FnMut(&At)) {
+        let mut places = self.places();
+        if self.is_told() || places.iter().any(|at| !at.parent.is_told()) {
+            return;
         }
+        std::mem::take(&mut *places).iter().for_each(tell);
+        self.told.store(true, Ordering::Release);
+    }
+
+    /// It was found by this name, too, which is told with the others. If they were told, it is given back: then it is to be told now.
+    pub(super) fn found_at(&self, at: At) -> Option<At> {
+        let mut places = self.places();
+        if self.is_told() {
+            return Some(at);
+        }
+        if !places.iter().any(|known| Arc::ptr_eq(&known.parent, &at.parent) && known.name == at.name) {
+            places.push(at);
+        }
+        None
+    }
+
+    fn places(&self) -> MutexGuard<'_, Vec<At>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

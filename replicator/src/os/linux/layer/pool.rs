@@ -6,18 +6,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use super::caller::Caller;
 use super::device::Device;
 use super::serve::{Answer, Serving};
+use super::under_way::UnderWay;
 use super::wire::{BUFFER_LEN, Reply, Request, answer, init_reply, parse, refusal};
 
 /// The most threads. So many fsyncs can wait for a standby; the next request waits for one of them.
 const MOST: usize = 256;
 /// Threads that are kept though nothing is asked of them. Each has room for the largest request.
 const MOST_IDLE: usize = 10;
+
+/// How often it is looked whether a thread has ended.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// The threads that serve a mount.
 pub(super) struct Pool {
@@ -27,6 +32,7 @@ pub(super) struct Pool {
     idle: AtomicUsize,
     threads: Mutex<Vec<JoinHandle<()>>>,
     running: AtomicUsize,
+    under_way: UnderWay,
 }
 
 impl fmt::Debug for Pool {
@@ -40,23 +46,36 @@ impl Pool {
     pub(super) fn start(device: Device, serving: Serving) -> io::Result<Arc<Self>> {
         agree(&device)?;
         let (idle, running) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let pool = Arc::new(Self { device, serving, idle, threads: Mutex::new(Vec::new()), running });
+        let pool =
+            Arc::new(Self { device, serving, idle, threads: Mutex::new(Vec::new()), running, under_way: UnderWay::default() });
         pool.begin()?;
         Ok(pool)
     }
 
-    /// Waits for all threads, after the mount was taken away.
-    pub(super) fn end(&self) {
+    /// Waits for all threads, after the mount was taken away, for so long at most; `false` if some go on with what they do.
+    pub(super) fn end(&self, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
         loop {
-            let next = self.threads.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(thread) = next else { return };
+            let Some(thread) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return true };
+            while !thread.is_finished() {
+                if Instant::now() >= until {
+                    return false;
+                }
+                std::thread::park_timeout(LOOK); // poll
+            }
             // It does not panic: see `work`.
             let _ = thread.join();
         }
     }
 
+    /// A path that leads to the directory beneath.
+    pub(super) fn beneath(&self) -> std::path::PathBuf {
+        use std::os::fd::AsRawFd;
+        format!("/proc/self/fd/{}", self.serving.beneath.root().as_raw_fd()).into()
+    }
+
     fn begin(self: &Arc<Self>) -> io::Result<()> {
-        let device = self.device.another()?;
+        let device = Arc::new(self.device.another()?);
         let pool = Arc::clone(self);
         self.running.fetch_add(1, SeqCst);
         self.idle.fetch_add(1, SeqCst);
@@ -79,7 +98,7 @@ impl Pool {
         Ok(())
     }
 
-    fn work(self: &Arc<Self>, device: &Device) -> io::Result<()> {
+    fn work(self: &Arc<Self>, device: &Arc<Device>) -> io::Result<()> {
         let mut caller = Caller::new()?;
         let mut request = vec![0; BUFFER_LEN];
         let mut data = Vec::new();
@@ -99,7 +118,7 @@ impl Pool {
         }
     }
 
-    fn answer(&self, device: &Device, caller: &mut Caller, request: &[u8], data: &mut Vec<u8>) -> io::Result<()> {
+    fn answer(&self, device: &Arc<Device>, caller: &mut Caller, request: &[u8], data: &mut Vec<u8>) -> io::Result<()> {
         let (header, request) = match parse(request) {
             Some(Ok(parsed)) => parsed,
             Some(Err(header)) => {
@@ -108,7 +127,13 @@ impl Pool {
             None => return Err(io::Error::other("the kernel sent a request without a header")),
         };
         let unique = header.unique;
-        match self.serving.serve(caller, &header, request, data) {
+        if let Request::Interrupt { unique } = request {
+            return self.under_way.interrupted(unique);
+        }
+        self.under_way.begin(unique, header.thread, device);
+        let served = self.serving.serve(caller, &header, request, data);
+        self.under_way.end(unique);
+        match served {
             Ok(Answer::None) => Ok(()),
             Ok(Answer::Data(len)) => send_data(device, unique, &data[..len]),
             Ok(Answer::Bytes(bytes)) => send_data(device, unique, &bytes),

@@ -23,6 +23,7 @@ impl Serving {
     }
 
     pub(super) fn set_attributes(&self, caller: &mut Caller, node: &Arc<Node>, set: SetAttributes) -> io::Result<Answer> {
+        let _entered = self.enter();
         let _change = node.change();
         self.tell(node);
         if let Some(len) = set.len {

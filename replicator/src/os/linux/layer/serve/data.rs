@@ -60,6 +60,7 @@ impl Serving {
         let position;
         let written;
         {
+            let _entered = self.enter();
             let _change = open.node.change();
             self.tell(&open.node);
             self.recorder.before(Touch::Data { object, start: offset, end: offset.saturating_add(data.len() as u64) })?;
@@ -69,7 +70,7 @@ impl Serving {
             position = self.told(&open, |modified| Operation::Write { object, offset, data, modified })?;
         }
         if let Some(data_only) = open.synced {
-            self.make_durable(&open, data_only, position)?;
+            self.make_durable(&open.node, &open.file, data_only, position)?;
         }
         Ok(Answer::Written(written as u32))
     }
@@ -101,6 +102,7 @@ impl Serving {
         let (object, offset, len) = (open.node.id, range.start, range.end - range.start);
         let position;
         {
+            let _entered = self.enter();
             let _change = open.node.change();
             self.tell(&open.node);
             self.recorder.before(Touch::Data { object, start: offset, end: range.end })?;
@@ -110,7 +112,7 @@ impl Serving {
             position = self.told(&open, |modified| Operation::Allocate { object, what, offset, len, modified })?;
         }
         if let Some(data_only) = open.synced {
-            self.make_durable(&open, data_only, position)?;
+            self.make_durable(&open.node, &open.file, data_only, position)?;
         }
         Ok(Answer::Done)
     }
@@ -134,6 +136,7 @@ impl Serving {
         let position;
         let copied;
         {
+            let _entered = self.enter();
             let _change = target.node.change();
             self.tell(&target.node);
             self.recorder.before(Touch::Data { object, start, end: start.saturating_add(len) })?;
@@ -149,7 +152,7 @@ impl Serving {
             position = told?;
         }
         if let Some(data_only) = target.synced {
-            self.make_durable(&target, data_only, position)?;
+            self.make_durable(&target.node, &target.file, data_only, position)?;
         }
         Ok(Answer::Written(copied as u32))
     }
@@ -172,18 +175,18 @@ impl Serving {
 
     pub(super) fn sync_file(&self, handle: u64, data_only: bool) -> io::Result<Answer> {
         let open = self.files.get(handle)?;
-        self.make_durable(&open, data_only, Position::default())?;
+        self.make_durable(&open.node, &open.file, data_only, Position::default())?;
         Ok(Answer::Done)
     }
 
-    /// Returns when what was done to a file is durable, here and as the recorder says.
-    fn make_durable(&self, open: &OpenFile, data_only: bool, after: Position) -> io::Result<()> {
-        self.tell(&open.node);
-        let mark = self.recorder.record(Operation::Sync { object: open.node.id, data_only });
+    /// Returns when what was done to an object is durable, here and as the recorder says.
+    pub(super) fn make_durable(&self, node: &Arc<Node>, file: &impl AsFd, data_only: bool, after: Position) -> io::Result<()> {
+        self.tell(node);
+        let mark = self.recorder.record(Operation::Sync { object: node.id, data_only });
         if data_only {
-            fdatasync(&open.file)?
+            fdatasync(file)?
         } else {
-            fsync(&open.file)?
+            fsync(file)?
         }
         self.recorder.flushed(mark.max(after))
     }

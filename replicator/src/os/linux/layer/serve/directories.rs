@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError};
 
-use rustix::fs::{FileType, OFlags, RawDir, RawDirEntry, SeekFrom, fdatasync, fsync, seek};
+use rustix::fs::{FileType, OFlags, RawDir, RawDirEntry, SeekFrom, seek};
 use rustix::io::Errno;
 
 use super::super::beneath::again;
@@ -14,7 +14,7 @@ use super::super::open::OpenDirectory;
 use super::super::wire::flags::opened;
 use super::super::wire::{Entries, Entry, Opened};
 use super::{Answer, Serving};
-use crate::capture::ordered::Operation;
+use crate::capture::ordered::Position;
 
 /// Bytes of a list that are read at once.
 const LIST: usize = 16 * 1024;
@@ -76,14 +76,7 @@ impl Serving {
 
     pub(super) fn sync_directory(&self, handle: u64, data_only: bool) -> io::Result<Answer> {
         let open = self.directories.get(handle)?;
-        self.tell(&open.node);
-        let mark = self.recorder.record(Operation::Sync { object: open.node.id, data_only });
-        if data_only {
-            fdatasync(&open.file)?
-        } else {
-            fsync(&open.file)?
-        }
-        self.recorder.flushed(mark)?;
+        self.make_durable(&open.node, &open.file, data_only, Position::default())?;
         Ok(Answer::Done)
     }
 }

@@ -37,11 +37,11 @@ impl Serving {
         (parent, name): (&Arc<Node>, &CStr),
         making: Making<'_>,
     ) -> io::Result<Answer> {
-        let change = parent.change();
+        let change = (self.enter(), parent.change());
         self.tell(parent);
         let directory = self.reach(parent)?;
         caller.keep_set_id(true)?;
-        self.before_names(parent)?;
+        self.before_name(parent, name)?;
         match making {
             Making::Symlink(target) => symlinkat(target, &directory, name)?,
             Making::Directory { mode } => mkdirat(&directory, name, Mode::from_raw_mode(mode & 0o7777))?,
@@ -66,11 +66,11 @@ impl Serving {
         (parent, name): (&Arc<Node>, &CStr),
         (flags, mode): (OpenFlags, u32),
     ) -> io::Result<Answer> {
-        let change = parent.change();
+        let change = (self.enter(), parent.change());
         self.tell(parent);
         let directory = self.reach(parent)?;
         caller.keep_set_id(true)?;
-        self.before_names(parent)?;
+        self.before_name(parent, name)?;
         let wanted = OFlags::from_bits_retain(flags.bits);
         let how = open_flags(wanted) | OFlags::CREATE | OFlags::EXCL;
         // The kernel has looked, and there was nothing. If somebody made it by a back door, it looks again.
@@ -93,6 +93,7 @@ impl Serving {
         parent: &Arc<Node>,
         (flags, mode): (OpenFlags, u32),
     ) -> io::Result<Answer> {
+        let _entered = self.enter();
         let _change = parent.change();
         let directory = self.reach(parent)?;
         caller.keep_set_id(true)?;
@@ -178,11 +179,11 @@ impl Serving {
         if node.directory {
             return Err(Errno::PERM.into());
         }
-        let change = (parent.change(), node.change());
+        let change = (self.enter(), parent.change(), node.change());
         self.tell(parent);
         self.tell(node);
         let (directory, object) = (self.reach(parent)?, self.reach(node)?);
-        self.before_names(parent)?;
+        self.before_name(parent, name)?;
         linkat(&object, c"", &directory, name, AtFlags::EMPTY_PATH)?;
         let looked = look(directory.as_fd()).and_then(|parent| Ok((parent, self.beneath.find(directory.as_fd(), name)?)));
         let (stat, found) = looked.inspect_err(|_| self.recorder.missed(Touch::Names { directory: parent.id }))?;

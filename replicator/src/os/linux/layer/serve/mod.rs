@@ -89,6 +89,8 @@ impl Serving {
             Request::Statistics => return self.statistics(),
             // The first is answered before anything is served.
             Request::Destroy => return Ok(Answer::Done),
+            // It is for whoever knows what is under way.
+            Request::Interrupt { .. } => return Ok(Answer::None),
             Request::Init(_) | Request::Unknown => return Err(Errno::NOSYS.into()),
             _ => {}
         }
@@ -201,11 +203,30 @@ impl Serving {
     }
 
     /// The node of an object that was found in a directory, of which the caller holds [`Node::still`] or [`Node::change`].
+    /// Each of several names is told: whoever opened the object by one of them still writes to it when the others are gone.
     fn meet(&self, found: Found, (parent, name): (&Arc<Node>, &CStr)) -> Arc<Node> {
-        self.nodes.meet(found, || Some(At { parent: Arc::clone(parent), name: name.to_bytes().into() }))
+        let at = || At { parent: Arc::clone(parent), name: name.to_bytes().into() };
+        let is_one_of_several = found.stat.stx_nlink > 1;
+        let node = self.nodes.meet(found, || Some(at()));
+        if is_one_of_several
+            && !node.directory
+            && let Some(at) = node.found_at(at())
+        {
+            self.tell(&at.parent);
+            let at = Place { parent: at.parent.id, name: &at.name };
+            self.recorder.record(Operation::Known { object: node.id, at });
+        }
+        node
     }
 
-    fn before_names(&self, directory: &Node) -> io::Result<()> {
+    /// Held around a change; nothing else may be held when this is called.
+    fn enter(&self) -> Entered<'_> {
+        self.recorder.enter();
+        Entered(&*self.recorder)
+    }
+
+    fn before_name(&self, directory: &Node, name: &CStr) -> io::Result<()> {
+        self.recorder.before_name(Place { parent: directory.id, name: name.to_bytes() })?;
         self.recorder.before(Touch::Names { directory: directory.id })
     }
 
@@ -261,6 +282,15 @@ impl Serving {
             name_len: of.f_namemax as u32,
             fragment_len: of.f_frsize as u32,
         }))
+    }
+}
+
+/// A change is under way.
+struct Entered<'a>(&'a dyn Recorder);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 

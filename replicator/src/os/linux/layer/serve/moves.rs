@@ -6,13 +6,13 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::RwLockWriteGuard;
 
-use rustix::fs::{AtFlags, RenameFlags, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, RenameFlags, StatxFlags, renameat_with, statx, unlinkat};
 use rustix::io::Errno;
 
-use super::super::beneath::{Found, look, modified};
+use super::super::beneath::{look, modified};
 use super::super::node::Node;
 use super::{Answer, Serving};
-use crate::capture::ordered::{Operation, Place, Position, Touch};
+use crate::capture::ordered::{Operation, Place, Position};
 use crate::os::linux::resolve::Handle;
 
 /// A name in a directory.
@@ -20,44 +20,56 @@ type Name<'a> = (&'a Arc<Node>, &'a CStr);
 
 impl Serving {
     pub(super) fn unlink(&self, from: Name<'_>) -> io::Result<Answer> {
-        self.remove(from, AtFlags::empty())
+        let position = {
+            let _entered = self.enter();
+            self.remove(from, AtFlags::empty())?
+        };
+        self.recorder.named(position)?;
+        Ok(Answer::Done)
     }
 
     pub(super) fn remove_directory(&self, from: Name<'_>) -> io::Result<Answer> {
-        // Two directories are held: that of the name, and the one that has to be empty.
-        let _moving = self.moving();
-        self.remove(from, AtFlags::REMOVEDIR)
+        let position = {
+            let _entered = self.enter();
+            // Two directories are held: that of the name, and the one that has to be empty.
+            let _moving = self.moving();
+            self.remove(from, AtFlags::REMOVEDIR)?
+        };
+        self.recorder.named(position)?;
+        Ok(Answer::Done)
     }
 
-    fn remove(&self, (parent, name): Name<'_>, how: AtFlags) -> io::Result<Answer> {
+    fn remove(&self, (parent, name): Name<'_>, how: AtFlags) -> io::Result<Position> {
         let change = parent.change();
         let directory = self.reach(parent)?;
         let found = self.beneath.find(directory.as_fd(), name)?;
-        let last = found.stat.stx_nlink == 1 || how.contains(AtFlags::REMOVEDIR);
         let node = self.meet(found, (parent, name));
-        let removed = self.remove_met((parent, &directory, name), &node, (how, last));
+        let removed = self.remove_met((parent, &directory, name), &node, how);
         drop(change);
         self.forget(node.number, 1);
-        self.recorder.named(removed?)?;
-        Ok(Answer::Done)
+        removed
     }
 
     fn remove_met(
         &self,
         (parent, directory, name): (&Arc<Node>, &Handle<'_>, &CStr),
         node: &Arc<Node>,
-        (how, last): (AtFlags, bool),
+        how: AtFlags,
     ) -> io::Result<Position> {
         if how.is_empty() && node.directory {
             return Err(Errno::ISDIR.into());
         }
         let _change = node.change();
         self.tell(node);
+        let last = is_last(node, directory, name)?;
         if last {
             node.hold(directory, name, &self.beneath)?;
         }
-        self.before_names(parent)?;
+        self.before_name(parent, name)?;
         unlinkat(directory, name, how)?;
+        if last {
+            self.recorder.nameless(node.id);
+        }
         let at = Place { parent: parent.id, name: name.to_bytes() };
         Ok(self.recorder.record(Operation::Remove { object: node.id, at, directory: self.time_of(directory) }))
     }
@@ -73,6 +85,7 @@ impl Serving {
         if !(flags - RenameFlags::EXCHANGE - RenameFlags::NOREPLACE).is_empty() {
             return Err(Errno::INVAL.into());
         }
+        let _entered = self.enter();
         let _moving = self.moving();
         let _changes = change_both(from.0, to.0);
         let (left, entered) = (self.reach(from.0)?, self.reach(to.0)?);
@@ -82,20 +95,19 @@ impl Serving {
             other => Some(other?),
         };
         let same = other.as_ref().is_some_and(|other| other.id == found.id);
-        let last = other.as_ref().is_some_and(|other| other.stat.stx_nlink == 1 || is_directory(other));
         let node = self.meet(found, from);
         let other = other.map(|other| self.meet(other, to));
         let renamed = if same {
             // Two names of one object: POSIX has it that nothing happens.
             renameat_with(&left, from.1, &entered, to.1, flags).map(|()| None).map_err(io::Error::from)
         } else {
-            self.rename_met((from, &left), (to, &entered), (&node, other.as_ref(), last), flags).map(Some)
+            self.rename_met((from, &left), (to, &entered), (&node, other.as_ref()), flags).map(Some)
         };
         self.forget(node.number, 1);
         if let Some(other) = other {
             self.forget(other.number, 1);
         }
-        drop((_changes, _moving));
+        drop((_changes, _moving, _entered));
         if let Some(position) = renamed? {
             self.recorder.named(position)?;
         }
@@ -106,7 +118,7 @@ impl Serving {
         &self,
         (from, left): (Name<'_>, &Handle<'_>),
         (to, entered): (Name<'_>, &Handle<'_>),
-        (node, other, last): (&Arc<Node>, Option<&Arc<Node>>, bool),
+        (node, other): (&Arc<Node>, Option<&Arc<Node>>),
         flags: RenameFlags,
     ) -> io::Result<Position> {
         // A directory that is replaced has to be empty, and one that is replaced or exchanged may be held as one of the two already.
@@ -115,14 +127,23 @@ impl Serving {
             self.tell(node);
         }
         let exchange = flags.contains(RenameFlags::EXCHANGE);
-        if let Some(other) = other.filter(|_| last && !exchange) {
-            other.hold(entered, to.1, &self.beneath)?;
+        let lost = match other.filter(|_| !exchange) {
+            Some(other) if is_last(other, entered, to.1)? => Some(other),
+            _ => None,
+        };
+        if let Some(lost) = lost {
+            lost.hold(entered, to.1, &self.beneath)?;
         }
-        self.before_names(from.0)?;
-        if !Arc::ptr_eq(from.0, to.0) {
-            self.recorder.before(Touch::Names { directory: to.0.id })?;
+        self.before_name(from.0, from.1)?;
+        self.before_name(to.0, to.1)?;
+        let moved = [Some(node).map(|node| (node, to)), other.filter(|_| exchange).map(|other| (other, from))];
+        for (_, (parent, name)) in moved.into_iter().flatten().filter(|(node, _)| node.directory) {
+            self.recorder.before_move(Place { parent: parent.id, name: name.to_bytes() })?;
         }
         renameat_with(left, from.1, entered, to.1, flags)?;
+        if let Some(lost) = lost {
+            self.recorder.nameless(lost.id);
+        }
         let (left, entered) = (self.time_of(left), self.time_of(entered));
         let place = |(parent, name): Name<'_>| (parent.id, name.to_bytes().to_owned());
         let (from, to) = (place(from), place(to));
@@ -146,6 +167,7 @@ fn is_one_of(node: &Arc<Node>, one: &Arc<Node>, two: &Arc<Node>) -> bool {
     Arc::ptr_eq(node, one) || Arc::ptr_eq(node, two)
 }
 
-fn is_directory(found: &Found) -> bool {
-    rustix::fs::FileType::from_raw_mode(found.stat.stx_mode.into()) == rustix::fs::FileType::Directory
+/// Whether an object, of which the caller holds [`Node::change`], has no other name than this.
+fn is_last(node: &Node, directory: &Handle<'_>, name: &CStr) -> io::Result<bool> {
+    Ok(node.directory || statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::NLINK)?.stx_nlink == 1)
 }

@@ -48,6 +48,7 @@ impl Serving {
         (name, value, flags): (&CStr, &[u8], u32),
         kill: bool,
     ) -> io::Result<Answer> {
+        let _entered = self.enter();
         let _change = node.change();
         self.tell(node);
         let object = node.id;
@@ -62,6 +63,7 @@ impl Serving {
     }
 
     pub(super) fn remove_xattr(&self, node: &Arc<Node>, name: &CStr) -> io::Result<Answer> {
+        let _entered = self.enter();
         let _change = node.change();
         self.tell(node);
         let object = node.id;

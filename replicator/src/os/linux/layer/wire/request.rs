@@ -20,6 +20,8 @@ pub(crate) struct Header {
     pub(crate) uid: u32,
     /// Who asks.
     pub(crate) gid: u32,
+    /// The thread that asks; 0 if it is in a namespace that the layer does not see.
+    pub(crate) thread: u32,
     extensions_len: usize,
 }
 
@@ -27,7 +29,7 @@ pub(crate) struct Header {
 impl Header {
     /// Of a request of root.
     pub(crate) fn about(node: u64) -> Self {
-        Self { opcode: 0, unique: 1, node, uid: 0, gid: 0, extensions_len: 0 }
+        Self { opcode: 0, unique: 1, node, uid: 0, gid: 0, thread: 0, extensions_len: 0 }
     }
 }
 
@@ -200,6 +202,10 @@ pub(crate) enum Request<'a> {
         to_offset: u64,
         len: u64,
     },
+    /// Whoever waits for this request got a signal.
+    Interrupt {
+        unique: u64,
+    },
     /// Not for us: the kernel does without, or says that it is not supported.
     Unknown,
 }
@@ -210,9 +216,9 @@ pub(crate) fn parse(request: &[u8]) -> Option<Result<(Header, Request<'_>), Head
     let len = head.u32()? as usize;
     let opcode = head.u32()?;
     let (unique, node, uid, gid) = (head.u64()?, head.u64()?, head.u32()?, head.u32()?);
-    head.skip(4)?;
+    let thread = head.u32()?;
     let extensions_len = usize::from(head.u16()?) * 8;
-    let header = Header { opcode, unique, node, uid, gid, extensions_len };
+    let header = Header { opcode, unique, node, uid, gid, thread, extensions_len };
     let arguments = request.get(HEADER_LEN..len)?;
     let Some(arguments) = arguments.len().checked_sub(header.extensions_len).map(|len| Bytes(&arguments[..len])) else {
         return Some(Err(header));
@@ -354,6 +360,7 @@ fn other(opcode: u32, mut from: Bytes<'_>) -> Option<Request<'_>> {
         28 | 44 => Request::ReadDirectory { handle: from.u64()?, offset: from.u64()?, len: from.u32()?, plus: opcode == 44 },
         29 => Request::ReleaseDirectory { handle: from.u64()? },
         30 => Request::SyncDirectory { handle: from.u64()?, data_only: from.u32()? & FSYNC_DATA != 0 },
+        36 => Request::Interrupt { unique: from.u64()? },
         38 => Request::Destroy,
         _ => Request::Unknown,
     })

@@ -27,6 +27,7 @@ fn a_write_lends_its_data() {
     let bytes = request(16, &arguments);
     let (header, parsed) = parse(&bytes).unwrap().unwrap();
     assert_eq!((header.unique, header.node, header.uid, header.gid), (7, 5, 1000, 100));
+    assert_eq!(header.thread, 4242);
     let Request::Write { handle: 3, offset: 4096, data: b"hello", kill: true } = parsed else { panic!("{parsed:?}") };
     let short = request(16, &arguments[..arguments.len() - 1]);
     assert!(parse(&short).unwrap().is_err());

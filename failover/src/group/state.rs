@@ -1,0 +1,148 @@
+//! What each node keeps of a group, durably: where it is online, and which run is allowed to change that.
+//!
+//! A run *claims* a group on every node that it works with, before anything else. While a claim holds, a node does what that run
+//! asks and nothing of its own, and no other run is heard unless its generation is higher. So a runner that comes back after
+//! somebody else went on without it is refused everywhere.
+
+use serde::{Deserialize, Serialize};
+use standin_common::id::{Generation, NodeName, ResourceName, RunId};
+
+/// A node's knowledge of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupState {
+    /// Of the last run that was settled.
+    pub generation: Generation,
+    /// The highest that any run claimed, settled or not; none is ever used twice.
+    pub seen: Generation,
+    /// Where the group is online, as far as the last settled run tells.
+    pub online: Option<NodeName>,
+    /// What was taken offline by itself, and stays so until it is asked for.
+    pub down: Vec<ResourceName>,
+    /// The run that is under way.
+    pub claim: Option<Claim>,
+}
+
+/// A run's right to change where a group is online.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Which run.
+    pub run: RunId,
+    /// The generation of what it makes.
+    pub generation: Generation,
+    /// Who carries it out, and has its journal.
+    pub runner: NodeName,
+    /// Where the group will be online, if anywhere.
+    pub to: Option<NodeName>,
+}
+
+/// Why a node does not do what a run asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Denied {
+    /// Another run has the group.
+    #[error("run {run} of {runner} has the group at generation {generation}: let that one finish, or resume or undo it there")]
+    Claimed {
+        /// Which.
+        run: RunId,
+        /// Whose.
+        runner: NodeName,
+        /// At which generation.
+        generation: Generation,
+    },
+    /// A higher or equal generation is known.
+    #[error("generation {seen} of the group is known here, so a run of generation {asked} is out of date")]
+    Old {
+        /// The one that is known.
+        seen: Generation,
+        /// The run's.
+        asked: Generation,
+    },
+    /// The run has no claim here any more.
+    #[error("run {0} has no claim on the group here (any more): somebody settled it without this run")]
+    NotYours(RunId),
+}
+
+impl GroupState {
+    /// With the claim of a run; the same again changes nothing.
+    ///
+    /// # Errors
+    /// [`Denied`] where another run is as high.
+    pub fn claimed(&self, claim: &Claim) -> Result<Self, Denied> {
+        // Who only takes note of what others settled comes with their generation.
+        let follows = claim.to.as_ref().is_some_and(|to| *to != claim.runner);
+        let too_low = |known: Generation| known > claim.generation || (known == claim.generation && !follows);
+        match &self.claim {
+            Some(own) if own == claim => return Ok(self.clone()),
+            Some(other) if too_low(other.generation) => {
+                let Claim { run, runner, generation, .. } = other.clone();
+                return Err(Denied::Claimed { run, runner, generation });
+            }
+            _ if too_low(self.seen) => return Err(Denied::Old { seen: self.seen, asked: claim.generation }),
+            _ => {}
+        }
+        Ok(Self { seen: claim.generation, claim: Some(claim.clone()), ..self.clone() })
+    }
+
+    /// Whether a run may do something here.
+    ///
+    /// # Errors
+    /// [`Denied::NotYours`].
+    pub fn permits(&self, run: &RunId) -> Result<(), Denied> {
+        let yours = self.claim.as_ref().is_some_and(|claim| claim.run == *run);
+        if yours { Ok(()) } else { Err(Denied::NotYours(run.clone())) }
+    }
+
+    /// Without the claim of a run that was taken back.
+    pub fn unclaimed(&self, run: &RunId) -> Self {
+        let yours = self.claim.as_ref().is_some_and(|claim| claim.run == *run);
+        Self { claim: self.claim.clone().filter(|_| !yours), ..self.clone() }
+    }
+
+    /// After a run: what it made holds, and the claim is gone. The same again changes nothing.
+    ///
+    /// # Errors
+    /// [`Denied::NotYours`] where the run neither has the claim nor settled it before.
+    pub fn settled(&self, claim: &Claim, down: &[ResourceName]) -> Result<Self, Denied> {
+        let after =
+            Self { generation: claim.generation, seen: self.seen, online: claim.to.clone(), down: down.to_vec(), claim: None };
+        if *self == after {
+            return Ok(after);
+        }
+        self.permits(&claim.run)?;
+        Ok(after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(run: &str, generation: u64, to: &str) -> Claim {
+        let to: NodeName = to.parse().unwrap();
+        Claim { run: run.parse().unwrap(), generation: Generation(generation), runner: to.clone(), to: Some(to) }
+    }
+
+    #[test]
+    fn one_run_at_a_time_and_a_higher_generation_goes_before() {
+        let (first, second) = (claim("r1", 1, "a"), claim("r2", 2, "b"));
+        let state = GroupState::default().claimed(&first).unwrap();
+        assert_eq!(state.claimed(&first).unwrap(), state, "again changes nothing");
+        assert!(matches!(state.claimed(&claim("r3", 1, "b")), Err(Denied::Claimed { .. })));
+        let taken = state.claimed(&second).unwrap();
+        assert!(taken.permits(&first.run).is_err(), "the first is not heard any more");
+        assert!(taken.settled(&first, &[]).is_err());
+        let settled = taken.settled(&second, &[]).unwrap();
+        assert_eq!(settled.settled(&second, &[]).unwrap(), settled, "again changes nothing");
+        assert_eq!(settled.online, Some("b".parse().unwrap()));
+        assert!(matches!(settled.claimed(&first), Err(Denied::Old { .. })));
+    }
+
+    #[test]
+    fn a_run_that_was_taken_back_leaves_only_its_number() {
+        let before = GroupState::default().claimed(&claim("r1", 1, "a")).unwrap().settled(&claim("r1", 1, "a"), &[]).unwrap();
+        let claimed = before.claimed(&claim("r2", 2, "b")).unwrap();
+        let back = claimed.unclaimed(&"r2".parse().unwrap());
+        assert_eq!(back, GroupState { seen: Generation(2), ..before.clone() });
+        assert!(back.claimed(&claim("r3", 2, "b")).is_err(), "no generation is used twice");
+        assert_eq!(claimed.unclaimed(&"r9".parse().unwrap()), claimed, "only its own");
+    }
+}

@@ -1,0 +1,162 @@
+//! What a node does about a group by itself: after its start, and when it hears that others went on without it. Pure.
+
+use standin_common::id::{NodeName, RunId};
+
+use super::facts::{Facts, SetView, Stand, View};
+use super::plan::Plan;
+
+/// What a node does next about a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// Nothing.
+    Rest,
+    /// Nothing before a person says so, and why.
+    Wait(String),
+    /// It goes on with its own run that was not finished.
+    Resume(RunId),
+    /// It closes its own run that was not finished: another one went on from there.
+    GiveOver(RunId),
+    /// It stops everything and becomes a standby: another node took over.
+    Rejoin,
+    /// It starts what should be online here and is not.
+    Online,
+}
+
+/// A node's own run that is not finished and not being carried out.
+#[derive(Clone, Copy, Debug)]
+pub struct Own<'a> {
+    /// Its plan.
+    pub plan: &'a Plan,
+    /// Whether it can only go forward.
+    pub is_crossed: bool,
+    /// Whether the witness leaves the group to this node now, by itself: then nobody else can have gone on with it.
+    pub has_right: bool,
+}
+
+/// Decides that. `run` is its own.
+pub fn wake(here: &NodeName, facts: &Facts, run: Option<Own<'_>>) -> Wake {
+    let Some(own) = facts.view(here) else { return Wake::Rest };
+    let newest = facts.newest();
+    if let Some(run) = run {
+        return of_run(facts, own, run);
+    }
+    if others_run(here, facts) {
+        return Wake::Rest;
+    }
+    let elsewhere = newest.online.as_ref().is_some_and(|node| node != here);
+    let is_source = own.sets.values().any(|set| matches!(set, SetView::Known { source, .. } if source == here));
+    if elsewhere
+        && (newest.generation > own.state.generation
+            || (is_source && newest.online.as_ref().is_some_and(|node| facts.view(node).is_some())))
+    {
+        return Wake::Rejoin;
+    }
+    if newest.online.as_ref() != Some(here) {
+        return Wake::Rest;
+    }
+    let off =
+        |(name, stand): (&standin_common::id::ResourceName, &Stand)| *stand != Stand::Online && !own.state.down.contains(name);
+    let missing = own.resources.iter().any(off);
+    match facts.away().next() {
+        _ if !missing => Wake::Rest,
+        Some((node, why)) => Wake::Wait(format!(
+            "it was online here, and whether {node} took over meanwhile cannot be asked ({why}). If it did not, `standin online GROUP --force` starts it here"
+        )),
+        None => Wake::Online,
+    }
+}
+
+/// Whether a run of another node has the group, and is not over.
+fn others_run(here: &NodeName, facts: &Facts) -> bool {
+    let Some(claim) = facts.view(here).and_then(|view| view.state.claim.as_ref()) else { return false };
+    match facts.view(&claim.runner) {
+        Some(view) => view.unfinished.as_ref().is_some_and(|unfinished| unfinished.run == claim.run),
+        None => claim.runner != *here,
+    }
+}
+
+fn of_run(facts: &Facts, own: &View, own_run: Own<'_>) -> Wake {
+    let Own { plan, is_crossed, has_right } = own_run;
+    let run = plan.run();
+    if own.state.claim.as_ref().is_some_and(|claim| claim.run != *run) || own.state.seen > plan.generation() {
+        return Wake::GiveOver(run.clone());
+    }
+    let higher = |(_, view): (&NodeName, &View)| view.state.seen.max(view.state.generation) > plan.generation();
+    if facts.there().any(higher) {
+        return Wake::GiveOver(run.clone());
+    }
+    match facts.away().next() {
+        Some(_) if is_crossed && has_right => Wake::Resume(run.clone()),
+        Some((node, why)) => Wake::Wait(format!(
+            "run {run} was not finished, and {node} cannot be asked whether it went on without it ({why}): `standin group resume` goes on, `standin group undo` takes it back"
+        )),
+        None => Wake::Resume(run.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decide::{Accept, Heed, Wish, decide};
+    use super::super::facts::Unfinished;
+    use super::super::run::sim::{World, node, run_id};
+    use super::*;
+
+    fn plan(world: &World, to: &str) -> Plan {
+        let wish = Wish::Failover { to: Some(node(to)), point: None, accept: Accept::Known, force: true, heed: Heed::Usual };
+        decide(&world.group, &world.facts(to), &wish, run_id(7)).unwrap()
+    }
+
+    #[test]
+    fn a_node_that_was_online_asks_first() {
+        let world = World::new();
+        let wake = |world: &World| wake(&node("alpha"), &world.facts("alpha"), None);
+        assert_eq!(wake(&world), Wake::Rest, "all is well");
+        world.with("alpha", |alpha| alpha.online.clear());
+        assert_eq!(wake(&world), Wake::Online, "nobody else has it");
+        world.with("beta", |beta| beta.lost = true);
+        assert!(matches!(wake(&world), Wake::Wait(why) if why.contains("beta")), "who cannot be asked might have it");
+        world.with("beta", |beta| {
+            beta.lost = false;
+            beta.state.online = Some(node("beta"));
+            beta.state.generation = beta.state.generation.next();
+        });
+        assert_eq!(wake(&world), Wake::Rejoin, "it was taken over");
+    }
+
+    #[test]
+    fn what_was_taken_offline_stays_so() {
+        let world = World::new();
+        world.with("alpha", |alpha| {
+            let smtp = "smtp".parse().unwrap();
+            alpha.online.remove(&smtp);
+            alpha.state.down = vec![smtp];
+        });
+        assert_eq!(wake(&node("alpha"), &world.facts("alpha"), None), Wake::Rest);
+    }
+
+    #[test]
+    fn a_run_goes_on_only_where_nobody_went_on_without_it() {
+        let world = World::new();
+        let plan = plan(&world, "beta");
+        for name in ["alpha", "beta"] {
+            world.with(name, |node| node.state = node.state.claimed(&plan.claim).unwrap());
+        }
+        let own = |is_crossed, has_right| Own { plan: &plan, is_crossed, has_right };
+        let wake_as = |is_crossed, has_right| wake(&node("beta"), &world.facts("beta"), Some(own(is_crossed, has_right)));
+        let wake_beta = || wake_as(false, false);
+        assert_eq!(wake_beta(), Wake::Resume(run_id(7)));
+        let running = Unfinished { run: run_id(7), running: true, crossed: false };
+        world.with("beta", |beta| beta.unfinished = Some(running));
+        assert_eq!(wake(&node("alpha"), &world.facts("alpha"), None), Wake::Rest, "another run has it");
+        world.with("alpha", |alpha| alpha.lost = true);
+        assert!(matches!(wake_beta(), Wake::Wait(_)));
+        assert!(matches!(wake_as(true, false), Wake::Wait(_)), "the lost node might have gone on");
+        assert!(matches!(wake_as(false, true), Wake::Wait(_)), "it could be taken back: a person decides");
+        assert_eq!(wake_as(true, true), Wake::Resume(run_id(7)), "the witness says that nobody went on without it");
+        world.with("alpha", |alpha| {
+            alpha.lost = false;
+            alpha.state.seen = alpha.state.seen.next();
+        });
+        assert_eq!(wake_beta(), Wake::GiveOver(run_id(7)));
+    }
+}

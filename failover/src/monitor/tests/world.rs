@@ -1,0 +1,492 @@
+//! Nodes, lines and the witness, in one queue of events.
+
+mod faults;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use standin_common::id::{Generation, NodeName};
+
+use super::Broken;
+use super::node::{Node, Service};
+use crate::monitor::{Act, Answer, Asked, Beat, Moment, Rule};
+use crate::witness::{WitnessError, Word};
+
+const HEARTBEAT_MS: u64 = 500;
+const MISSES: u16 = 4;
+const LEASE_MS: u64 = 4_000;
+/// After so long the witness's client gives up, in milliseconds.
+const WITNESS_LIMIT_MS: u64 = 1_000;
+/// How long the storm lasts, in microseconds.
+const STORM: u64 = 90_000_000;
+/// Within this all is well again, in microseconds: time to fail, patience, looks at the witness, the cutover, and clocks that run apart.
+const BOUND: u64 = 30_000_000;
+
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// The node sends heartbeats.
+    Send,
+    Beat {
+        from: usize,
+        sent: Moment,
+        life: u64,
+        beat: Beat,
+    },
+    Answered {
+        from: usize,
+        sent: Moment,
+        life: u64,
+        answer: Answer,
+    },
+    /// At the witness: read, or swap.
+    Ask {
+        life: u64,
+        asked: Option<Asked>,
+    },
+    /// Back from it.
+    Read {
+        life: u64,
+        answer: Result<Option<Word>, WitnessError>,
+    },
+    Swapped {
+        life: u64,
+        asked: Asked,
+        answer: Result<(), WitnessError>,
+    },
+    /// The node looks.
+    Look {
+        life: u64,
+    },
+    Stopped {
+        machine: u64,
+    },
+    /// Its run crosses over, and ends.
+    Cross {
+        life: u64,
+    },
+    Finish {
+        life: u64,
+    },
+    /// Something breaks, or is mended.
+    Fault,
+    Unpause,
+    Boot,
+    /// The guard of a node whose daemon may be dead looks.
+    Guard {
+        machine: u64,
+    },
+}
+
+pub(super) struct World {
+    seed: u64,
+    broken: Broken,
+    rule: Rule,
+    names: Vec<NodeName>,
+    nodes: Vec<Node>,
+    now: u64,
+    queue: BinaryHeap<Reverse<(u64, usize, usize)>>,
+    events: Vec<Option<Event>>,
+    word: Option<Word>,
+    /// Cut lines, one way each; the witness is the last.
+    cut: BTreeMap<(usize, usize), bool>,
+    late_ms: u64,
+    is_stormy: bool,
+    log: Vec<String>,
+    pub(super) taken_over: u64,
+    pub(super) stood_down: u64,
+    pub(super) resumed: u64,
+    /// Answers of the witness that are on their way: one that gave up is not told twice.
+    pending: BTreeMap<(usize, u64, Moment), ()>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, count: usize, broken: Broken) -> Self {
+        let names: Vec<NodeName> = ["alpha", "beta", "gamma"][..count].iter().map(|name| name.parse().unwrap()).collect();
+        let mut rule = Rule::new(HEARTBEAT_MS, MISSES, LEASE_MS);
+        if broken == Broken::NoAllowance {
+            rule.allowance_ms = 0;
+        }
+        let mut world = Self {
+            seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d,
+            broken,
+            rule,
+            names: names.clone(),
+            nodes: Vec::new(),
+            now: 1_000_000,
+            queue: BinaryHeap::new(),
+            events: Vec::new(),
+            word: Some(Word { generation: Generation(1), holder: names[0].clone(), renewals: 0 }),
+            cut: BTreeMap::new(),
+            late_ms: 20,
+            is_stormy: true,
+            log: Vec::new(),
+            taken_over: 0,
+            stood_down: 0,
+            resumed: 0,
+            pending: BTreeMap::new(),
+        };
+        for (index, name) in names.iter().enumerate() {
+            let (rate, offset) = (970 + world.random(61), 1_000_000 * world.random(1_000_000));
+            world.nodes.push(Node {
+                name: name.clone(),
+                online: Some(names[0].clone()),
+                generation: Generation(1),
+                seen: Generation(1),
+                claim: None,
+                remembered: Moment::default(),
+                monitor: None,
+                life: 0,
+                machine: 0,
+                paused: false,
+                waiting: Vec::new(),
+                service: if index == 0 { Service::On } else { Service::Off },
+                rate,
+                offset,
+                wake: 0,
+            });
+            let node = &mut world.nodes[index];
+            node.remembered = node.clock(world.now).after(LEASE_MS);
+            node.start(world.now, &names, rule);
+            world.at(1000 * index as u64, index, Event::Send);
+            world.look(index);
+        }
+        world
+    }
+
+    fn random(&mut self, below: u64) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut value = self.seed;
+        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (value ^ (value >> 31)) % below.max(1)
+    }
+
+    fn at(&mut self, after: u64, node: usize, event: Event) {
+        self.queue.push(Reverse((self.now + after, self.events.len(), node)));
+        self.events.push(Some(event));
+    }
+
+    fn say(&mut self, node: usize, text: String) {
+        let line = format!("{:>9.3} {}: {text}", self.now as f64 / 1e6, self.nodes[node].name);
+        self.log.push(line);
+    }
+
+    pub(super) fn story(&self) -> String {
+        self.log[self.log.len().saturating_sub(60)..].join("\n")
+    }
+
+    /// Trouble for a while.
+    pub(super) fn storm(&mut self) -> Result<(), String> {
+        self.at(3_000_000, 0, Event::Fault);
+        self.run(self.now + STORM)
+    }
+
+    /// All is well again: one node serves within the bound, and goes on serving.
+    pub(super) fn heal(&mut self) -> Result<(), String> {
+        self.calm();
+        for index in 0..self.nodes.len() {
+            self.at(0, index, Event::Unpause);
+            self.at(0, index, Event::Boot);
+        }
+        self.run(self.now + BOUND)?;
+        self.one("all was well again")
+    }
+
+    /// The holder dies for good, and all else is well but for the delays.
+    pub(super) fn holder_dies(&mut self) -> Result<(), String> {
+        self.calm();
+        let until = self.now + 5_000_000 + self.random(20_000_000);
+        self.run(until)?;
+        self.one("the beginning")?;
+        self.crash(0);
+        self.run(self.now + BOUND)?;
+        self.one("the holder died")
+    }
+
+    fn calm(&mut self) {
+        self.is_stormy = false;
+        self.cut.clear();
+        self.late_ms = 20;
+    }
+
+    fn one(&mut self, after: &str) -> Result<(), String> {
+        let at_work = self.nodes.iter().filter(|node| node.service == Service::On).count();
+        if at_work == 1 { Ok(()) } else { Err(format!("{at_work} nodes serve after {after}")) }
+    }
+
+    fn run(&mut self, until: u64) -> Result<(), String> {
+        while let Some(Reverse((at, number, index))) = self.queue.pop() {
+            if at > until {
+                self.queue.push(Reverse((at, number, index)));
+                break;
+            }
+            self.now = self.now.max(at);
+            let Some(event) = self.events.get_mut(number).and_then(Option::take) else { continue };
+            self.happen(index, event);
+            if self.nodes.iter().filter(|node| node.is_at_work()).count() > 1 {
+                let at_work: Vec<_> = self.nodes.iter().filter(|node| node.is_at_work()).map(|node| &node.name).collect();
+                return Err(format!("{at_work:?} are at work at once, at {:.3} s", self.now as f64 / 1e6));
+            }
+        }
+        self.now = self.now.max(until);
+        Ok(())
+    }
+
+    fn happen(&mut self, index: usize, event: Event) {
+        let is_elsewhere = matches!(event, Event::Fault | Event::Unpause | Event::Ask { .. } | Event::Send);
+        if self.nodes[index].paused && !is_elsewhere {
+            self.nodes[index].waiting.push(event);
+            return;
+        }
+        match event {
+            Event::Send => self.send(index),
+            Event::Beat { from, sent, life, beat } => self.heard(index, from, sent, life, &beat),
+            Event::Answered { from, sent, life, answer } if self.is_alive(index, life) => {
+                let (now, peer) = (self.nodes[index].clock(self.now), self.names[from].clone());
+                self.learn(index, &answer.beat);
+                let monitor = self.nodes[index].monitor.as_mut();
+                monitor.unwrap().answered(now, &peer, "line", sent, &answer);
+                self.step(index);
+            }
+            Event::Ask { life, asked } => self.witness(index, life, asked),
+            Event::Read { life, answer } if self.is_alive(index, life) => {
+                let now = self.nodes[index].clock(self.now);
+                self.nodes[index].monitor.as_mut().unwrap().read(now, answer);
+                self.step(index);
+            }
+            Event::Swapped { life, asked, answer } if self.is_alive(index, life) => self.swapped(index, life, asked, answer),
+            Event::Look { life } if self.is_alive(index, life) => self.step(index),
+            Event::Stopped { machine }
+                if self.nodes[index].machine == machine && self.nodes[index].service == Service::Stopping =>
+            {
+                self.nodes[index].service = Service::Off;
+                self.say(index, "has stopped".to_owned());
+            }
+            Event::Cross { life } if self.is_alive(index, life) => {
+                if let Some((generation, false)) = self.nodes[index].claim {
+                    self.nodes[index].claim = Some((generation, true));
+                }
+            }
+            Event::Finish { life } if self.is_alive(index, life) => self.finish(index),
+            Event::Fault => self.fault(),
+            Event::Unpause => self.unpause(index),
+            Event::Boot => self.boot(index),
+            Event::Guard { machine } if self.nodes[index].machine == machine => self.guard(index),
+            _ => {}
+        }
+    }
+
+    fn is_alive(&self, index: usize, life: u64) -> bool {
+        self.nodes[index].life == life && self.nodes[index].monitor.is_some()
+    }
+
+    /// How long a message takes, if it arrives at all.
+    fn delay(&mut self, from: usize, to: usize) -> Option<u64> {
+        let lost = self.is_stormy && self.random(100) < 5;
+        if lost || self.cut.get(&(from, to)).copied().unwrap_or(false) {
+            return None;
+        }
+        let most = if self.is_stormy && self.random(20) == 0 { 10 * self.late_ms } else { self.late_ms };
+        Some(200 + self.random(1000 * most))
+    }
+
+    fn send(&mut self, index: usize) {
+        self.at(1000 * HEARTBEAT_MS, index, Event::Send);
+        if self.nodes[index].paused || self.nodes[index].monitor.is_none() {
+            return;
+        }
+        self.step(index);
+        let node = &self.nodes[index];
+        let (now, life) = (node.clock(self.now), node.life);
+        let beat = node.monitor.as_ref().unwrap().beat(now);
+        for to in (0..self.nodes.len()).filter(|to| *to != index).collect::<Vec<_>>() {
+            if let Some(delay) = self.delay(index, to) {
+                self.at(delay, to, Event::Beat { from: index, sent: now, life, beat: beat.clone() });
+            }
+        }
+    }
+
+    fn heard(&mut self, index: usize, from: usize, sent: Moment, life: u64, beat: &Beat) {
+        if self.nodes[index].monitor.is_none() {
+            return;
+        }
+        self.learn(index, beat);
+        let (now, peer) = (self.nodes[index].clock(self.now), self.names[from].clone());
+        let monitor = self.nodes[index].monitor.as_mut().unwrap();
+        let answer = monitor.heard(now, &peer, beat);
+        if self.broken == Broken::OneWay {
+            let promised = Answer { promises: true, beat: beat.clone() };
+            monitor.answered(now, &peer, "line", now, &promised);
+        }
+        if let Some(delay) = self.delay(index, from) {
+            self.at(delay, from, Event::Answered { from: index, sent, life, answer });
+        }
+        self.step(index);
+    }
+
+    /// What nodes that see each other tell of settled cutovers.
+    fn learn(&mut self, index: usize, beat: &Beat) {
+        let is_settled = beat.serves && beat.online.as_ref().is_some_and(|online| *online != self.nodes[index].name);
+        if !is_settled || beat.generation <= self.nodes[index].seen {
+            return;
+        }
+        let node = &mut self.nodes[index];
+        (node.generation, node.seen, node.online) = (beat.generation, beat.generation, beat.online.clone());
+        node.claim = None;
+        // It stops what it has, and becomes a standby.
+        if node.service == Service::On {
+            self.stop(index, None);
+        }
+        self.tell_own(index);
+    }
+
+    fn tell_own(&mut self, index: usize) {
+        let own = self.nodes[index].own();
+        if let Some(monitor) = self.nodes[index].monitor.as_mut() {
+            monitor.own(own);
+        }
+    }
+
+    /// Stops as slowly as may be: within the allowance after the right ended, by the node's own clock.
+    fn stop(&mut self, index: usize, ended: Option<Moment>) {
+        let allowance = LEASE_MS / 2;
+        let part = if self.random(3) == 0 { 950 } else { self.random(950) };
+        let node = &mut self.nodes[index];
+        node.service = Service::Stopping;
+        let from = ended.unwrap_or_else(|| node.clock(self.now));
+        let until = node.real(from.after(allowance * part / 1000));
+        let machine = node.machine;
+        self.at(until.saturating_sub(self.now), index, Event::Stopped { machine });
+        if until <= self.now {
+            self.nodes[index].service = Service::Off;
+        }
+    }
+
+    fn step(&mut self, index: usize) {
+        self.tell_own(index);
+        let now = self.nodes[index].clock(self.now);
+        let monitor = self.nodes[index].monitor.as_mut().unwrap();
+        let right = monitor.right_until();
+        let next = monitor.next(now);
+        let life = self.nodes[index].life;
+        for act in next.acts {
+            match act {
+                Act::Read => self.ask(index, life, None),
+                Act::Swap(asked) => self.ask(index, life, Some(asked)),
+                Act::StandDown(why) => self.stand_down(index, right, &why),
+                Act::Resume => {
+                    self.say(index, "resumes".to_owned());
+                    self.resumed += 1;
+                    let after = 1000 * self.random(1500);
+                    self.at(after, index, Event::Finish { life });
+                }
+                Act::TakeOver { .. } => {
+                    let generation = self.nodes[index].seen.max(self.word.as_ref().map_or(Generation(0), |word| word.generation));
+                    self.say(index, format!("takes over at generation {generation}"));
+                    let node = &mut self.nodes[index];
+                    (node.claim, node.seen) = (Some((generation, false)), generation);
+                    let (half, whole) = (1000 * self.random(1000), 1000 * (1000 + self.random(1500)));
+                    self.at(half, index, Event::Cross { life });
+                    self.at(whole, index, Event::Finish { life });
+                }
+            }
+        }
+        self.tell_own(index);
+        let node = &mut self.nodes[index];
+        node.remembered = node.monitor.as_ref().unwrap().right_until();
+        let wake = node.real(next.wake);
+        if wake != node.wake {
+            node.wake = wake;
+            self.at(wake.saturating_sub(self.now), index, Event::Look { life });
+        }
+    }
+
+    fn look(&mut self, index: usize) {
+        let life = self.nodes[index].life;
+        self.at(0, index, Event::Look { life });
+    }
+
+    fn stand_down(&mut self, index: usize, right: Moment, why: &str) {
+        self.say(index, format!("stands down: {why}"));
+        self.stood_down += 1;
+        let now = self.nodes[index].clock(self.now);
+        if self.nodes[index].service == Service::On {
+            self.stop(index, Some(right.min(now)));
+        }
+        if let Some((_, false)) = self.nodes[index].claim {
+            self.nodes[index].claim = None;
+        }
+    }
+
+    /// A run, or a start, comes to its end.
+    fn finish(&mut self, index: usize) {
+        let now = self.nodes[index].clock(self.now);
+        let monitor = self.nodes[index].monitor.as_ref().unwrap();
+        let may = monitor.gate().is_some_and(|until| now < until)
+            && self.nodes[index].service == Service::Off
+            && self.nodes[index].own().serves;
+        if may {
+            let node = &mut self.nodes[index];
+            if let Some((generation, _)) = node.claim.take() {
+                (node.generation, node.online) = (generation, Some(node.name.clone()));
+                self.taken_over += 1;
+            }
+            self.nodes[index].service = Service::On;
+            self.say(index, "serves".to_owned());
+        } else if let Some((_, false)) = self.nodes[index].claim {
+            self.nodes[index].claim = None;
+        }
+        self.tell_own(index);
+        self.nodes[index].monitor.as_mut().unwrap().took_over(Ok(()));
+        self.step(index);
+    }
+
+    fn ask(&mut self, index: usize, life: u64, asked: Option<Asked>) {
+        let witness = self.nodes.len();
+        if let Some(delay) = self.delay(index, witness) {
+            self.at(delay, index, Event::Ask { life, asked: asked.clone() });
+        }
+        let silent = || WitnessError::Unreachable("no answer".to_owned());
+        let limit = 1000 * WITNESS_LIMIT_MS;
+        match asked {
+            None => {
+                self.pending.insert((index, life, Moment::default()), ());
+                self.at(limit, index, Event::Read { life, answer: Err(silent()) });
+            }
+            Some(asked) => {
+                self.pending.insert((index, life, asked.at), ());
+                self.at(limit, index, Event::Swapped { life, asked, answer: Err(silent()) });
+            }
+        }
+    }
+
+    /// At the witness.
+    fn witness(&mut self, index: usize, life: u64, asked: Option<Asked>) {
+        let word = self.word.clone();
+        let back = self.delay(self.nodes.len(), index);
+        let event = match asked {
+            None => Event::Read { life, answer: Ok(word) },
+            Some(asked) if word == asked.expected => {
+                self.word = Some(asked.new.clone());
+                Event::Swapped { life, asked, answer: Ok(()) }
+            }
+            Some(asked) => Event::Swapped { life, asked, answer: Err(WitnessError::Changed(word)) },
+        };
+        if let Some(back) = back {
+            self.at(back, index, event);
+        }
+    }
+
+    fn swapped(&mut self, index: usize, life: u64, mut asked: Asked, answer: Result<(), WitnessError>) {
+        // Whoever gave up does not hear the answer any more.
+        if self.pending.remove(&(index, life, asked.at)).is_none() {
+            return;
+        }
+        let now = self.nodes[index].clock(self.now);
+        if self.broken == Broken::FromAnswer {
+            asked.at = now;
+        }
+        self.nodes[index].monitor.as_mut().unwrap().swapped(now, asked, answer);
+        self.step(index);
+    }
+}

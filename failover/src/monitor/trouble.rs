@@ -1,0 +1,39 @@
+//! What a person has to know, from how it stands.
+
+use super::alert::About;
+use super::{Moment, Monitor, Obstacle};
+
+impl Monitor {
+    /// For each kind of alert that is seen from how it stands: what is so now, in words, or that it is not so.
+    pub fn troubles(&self, now: Moment) -> Vec<(About, Option<String>)> {
+        let (lost, refused) = match self.obstacle(now) {
+            Some(Obstacle::Manual) => (Some(self.lost_words()), None),
+            Some(
+                obstacle @ (Obstacle::Off
+                | Obstacle::Failed(_)
+                | Obstacle::Unready(_)
+                | Obstacle::Loss(..)
+                | Obstacle::StaysUp(_)
+                | Obstacle::NoWord),
+            ) => (None, Some(format!("{}; this node does not take over by itself: {obstacle}", self.lost_words()))),
+            _ => (None, None),
+        };
+        vec![(About::Lost, lost), (About::Refused, refused), (About::Witness, self.witness_words(now))]
+    }
+
+    fn lost_words(&self) -> String {
+        let Some(node) = &self.own.online else { return String::new() };
+        let many = if self.peers.get(node).is_some_and(|peer| peer.paths.len() > 1) { "on any path" } else { "any more" };
+        format!("{node} has the group and is not heard {many}")
+    }
+
+    fn witness_words(&self, now: Moment) -> Option<String> {
+        let concerns = self.setting.automatic && self.own.online.is_some();
+        let since = self.seen.unwrap_or(self.started);
+        let is_silent = concerns && now.since(since) > 2 * self.setting.rule.lease_ms;
+        is_silent.then(|| {
+            let why = self.trouble.clone().unwrap_or_else(|| "no answer".to_owned());
+            format!("the witness does not answer ({why}): while that is so, nothing fails over by itself, and whoever also loses the other nodes stops its services")
+        })
+    }
+}

@@ -1,0 +1,468 @@
+//! A group on this node: what it answers, the runs that it carries out, and what it does by itself.
+
+mod drills;
+mod journals;
+mod looked_after;
+mod watched;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use standin_common::id::{GroupName, NodeName, ResourceName, RunId};
+use standin_config::group::Group as Written;
+use standin_failover::execute::{Clock, SystemClock};
+use standin_failover::group::decide::{self, Heed, Wish};
+use standin_failover::group::facts::{Facts, Seen, View};
+use standin_failover::group::perform::Local;
+use standin_failover::group::plan::{Kind, Plan};
+use standin_failover::group::run::journal::Told as Journalled;
+use standin_failover::group::run::report::report;
+use standin_failover::group::run::{Done, End, Failed, Journal, Order, Record, Tools, carry};
+use standin_failover::group::wake::{Own, Wake, wake};
+use standin_failover::lines::{Lines, LinesError};
+use standin_failover::resource::Resource;
+use standin_failover::witness::Testimony;
+
+use self::journals::Closed;
+use super::asked::{Ask, Checked, GroupStatus, Refused, Told};
+use super::directory::Office;
+use super::drill::Drills;
+use super::foresight;
+use super::nodes::{self, Members};
+use super::pause::Pause;
+use crate::control::FailedKind;
+use crate::daemon::monitor::Watch;
+use crate::daemon::peer::Context;
+
+/// How long a node that is asked to carry something out may take until it has begun: it asks all others first.
+const BEGINNING: Duration = Duration::from_secs(60);
+/// How often a node looks whether there is something to do by itself: until all is as it should be, and from then on.
+const LOOK: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// Between attempts to do it.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// A group on this node.
+pub(crate) struct Desk {
+    name: GroupName,
+    context: Arc<Context>,
+    local: Arc<Local>,
+    /// The journals.
+    runs: PathBuf,
+    /// Records of the directory, if the group moves something there.
+    office: Option<Arc<Office>>,
+    drills: Arc<Drills>,
+    /// As the settings say.
+    written: Written,
+    pause: Pause,
+    inner: Mutex<Inner>,
+    changed: Condvar,
+    /// Who watches over it.
+    watch: OnceLock<Arc<Watch>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// The run that is being carried out, and what takes it back.
+    running: Option<(RunId, Arc<AtomicBool>)>,
+    /// Runs of others that are taken back, and the last order of each that is to end: what takes it back comes after.
+    hurried: BTreeMap<RunId, u64>,
+    /// What this node waits for a person for.
+    waits: Option<String>,
+    /// Whether it was looked, after the start, that what should be online here is so.
+    is_settled: bool,
+    /// Why the group has failed here.
+    failed: Option<String>,
+    /// What else a person has to know.
+    troubles: watched::Troubles,
+    ends: bool,
+    closed: Closed,
+    /// Somebody wants it to be looked at now.
+    is_nudged: bool,
+}
+
+/// What a desk works with.
+pub(super) struct Parts {
+    pub(super) context: Arc<Context>,
+    pub(super) local: Local,
+    /// Where journals are kept.
+    pub(super) runs: PathBuf,
+    pub(super) office: Option<Arc<Office>>,
+    pub(super) drills: Arc<Drills>,
+    pub(super) pause: Pause,
+}
+
+impl Desk {
+    pub(super) fn new(written: Written, parts: Parts) -> Result<Self, String> {
+        let Parts { context, local, runs, office, drills, pause } = parts;
+        standin_common::disk::create_private_dir(&runs).map_err(|error| error.to_string())?;
+        let (name, local) = (written.name.clone(), Arc::new(local));
+        let (inner, changed, watch) = (Mutex::default(), Condvar::new(), OnceLock::new());
+        Ok(Self { name, context, local, runs, office, drills, written, pause, inner, changed, watch })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a peer is one of the group's nodes.
+    pub(super) fn has_node(&self, node: &NodeName) -> bool {
+        self.local.group().has_node(node)
+    }
+
+    /// What every node says.
+    pub(super) fn facts(&self) -> Facts {
+        self.facts_by(&Ask::View, self.local.view())
+    }
+
+    fn facts_by(&self, question: &Ask, own: View) -> Facts {
+        let is_silent = |node: &NodeName| self.watch.get().is_some_and(|watch| watch.is_silent(node));
+        nodes::facts(&self.context, &self.name, &self.local, Seen::There(Box::new(self.with_run(own))), question, &is_silent)
+    }
+
+    /// With what the witness says, for who decides about a cutover.
+    fn witnessed(&self, facts: Facts) -> Facts {
+        let witness = self.local.witness().map(|witness| Testimony::of(witness.as_ref()));
+        Facts { witness, ..facts }
+    }
+
+    /// What this node says, with the run of its own that is not finished.
+    fn with_run(&self, mut view: View) -> View {
+        view.unfinished = self.told_unfinished();
+        view.paused_unix_ms = self.pause.since_unix_ms();
+        view.failed = self.lock().failed.clone();
+        view.settings = self.written.shared();
+        view
+    }
+
+    fn is_running(&self, run: &RunId) -> bool {
+        self.lock().running.as_ref().is_some_and(|(running, _)| running == run)
+    }
+
+    fn path(&self, run: &RunId) -> PathBuf {
+        self.runs.join(format!("{run}.journal"))
+    }
+
+    fn read(&self, run: &RunId) -> Result<Journalled, LinesError> {
+        Journalled::read(&self.path(run))
+    }
+
+    /// Answers a command here, or has another node answer it.
+    pub(crate) fn ask(self: &Arc<Self>, at: Option<NodeName>, asked: Ask) -> Result<Told, Refused> {
+        let told = match at.filter(|node| node != self.local.node()) {
+            Some(node) => self.forward(&node, &asked)?,
+            None => self.answer(asked),
+        };
+        match told {
+            Told::Refused(refused) => Err(refused),
+            told => Ok(told),
+        }
+    }
+
+    /// Answers what a node of the group, or a command here, asks.
+    pub(crate) fn answer(self: &Arc<Self>, asked: Ask) -> Told {
+        let done = match asked {
+            Ask::View => Ok(Told::View(Box::new(self.with_run(self.local.view())))),
+            Ask::Brief => Ok(Told::View(Box::new(self.with_run(self.local.brief())))),
+            Ask::Perform(order) => Ok(Told::Performed(self.perform(&order))),
+            Ask::Hurry(run, number) => {
+                let mut inner = self.lock();
+                let last = inner.hurried.entry(run).or_default();
+                *last = number.max(*last);
+                Ok(Told::Heard)
+            }
+            Ask::Plan(wish) => self.plan(&wish),
+            Ask::Begin(wish) => self.begin(&wish),
+            Ask::Resume => self.on_unfinished(&Ask::Resume),
+            Ask::Undo => self.on_unfinished(&Ask::Undo),
+            Ask::Report(run) => self.report(run),
+            Ask::Check => Ok(Told::Checked(self.check())),
+            Ask::Foresee { from } => Ok(Told::Foreseen(foresight::foresee(&self.local, from.as_ref()))),
+            Ask::Drill(wish) => self.drill(&wish),
+            Ask::DrillReport(run) => self.drilled(run.as_ref()),
+            Ask::Records(question) => foresight::records(self.office.as_deref(), question),
+            Ask::Monitor(ask) => self.on_monitor(ask),
+            Ask::Pause(paused) => self.set_paused(paused),
+        };
+        done.unwrap_or_else(Told::Refused)
+    }
+
+    fn perform(&self, order: &Order) -> Result<Done, Failed> {
+        let run = &order.claim.run;
+        self.local.perform(order, &|| self.lock().hurried.get(run).is_some_and(|last| order.number <= *last))
+    }
+
+    fn forward(&self, node: &NodeName, asked: &Ask) -> Result<Told, Refused> {
+        let answer = nodes::ask(&self.context, node, &self.name, asked, BEGINNING);
+        answer.map_err(|why| Refused::new(FailedKind::Unreachable, why))
+    }
+
+    /// The plan of a wish, made here or by the node that would carry it out.
+    fn plan(&self, wish: &Wish) -> Result<Told, Refused> {
+        let facts = self.facts();
+        let runner = decide::runner(self.local.group(), &facts, wish)?;
+        if runner != *self.local.node() {
+            return self.forward(&runner, &Ask::Plan(wish.clone()));
+        }
+        let facts = self.witnessed(facts);
+        let plan = decide::decide(self.local.group(), &facts, wish, self.new_run(wish)?)?;
+        foresight::refuse_blind(&self.written, &self.local, &facts, &plan, wish)?;
+        Ok(Told::Plan(Box::new(plan)))
+    }
+
+    /// Carries out a wish, here or on the node that has to.
+    fn begin(self: &Arc<Self>, wish: &Wish) -> Result<Told, Refused> {
+        let facts = self.facts();
+        let runner = decide::runner(self.local.group(), &facts, wish)?;
+        if runner != *self.local.node() {
+            return self.forward(&runner, &Ask::Begin(wish.clone()));
+        }
+        let facts = self.witnessed(facts);
+        let plan = decide::decide(self.local.group(), &facts, wish, self.new_run(wish)?)?;
+        foresight::refuse_blind(&self.written, &self.local, &facts, &plan, wish)?;
+        let run = plan.run().clone();
+        if let Some(told) = self.unfinished()? {
+            self.give_over(told.plan.run()).map_err(disk)?;
+        }
+        let cancel = self.enter(&run)?;
+        let journal = Journal::begin(&self.path(&run), plan, SystemClock::default().unix_ms());
+        let journal = journal.inspect_err(|_| self.leave()).map_err(disk)?;
+        tracing::warn!(group = %self.name, %run, "a cutover begins");
+        self.start(journal, cancel)?;
+        Ok(Told::Begun { run, node: self.local.node().clone() })
+    }
+
+    fn new_run(&self, wish: &Wish) -> Result<RunId, Refused> {
+        let kind = match wish {
+            Wish::Failover { .. } => Kind::Failover,
+            Wish::Handoff { .. } => Kind::Handoff,
+            Wish::Failback => Kind::Failback,
+            Wish::Online { .. } => Kind::Online,
+            Wish::Offline { .. } => Kind::Offline,
+            Wish::Rejoin => Kind::Rejoin,
+        };
+        self.run_called(&kind)
+    }
+
+    /// Begins a drill, here or on the node that would take over.
+    /// One run at a time.
+    fn enter(&self, run: &RunId) -> Result<Arc<AtomicBool>, Refused> {
+        let mut inner = self.lock();
+        if let Some((other, _)) = &inner.running {
+            return Err(Refused::new(FailedKind::Refused, format!("run {other} is being carried out: wait for its end")));
+        }
+        let cancel = Arc::new(AtomicBool::new(false));
+        inner.running = Some((run.clone(), cancel.clone()));
+        Ok(cancel)
+    }
+
+    fn leave(&self) {
+        self.lock().running = None;
+        self.changed.notify_all();
+    }
+
+    fn start(self: &Arc<Self>, mut journal: Journal<Lines<Record>>, cancel: Arc<AtomicBool>) -> Result<(), Refused> {
+        let desk = self.clone();
+        let carrying = thread::Builder::new().name("cutover".to_owned()).spawn(move || {
+            let members = Members { context: desk.context.clone(), local: desk.local.clone() };
+            let clock = SystemClock::default();
+            let progress = |plan: &Plan, record: &Record| tell(plan, record);
+            match carry(&mut journal, &Tools { nodes: &members, clock: &clock, cancel: &cancel, progress: &progress }) {
+                Ok(Some(end)) => tracing::warn!(group = %desk.name, run = %journal.plan().run(), ?end, "the cutover ended"),
+                Ok(None) => tracing::error!(group = %desk.name, run = %journal.plan().run(), "the cutover is not finished: mend what failed, then `standin group resume`"),
+                Err(error) => tracing::error!(group = %desk.name, %error, "the cutover's journal cannot be written: nothing more is done"),
+            }
+            drop(journal);
+            desk.note_run(desk.unfinished());
+            desk.leave();
+        });
+        let failed = |error| Refused::new(FailedKind::Failed, format!("cannot start a thread: {error}"));
+        carrying.map(drop).inspect_err(|_| self.leave()).map_err(failed)
+    }
+
+    /// Closes a run that another one goes on from.
+    fn give_over(&self, run: &RunId) -> Result<(), LinesError> {
+        let mut journal = Journal::go_on(&self.path(run))?;
+        tracing::warn!(group = %self.name, %run, "it is not finished, and another run goes on from there");
+        journal.append(Record::Closed { unix_ms: SystemClock::default().unix_ms(), end: End::GivenOver })
+    }
+
+    /// Goes on with the run that is not finished, or takes it back, wherever its journal is.
+    fn on_unfinished(self: &Arc<Self>, asked: &Ask) -> Result<Told, Refused> {
+        let Some(told) = self.unfinished()? else {
+            let facts = self.facts();
+            let elsewhere = facts.there().find(|(node, view)| *node != self.local.node() && view.unfinished.is_some());
+            let nothing = || {
+                Refused::new(FailedKind::Refused, format!("no run of group {} is unfinished on any node that answers", self.name))
+            };
+            return self.forward(elsewhere.ok_or_else(nothing)?.0, asked);
+        };
+        let run = told.plan.run().clone();
+        let begun = Told::Begun { run: run.clone(), node: self.local.node().clone() };
+        let back = *asked == Ask::Undo;
+        if back && !told.progress.is_turned() && told.progress.is_crossed(&told.plan) {
+            let to = told.plan.to().map(NodeName::as_str).unwrap_or("NODE");
+            let text = format!(
+                "run {run} can only go forward, as {to} took over: `standin group resume {0}` finishes it; `standin handoff {0} --to NODE` then brings it back without loss",
+                self.name
+            );
+            return Err(Refused::new(FailedKind::Refused, text));
+        }
+        if let Some((_, cancel)) = self.lock().running.as_ref().filter(|(running, _)| *running == run) {
+            cancel.store(back, Ordering::SeqCst);
+            return Ok(begun);
+        }
+        self.refuse_outdated(&told)?;
+        let cancel = self.enter(&run)?;
+        let opened = Journal::go_on(&self.path(&run)).and_then(|mut journal| {
+            if back {
+                journal.turn(SystemClock::default().unix_ms(), "somebody asked for it")?;
+            }
+            Ok(journal)
+        });
+        let journal = opened.inspect_err(|_| self.leave()).map_err(disk)?;
+        self.start(journal, cancel)?;
+        Ok(begun)
+    }
+
+    /// A run is not gone on with where somebody settled a later one.
+    fn refuse_outdated(&self, told: &Journalled) -> Result<(), Refused> {
+        let facts = self.facts();
+        let later = facts.there().find(|(_, view)| view.state.seen > told.plan.generation());
+        match later {
+            Some((node, view)) => {
+                let text = format!(
+                    "{node} knows generation {} of the group, and this run is of {}: another one went on without it",
+                    view.state.seen,
+                    told.plan.generation()
+                );
+                Err(Refused::new(FailedKind::Refused, text))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The report of a run, from its journal, here or elsewhere.
+    fn report(&self, run: Option<RunId>) -> Result<Told, Refused> {
+        let found = run.clone().filter(|run| self.path(run).exists()).or_else(|| self.journals().pop().filter(|_| run.is_none()));
+        let none = || Refused::new(FailedKind::Refused, format!("there was no such cutover of group {} on this node", self.name));
+        let found = found.ok_or_else(none)?;
+        let report = Box::new(report(&self.read(&found).map_err(disk)?));
+        Ok(Told::Report { report, running: self.is_running(&found), node: self.local.node().clone() })
+    }
+
+    /// What should be right on this node before the group is needed here.
+    fn check(&self) -> Vec<Checked> {
+        let of = |(name, resource): (&ResourceName, &Arc<dyn Resource>)| {
+            resource.check().into_iter().map(|finding| Checked::of(name, &finding)).collect::<Vec<_>>()
+        };
+        let sets = self.local.view().sets.into_iter().map(|(name, view)| Checked::set(&name, &view));
+        let witness = self.local.witness();
+        let witness = witness.map(|witness| super::witness::check(witness.as_ref(), &self.local.state(), self.name.as_str()));
+        let settings = foresight::compare(&self.written, self.local.node(), &self.facts()).map(|why| Checked::settings(&why));
+        let programs = foresight::missing_programs(&self.written);
+        self.local.resources().iter().flat_map(of).chain(sets).chain(witness).chain(settings).chain(programs).collect()
+    }
+
+    /// How the group stands everywhere.
+    pub(crate) fn status(&self) -> GroupStatus {
+        let facts = self.facts();
+        let others = facts.there().filter(|(node, _)| *node != self.local.node());
+        let asked = others.filter_map(|(node, _)| self.forward(node, &Ask::Report(None)).ok());
+        let reports = asked.chain(self.report(None)).filter_map(|told| match told {
+            Told::Report { report, .. } => Some(*report),
+            _ => None,
+        });
+        let last = reports.max_by(|one, other| one.run.cmp(&other.run));
+        GroupStatus { group: self.name.clone(), facts, waits: self.lock().waits.clone(), last }
+    }
+
+    /// Looks from time to time whether there is something to do by itself, until the end.
+    pub(super) fn watch(self: &Arc<Self>) {
+        let mut tried: Option<(Wake, Instant)> = None;
+        // Whether what should be online here is so is looked at after the start only: what a person or a fault stopped later stays so.
+        let mut is_looked_at = false;
+        self.drills.clear(&self.local);
+        let mut is_collected = self.office.is_none();
+        let mut pause = Duration::ZERO;
+        loop {
+            let inner = self.lock();
+            let (mut inner, _) = self
+                .changed
+                .wait_timeout_while(inner, pause, |inner| !inner.ends && !inner.is_nudged)
+                .unwrap_or_else(PoisonError::into_inner);
+            pause = if is_looked_at { LOOK_AGAIN } else { LOOK };
+            inner.is_nudged = false;
+            let (ends, busy) = (inner.ends, inner.running.is_some());
+            drop(inner);
+            if ends {
+                return;
+            }
+            if busy {
+                continue;
+            }
+            is_collected = is_collected || self.office.iter().all(|office| foresight::collect(office));
+            let own = self.unfinished().ok().flatten();
+            let view = if is_looked_at { self.local.brief() } else { self.local.view() };
+            let has_right = self.watch.get().is_some_and(|watch| watch.has_right());
+            let of_run =
+                own.as_ref().map(|told| Own { plan: &told.plan, is_crossed: told.progress.is_crossed(&told.plan), has_right });
+            let next = wake(self.local.node(), &self.facts_by(&Ask::Brief, view), of_run);
+            self.forget_run(own.as_ref());
+            self.lock().waits = match &next {
+                Wake::Wait(why) => Some(why.clone()),
+                _ => None,
+            };
+            is_looked_at |= next == Wake::Rest;
+            self.lock().is_settled = is_looked_at;
+            let is_new = tried.as_ref().is_none_or(|(before, at)| *before != next || at.elapsed() > AGAIN);
+            if next != Wake::Rest && is_new {
+                self.act(&next);
+                tried = Some((next, Instant::now()));
+            }
+        }
+    }
+
+    fn act(self: &Arc<Self>, next: &Wake) {
+        let done = match next {
+            Wake::Rest => return,
+            Wake::Wait(why) => return tracing::warn!(group = %self.name, "waits for a person: {why}"),
+            Wake::Resume(_) => self.on_unfinished(&Ask::Resume),
+            Wake::GiveOver(run) => self.give_over(run).map(|()| Told::Heard).map_err(disk),
+            // Where it needs a right, the monitor starts it once there is one.
+            Wake::Online if !self.local.may_start() => return,
+            Wake::Rejoin => self.begin(&Wish::Rejoin),
+            Wake::Online => self.begin(&Wish::Online { resource: None, force: false, heed: Heed::Usual }),
+        };
+        match done {
+            Ok(_) => tracing::info!(group = %self.name, ?next, "done by itself"),
+            Err(refused) => tracing::warn!(group = %self.name, ?next, why = %refused.text, "not done by itself"),
+        }
+        self.forget_old_runs();
+    }
+
+    /// Ends what it does by itself. A run goes on when the daemon runs again.
+    pub(super) fn end(&self) {
+        self.lock().ends = true;
+        self.changed.notify_all();
+    }
+}
+
+fn disk(error: LinesError) -> Refused {
+    Refused::new(FailedKind::Failed, format!("the run's journal: {error}"))
+}
+
+/// What a run does, in the log.
+fn tell(plan: &Plan, record: &Record) {
+    let step = |step| plan.step(step).map(|step| format!("{}: {}", step.node, step.action)).unwrap_or_default();
+    match record {
+        Record::Begun { way, step: id, .. } => tracing::info!(group = %plan.group, ?way, "{}", step(*id)),
+        Record::Ended { way, step: id, outcome, .. } => tracing::info!(group = %plan.group, ?way, ?outcome, "{}", step(*id)),
+        Record::Turned { why, .. } => tracing::warn!(group = %plan.group, "the cutover is taken back: {why}"),
+        Record::Plan { .. } | Record::Closed { .. } => {}
+    }
+}

@@ -1,0 +1,109 @@
+//! The witness of a group, as the settings of this node reach it, and whether it is ready.
+
+use std::sync::Arc;
+
+use standin_config::group::Group as Written;
+use standin_failover::credentials::Credentials;
+use standin_failover::directory::ldap::LdapSettings;
+use standin_failover::group::state::GroupState;
+use standin_failover::witness::{Door, Witness, WitnessError, Word, build};
+
+use super::asked::Checked;
+use crate::daemon::peer::Context;
+use crate::directory::{Access, PASSWORD_VARIABLE};
+
+/// The witness of a group, if it has one. Nobody is asked yet.
+pub(super) fn open(context: &Arc<Context>, written: &Written) -> Result<Option<Arc<dyn Witness>>, String> {
+    let Some(settings) = &written.witness else { return Ok(None) };
+    let context = context.clone();
+    let door: Door = Box::new(move |controller| way_to(&context, controller));
+    let witness = build(settings, &written.name, door).map_err(|why| format!("witness: {why}"))?;
+    Ok(Some(witness.into()))
+}
+
+/// One controller, with the account and the certificates of `[directory]`, as they are now.
+fn way_to(context: &Context, controller: &str) -> Result<(LdapSettings, Credentials), String> {
+    let access = Access { servers: vec![controller.to_owned()], ..Access::default() }.or(Some(&context.settings()));
+    let is_given = access.password_file.is_some() || std::env::var_os(PASSWORD_VARIABLE).is_some();
+    if let Some(account) = access.account().filter(|_| !is_given) {
+        return Err(format!(
+            "[directory] has no password_file for {account}: add one, then `standin directory password` fills it"
+        ));
+    }
+    let settings = access.ldap_settings().map_err(|stop| stop.why)?;
+    Ok((settings, access.credentials().map_err(|stop| stop.why)?))
+}
+
+/// Whether the witness answers, what it says, and whether this node may write there: the same word once more, which changes nothing.
+pub(super) fn check(witness: &dyn Witness, state: &GroupState, group: &str) -> Checked {
+    let found = |grade: &str, what: String, mend: String| Checked {
+        of: "witness".to_owned(),
+        grade: grade.to_owned(),
+        what: format!("{}: {what}", witness.place()),
+        mend,
+    };
+    let word = match witness.read() {
+        Err(error) => return found("fail", error.to_string(), mend(&error).to_owned()),
+        Ok(None) => {
+            let mend = format!("`standin online {group}` where the group is writes it");
+            return found("warn", "it answers, and nobody was written there yet".to_owned(), mend);
+        }
+        Ok(Some(word)) => word,
+    };
+    match witness.swap(Some(&word), &word) {
+        // Who has the group counts up: that it could be read and refused is as good.
+        Ok(()) | Err(WitnessError::Changed(_)) => {}
+        Err(error) => {
+            let what = format!("it names {word}, and this node may not write there: {error}");
+            return found("fail", what, mend(&error).to_owned());
+        }
+    }
+    match stale(&word, state) {
+        None => found("ok", format!("it names {word}, and this node may write there"), String::new()),
+        Some(why) => found("warn", format!("it names {word}, and {why}"), format!("`standin online {group}` tells it")),
+    }
+}
+
+/// What this node knows better, if it does.
+fn stale(word: &Word, state: &GroupState) -> Option<String> {
+    let online = state.online.as_ref().filter(|online| state.claim.is_none() && **online != word.holder)?;
+    Some(format!("this node knows it on {online} since generation {}", state.generation))
+}
+
+fn mend(error: &WitnessError) -> &'static str {
+    match error {
+        WitnessError::Unreachable(_) => {
+            "look whether it runs and can be reached from here; without it nothing goes over by itself, and a failover needs --without-witness"
+        }
+        _ => "give this node's account what the error names; README, \"A witness\", has the commands",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use standin_common::id::Generation;
+    use standin_failover::witness::MemoryWitness;
+
+    use super::*;
+
+    fn state(online: &str, generation: u64) -> GroupState {
+        let online = Some(online.parse().unwrap());
+        GroupState { generation: Generation(generation), seen: Generation(generation), online, ..GroupState::default() }
+    }
+
+    #[test]
+    fn what_the_witness_says_is_compared_with_what_this_node_knows() {
+        let witness = MemoryWitness::default();
+        let grade = |state: &GroupState| check(&witness, state, "mail").grade;
+        assert_eq!(grade(&state("alpha", 3)), "warn", "nobody was written there yet");
+        let word = Word { generation: Generation(3), holder: "alpha".parse().unwrap(), renewals: 4 };
+        witness.swap(None, &word).unwrap();
+        let checked = check(&witness, &state("alpha", 3), "mail");
+        assert_eq!((checked.grade.as_str(), checked.mend.as_str()), ("ok", ""));
+        assert_eq!(checked.what, "memory: it names alpha since generation 3, and this node may write there");
+        let checked = check(&witness, &state("beta", 4), "mail");
+        assert_eq!((checked.grade.as_str(), checked.mend.as_str()), ("warn", "`standin online mail` tells it"));
+        assert!(checked.what.ends_with("and this node knows it on beta since generation 4"), "{checked:?}");
+        assert_eq!(witness.read(), Ok(Some(word)), "nothing was changed");
+    }
+}

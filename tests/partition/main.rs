@@ -1,0 +1,200 @@
+//! A group that fails over by itself, with real daemons and a real etcd, while lines are cut in every way that two nodes and a witness have,
+//! and machines and daemons die: the address and the service are on one node at most, and come back.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../cutover/mail.rs"]
+#[allow(dead_code)]
+mod mail;
+mod scene;
+#[path = "../support/mod.rs"]
+mod support;
+
+use scene::Scene;
+use support::{PATIENCE, wait_until};
+
+/// How often lines come and go: `STANDIN_ROUNDS`, or twelve times.
+fn rounds() -> usize {
+    std::env::var("STANDIN_ROUNDS").ok().map_or(12, |text| text.parse().expect("STANDIN_ROUNDS is a number"))
+}
+
+#[test]
+fn a_source_that_dies_is_stood_in_for() {
+    let Some(mut scene) = Scene::new() else { return };
+    let before = scene.view(&scene.beta);
+    assert!(before["obstacle"].as_str().unwrap().contains("alpha has it and is there"), "{before:#}");
+    assert_eq!(before["witness"]["word"]["holder"], "alpha", "{before:#}");
+    println!("{}", scene.beta.run(&["monitor", "mail"]).expect(0).stdout);
+    scene.machines.power_off("alpha");
+    scene.alpha.kill();
+    wait_until("alpha is missed", PATIENCE, || scene.view(&scene.beta)["time_to_fail_ms"] == 0);
+    println!("{}", scene.beta.run(&["monitor", "mail"]).expect(0).stdout);
+    scene.wait_until_served_by("beta");
+    println!("{} ms without an answer, from the death of the source", scene.longest_gap_ms());
+    let told = scene.dir.path().join("beta/alerts");
+    wait_until("somebody is told", PATIENCE, || {
+        std::fs::read_to_string(&told).is_ok_and(|told| told.contains("mail took_over: beta took over from alpha by itself"))
+    });
+    // It comes back as a standby, and starts nothing.
+    scene.machines.plug("alpha", true);
+    scene.alpha.start();
+    wait_until("alpha knows that beta has the group", PATIENCE, || scene.view(&scene.alpha)["online"] == "beta");
+    scene.wait_until_served_by("beta");
+}
+
+#[test]
+fn a_daemon_that_dies_alone_takes_its_services_with_it() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.alpha.kill();
+    scene.wait_until_served_by("beta");
+    assert!(!scene.machines.has_floating("alpha"));
+    assert!(scene.alpha.log().contains("the guard does"), "{}", scene.alpha.log());
+    scene.alpha.start();
+    wait_until("alpha knows that beta has the group", PATIENCE, || scene.view(&scene.alpha)["online"] == "beta");
+    scene.assert_one();
+}
+
+#[test]
+fn a_start_that_outlives_its_daemon_starts_nothing_beside_the_other_node() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.spoil("alpha", "slow");
+    scene.kill_server("alpha");
+    let begun = scene.dir.path().join("alpha/begun");
+    wait_until("the server is started again", PATIENCE, || begun.exists());
+    let since = std::time::Instant::now();
+    scene.alpha.kill();
+    scene.wait_until_served_by("beta");
+    wait_until("the start would have ended", PATIENCE, || since.elapsed().as_secs() > 25);
+    assert!(scene.alpha.log().contains("a start that was under way was killed"), "{}", scene.alpha.log());
+    scene.wait_for_mail();
+    scene.assert_one();
+}
+
+#[test]
+fn a_server_whose_stop_hangs_is_killed_in_time() {
+    let Some(scene) = Scene::new() else { return };
+    scene.spoil("alpha", "stuck");
+    scene.machines.cut("alpha", "beta", true);
+    scene.machines.cut("alpha", "witness", true);
+    scene.wait_until_served_by("beta");
+    assert!(scene.alpha.log().contains("it was killed"), "{}", scene.alpha.log());
+}
+
+#[test]
+fn a_server_that_does_not_say_how_it_stands_is_stopped_all_the_same() {
+    let Some(scene) = Scene::new() else { return };
+    scene.spoil("alpha", "blind");
+    scene.machines.cut("alpha", "beta", true);
+    scene.machines.cut("alpha", "witness", true);
+    scene.wait_until_served_by("beta");
+}
+
+#[test]
+fn without_the_peer_or_without_the_witness_it_serves_on() {
+    let Some(scene) = Scene::new() else { return };
+    scene.machines.cut("alpha", "beta", true);
+    wait_until("beta misses alpha", PATIENCE, || scene.view(&scene.beta)["time_to_fail_ms"] == 0);
+    // Longer than a candidate waits: the witness's word moves, so it goes on waiting.
+    let since = std::time::Instant::now();
+    wait_until("beta waits in vain", PATIENCE, || since.elapsed().as_secs() > 14);
+    assert!(scene.view(&scene.beta)["obstacle"].as_str().unwrap().contains("stand still"), "{:#}", scene.view(&scene.beta));
+    scene.machines.cut("alpha", "beta", false);
+    wait_until("beta hears alpha", PATIENCE, || scene.view(&scene.beta)["time_to_fail_ms"].as_u64() > Some(0));
+    scene.machines.cut("alpha", "witness", true);
+    let since = std::time::Instant::now();
+    wait_until("the witness is missed for long", PATIENCE, || since.elapsed().as_secs() > 14);
+    assert_eq!(scene.view(&scene.alpha)["is_down"], false);
+    scene.wait_until_served_by("alpha");
+    let gap_ms = scene.longest_gap_ms();
+    assert!(gap_ms < 2000, "{gap_ms} ms without an answer");
+}
+
+#[test]
+fn a_source_that_sees_nobody_stops_before_the_other_starts() {
+    let Some(scene) = Scene::new() else { return };
+    scene.machines.cut("alpha", "beta", true);
+    scene.machines.cut("alpha", "witness", true);
+    wait_until("alpha stops", PATIENCE, || scene.view(&scene.alpha)["is_down"] == true);
+    scene.wait_until_served_by("beta");
+    println!("{} ms without an answer, from the cut", scene.longest_gap_ms());
+    scene.machines.cut("alpha", "beta", false);
+    scene.machines.cut("alpha", "witness", false);
+    wait_until("alpha knows that beta has the group", PATIENCE, || scene.view(&scene.alpha)["online"] == "beta");
+    scene.wait_until_served_by("beta");
+}
+
+#[test]
+fn a_source_whose_words_are_lost_on_the_way_hands_over_or_stays() {
+    let Some(scene) = Scene::new() else { return };
+    // What alpha hears is whole, what it says is lost: to beta, then to the witness, too.
+    scene.machines.block("alpha", "beta", true);
+    scene.machines.block("alpha", "witness", true);
+    scene.wait_until_served_by("beta");
+    scene.machines.block("alpha", "beta", false);
+    scene.machines.block("alpha", "witness", false);
+    wait_until("alpha knows that beta has the group", PATIENCE, || scene.view(&scene.alpha)["online"] == "beta");
+    // The other way round, over the peer's line only: both sides go on as they are.
+    scene.machines.block("alpha", "beta", true);
+    let since = std::time::Instant::now();
+    wait_until("nothing moves", PATIENCE, || since.elapsed().as_secs() > 14);
+    scene.wait_until_served_by("beta");
+}
+
+#[test]
+fn lines_that_come_and_go_never_make_two() {
+    let Some(scene) = Scene::new() else { return };
+    let mut seed = support::seed();
+    let mut served = Vec::new();
+    for round in 0..rounds() {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let lines = [("alpha", "beta"), ("beta", "alpha"), ("alpha", "witness"), ("beta", "witness")];
+        for (bit, (from, to)) in lines.into_iter().enumerate() {
+            scene.machines.block(from, to, seed >> (33 + bit) & 1 == 1);
+        }
+        // Mostly too short for a candidate to take over, and sometimes long enough.
+        let long_ms = u128::from(seed >> 40) % 4000 * if round % 4 == 3 { 5 } else { 1 };
+        let since = std::time::Instant::now();
+        wait_until("some time passes", PATIENCE, || since.elapsed().as_millis() > long_ms);
+        scene.assert_one();
+        served.extend(["alpha", "beta"].into_iter().find(|node| scene.machines.has_floating(node)));
+    }
+    for (one, other) in [("alpha", "beta"), ("alpha", "witness"), ("beta", "witness")] {
+        scene.machines.cut(one, other, false);
+    }
+    scene.wait_for_mail();
+    scene.assert_one();
+    let (up, all) = (served.len(), rounds());
+    served.dedup();
+    println!(
+        "{all} partitions of random lines, {up} ended with somebody serving, it moved {} times",
+        served.len().saturating_sub(1)
+    );
+}
+
+#[test]
+fn switched_off_nothing_goes_by_itself() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.beta.run(&["group", "automatic", "mail", "off"]).expect(0);
+    scene.machines.cut("alpha", "beta", true);
+    scene.machines.cut("alpha", "witness", true);
+    let since = std::time::Instant::now();
+    wait_until("nobody stops", PATIENCE, || since.elapsed().as_secs() > 14);
+    let view = scene.view(&scene.beta);
+    assert!(view["obstacle"].as_str().unwrap().contains("switched off"), "{view:#}");
+    scene.wait_until_served_by("alpha");
+    let alert = scene.beta.run(&["monitor", "mail"]).expect(0);
+    println!("{}", alert.stdout);
+    assert!(alert.stdout.contains("ALERT"), "{}", alert.stdout);
+    scene.beta.run(&["group", "automatic", "mail", "on"]).expect(3);
+    scene.machines.cut("alpha", "beta", false);
+    scene.machines.cut("alpha", "witness", false);
+    // It stays so over a restart.
+    scene.node("beta").stop();
+    scene.node("beta").start();
+    assert_eq!(scene.view(&scene.beta)["takes_over"], false);
+    wait_until("it is switched on again", PATIENCE, || scene.beta.run(&["group", "automatic", "mail", "on"]).code == Some(0));
+    let answered = scene.beta.run(&["monitor", "ack", "mail"]).expect(0);
+    assert!(answered.stdout.contains("answered"), "{answered:?}");
+    assert!(!scene.beta.run(&["monitor", "mail"]).expect(0).stdout.contains("ALERT"));
+    scene.wait_until_served_by("alpha");
+}
