@@ -73,8 +73,8 @@ pub enum Obstacle {
     NoWord,
     /// The witness's word has not stood still for long enough: so long to go, in milliseconds.
     Moving(u64),
-    /// The last attempt failed.
-    Failed(String),
+    /// The last attempt failed, and why; how long until the next one, in milliseconds.
+    Failed(String, u64),
 }
 
 impl fmt::Display for Obstacle {
@@ -102,7 +102,7 @@ impl fmt::Display for Obstacle {
             Self::NoWitness(why) => write!(f, "the witness was not reached: {why}"),
             Self::NoWord => f.write_str("the witness has no word of the group: it was never online with it"),
             Self::Moving(ms) => write!(f, "the witness's word has to stand still for another {}", words(*ms)),
-            Self::Failed(why) => write!(f, "the last attempt failed: {why}"),
+            Self::Failed(why, ms) => write!(f, "the last attempt failed: {why}; it tries again in {}", words(*ms)),
         }
     }
 }
@@ -307,8 +307,8 @@ impl Monitor {
         if !self.own.takes_over {
             return Some(Obstacle::Off);
         }
-        if let Some(why) = &self.failed {
-            return Some(Obstacle::Failed(why.clone()));
+        if let Some(failures) = self.failed.as_ref().filter(|failures| now < failures.again) {
+            return Some(Obstacle::Failed(failures.why.clone(), failures.again.since(now)));
         }
         if !self.own.unready.is_empty() {
             return Some(Obstacle::Unready(self.own.unready.clone()));

@@ -102,9 +102,25 @@ pub struct Monitor {
     pub(super) is_down: bool,
     /// Somebody serves at a higher generation than this node knew.
     pub(super) superseded: Option<Generation>,
-    /// Why the last attempt failed; nothing more is attempted before a person says so, or the group is well.
-    pub(super) failed: Option<String>,
+    /// The attempts that failed, one after the other, until one succeeds, a person answers for them, or the group is elsewhere.
+    pub(super) failed: Option<Failures>,
 }
+
+/// Attempts to take the group over that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failures {
+    /// Why the last one did.
+    pub(super) why: String,
+    /// When the next one may be made: nobody may be there to say so, and what was in the way may be gone.
+    pub(super) again: Moment,
+    /// How long was waited for it, in milliseconds.
+    pause_ms: u64,
+}
+
+/// After the first attempt that failed; after each further one twice as long.
+const FIRST_PAUSE_MS: u64 = 10_000;
+/// What is not mended by then needs a person, who was told.
+const LONGEST_PAUSE_MS: u64 = 300_000;
 
 impl Monitor {
     /// A monitor that begins now. A node that has the group serves until `remembered` by a right from before; where that is over, it
@@ -256,11 +272,12 @@ impl Monitor {
     }
 
     /// The cutover that [`Act::TakeOver`](super::Act::TakeOver) asked for ended, or why it could not be.
-    pub fn took_over(&mut self, done: Result<(), String>) {
+    pub fn took_over(&mut self, now: Moment, done: Result<(), String>) {
         if self.attempt == Attempt::Acting {
             self.attempt = Attempt::Idle;
         }
-        self.failed = done.err();
+        let pause_ms = self.failed.as_ref().map_or(FIRST_PAUSE_MS, |before| LONGEST_PAUSE_MS.min(2 * before.pause_ms));
+        self.failed = done.err().map(|why| Failures { why, again: now.after(pause_ms), pause_ms });
     }
 
     /// A person switched it so. It holds at once.
@@ -269,7 +286,7 @@ impl Monitor {
         self.own.stands_down = stands_down.unwrap_or(self.own.stands_down);
     }
 
-    /// A person has seen what failed: it may be attempted again.
+    /// A person has seen what failed: it may be attempted again at once.
     pub fn acknowledge(&mut self) {
         self.failed = None;
     }

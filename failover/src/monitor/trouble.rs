@@ -6,16 +6,14 @@ use super::{Moment, Monitor, Obstacle};
 impl Monitor {
     /// For each kind of alert that is seen from how it stands: what is so now, in words, or that it is not so.
     pub fn troubles(&self, now: Moment) -> Vec<(About, Option<String>)> {
+        let refused = |why: String| Some(format!("{}; this node does not take over by itself: {why}", self.lost_words()));
         let (lost, refused) = match self.obstacle(now) {
             Some(Obstacle::Manual) => (Some(self.lost_words()), None),
+            // Without the time until the next attempt: other words are another alert.
+            Some(Obstacle::Failed(why, _)) => (None, refused(format!("the last attempt failed: {why}; it tries again"))),
             Some(
-                obstacle @ (Obstacle::Off
-                | Obstacle::Failed(_)
-                | Obstacle::Unready(_)
-                | Obstacle::Loss(..)
-                | Obstacle::StaysUp(_)
-                | Obstacle::NoWord),
-            ) => (None, Some(format!("{}; this node does not take over by itself: {obstacle}", self.lost_words()))),
+                obstacle @ (Obstacle::Off | Obstacle::Unready(_) | Obstacle::Loss(..) | Obstacle::StaysUp(_) | Obstacle::NoWord),
+            ) => (None, refused(obstacle.to_string())),
             _ => (None, None),
         };
         vec![(About::Lost, lost), (About::Refused, refused), (About::Witness, self.witness_words(now))]

@@ -278,7 +278,7 @@ impl Watch {
                     Err(why) => format!("{} tried to take over from {from} by itself, and did not: {why}", watch.here),
                 };
                 watch.raise(About::TookOver, &text);
-                watch.lock().monitor.took_over(done);
+                watch.lock().monitor.took_over(now(), done);
                 watch.changed.notify_all();
             }),
         }
@@ -289,7 +289,7 @@ impl Watch {
         let watch = self.clone();
         if let Err(why) = spawn("cutover", move || work(&watch)) {
             self.raise(About::TookOver, &format!("nothing was done by itself: {why}"));
-            self.lock().monitor.took_over(Err(why));
+            self.lock().monitor.took_over(now(), Err(why));
         }
     }
 

@@ -21,6 +21,8 @@ const WITNESS_LIMIT_MS: u64 = 1_000;
 const STORM: u64 = 90_000_000;
 /// Within this all is well again, in microseconds: time to fail, patience, looks at the witness, the cutover, and clocks that run apart.
 const BOUND: u64 = 30_000_000;
+/// After so long a run that stopped is gone on with, in microseconds.
+const AGAIN: u64 = 10_000_000;
 
 #[derive(Clone, Debug)]
 pub(super) enum Event {
@@ -188,8 +190,17 @@ impl World {
             self.at(0, index, Event::Unpause);
             self.at(0, index, Event::Boot);
         }
-        self.run(self.now + BOUND)?;
+        self.run(self.now + BOUND + self.pause())?;
         self.one("all was well again")
+    }
+
+    /// For how long nodes whose attempts failed in the storm wait yet, in microseconds.
+    fn pause(&self) -> u64 {
+        let pause = |node: &Node| {
+            let failures = node.monitor.as_ref()?.failed.as_ref()?;
+            Some(1000 * failures.again.since(node.clock(self.now)))
+        };
+        self.nodes.iter().filter_map(pause).max().unwrap_or(0)
     }
 
     /// The holder dies for good, and all else is well but for the delays.
@@ -420,12 +431,15 @@ impl World {
 
     /// A run, or a start, comes to its end.
     fn finish(&mut self, index: usize) {
+        // A start after a stand-down is tried again by itself.
+        let fails = self.is_stormy && self.nodes[index].claim.is_some() && self.random(4) == 0;
         let now = self.nodes[index].clock(self.now);
         let monitor = self.nodes[index].monitor.as_ref().unwrap();
         let may = monitor.gate().is_some_and(|until| now < until)
             && self.nodes[index].service == Service::Off
             && self.nodes[index].own().serves;
-        if may {
+        let done = if may && !fails { Ok(()) } else { Err("it failed".to_owned()) };
+        if done.is_ok() {
             let node = &mut self.nodes[index];
             if let Some((generation, _)) = node.claim.take() {
                 (node.generation, node.online) = (generation, Some(node.name.clone()));
@@ -435,9 +449,13 @@ impl World {
             self.say(index, "serves".to_owned());
         } else if let Some((_, false)) = self.nodes[index].claim {
             self.nodes[index].claim = None;
+        } else if fails {
+            // A run that can only go forward is gone on with by itself.
+            let life = self.nodes[index].life;
+            self.at(AGAIN, index, Event::Finish { life });
         }
         self.tell_own(index);
-        self.nodes[index].monitor.as_mut().unwrap().took_over(Ok(()));
+        self.nodes[index].monitor.as_mut().unwrap().took_over(now, done);
         self.step(index);
     }
 
