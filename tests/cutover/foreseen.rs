@@ -1,8 +1,9 @@
 //! What would go wrong is found before anything is stopped.
 
 use crate::Scene;
+use crate::support::{PATIENCE, wait_until};
 
-/// Writes other settings for a node, and starts it anew.
+/// Writes other settings for a node, and starts it anew, until changes are on their way again.
 fn rewrite(scene: &mut Scene, node: &str, from: &str, to: &str) {
     let node = scene.node(node);
     node.stop();
@@ -10,6 +11,7 @@ fn rewrite(scene: &mut Scene, node: &str, from: &str, to: &str) {
     assert!(text.contains(from), "{text}");
     std::fs::write(node.config(), text.replace(from, to)).unwrap();
     node.start();
+    wait_until("it follows", PATIENCE, || scene.alpha.json(&["status", "mail"])["sets"][0]["state"] == "following");
 }
 
 #[test]

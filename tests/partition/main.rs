@@ -21,9 +21,9 @@ fn rounds() -> usize {
 #[test]
 fn a_source_that_dies_is_stood_in_for() {
     let Some(mut scene) = Scene::new() else { return };
+    wait_until("beta reads the witness's word", PATIENCE, || scene.view(&scene.beta)["witness"]["word"]["holder"] == "alpha");
     let before = scene.view(&scene.beta);
     assert!(before["obstacle"].as_str().unwrap().contains("alpha has it and is there"), "{before:#}");
-    assert_eq!(before["witness"]["word"]["holder"], "alpha", "{before:#}");
     println!("{}", scene.beta.run(&["monitor", "mail"]).expect(0).stdout);
     scene.machines.power_off("alpha");
     scene.alpha.kill();

@@ -68,11 +68,19 @@ fn its_children_are_killed_with_it_though_they_ignore_being_asked() {
     let (ended, _) = run(&shell(&script), LONG, &both);
     assert_eq!(ended.unwrap(), Ended::Cancelled);
     for pid in fs::read_to_string(&file).unwrap().lines() {
-        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // Whoever inherits it may not have reaped it yet.
-        let is_gone = state.is_empty() || state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'));
-        assert!(is_gone, "{pid} lives: {state}");
+        let until = Instant::now() + LONG;
+        // The kernel ends what was killed when it comes to it.
+        while !is_gone(pid) {
+            assert!(Instant::now() < until, "{pid} lives: {:?}", fs::read_to_string(format!("/proc/{pid}/stat")));
+            std::thread::sleep(Duration::from_millis(5)); // poll
+        }
     }
+}
+
+/// Whether a process has ended, be it that whoever inherits it has not reaped it yet.
+fn is_gone(pid: &str) -> bool {
+    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    state.is_empty() || state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }
 
 #[test]
