@@ -185,6 +185,9 @@ pub(crate) enum Failure {
     /// It did not come in time.
     #[error("{0}")]
     TimedOut(String),
+    /// Ctrl-C ended the waiting; what was begun goes on.
+    #[error("{0}")]
+    Interrupted(String),
     /// The settings.
     #[error("{0}")]
     Settings(#[from] LoadError),
@@ -205,6 +208,7 @@ impl Failure {
             Self::Refused(_) => 3,
             Self::Unreachable(_) => 4,
             Self::TimedOut(_) => 6,
+            Self::Interrupted(_) => 130,
             Self::Directory(stop) => stop.outcome.code(),
         }
     }

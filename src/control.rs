@@ -56,8 +56,8 @@ pub(crate) enum Request {
     /// The set of a group only by `force`.
     Promote { set: SetName, point: Option<PointNumber>, as_source: bool, force: bool },
     /// On the source: hands the set over to the other node, once everything is there; answered by [`Answer::Turned`]. [`Reply::Progress`] comes
-    /// before.
-    Turn { set: SetName, to: NodeName, timeout_seconds: Option<f64> },
+    /// before. The set of a group only by `force`.
+    Turn { set: SetName, to: NodeName, timeout_seconds: Option<f64>, force: bool },
     /// Takes back that the source gave up being so, where the other node did not take over; answered by [`Answer::Ok`].
     Release { set: SetName },
     /// Starts a mirror; answered by [`Answer::Started`], or, if it is waited for, by [`Answer::Mirrored`] at its end.

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use signal_hook::consts::SIGINT;
 use standin_common::id::{GroupName, NodeName, PointNumber, ResourceName, RunId};
 use standin_failover::group::decide::{Accept, Heed, Wish};
 use standin_failover::group::plan::{Action, Plan, Step};
@@ -22,12 +25,15 @@ Exit codes:
   2  the command line or the settings are wrong
   3  refused: not safe, or a person has to act first; nothing was changed
   4  the daemon does not run, or a node that is needed does not answer
-  5  not finished: `standin group resume` goes on, `standin group undo` takes it back";
+  5  not finished: `standin group resume` goes on, `standin group undo` takes it back
+  130  Ctrl-C: it is not waited for any more, and goes on";
 
 /// Exit code of a run that is neither done nor taken back.
 const NOT_FINISHED: u8 = 5;
 /// How often a run is looked at.
 const LOOK: Duration = Duration::from_millis(200);
+/// Exit code of a command that Ctrl-C ended, as a shell has it.
+const INTERRUPTED: i32 = 130;
 /// How long the node that carries it out may not answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -209,7 +215,7 @@ pub(super) fn begin(scene: &Scene<'_>, group: &GroupName, asked: Ask, wait: bool
         return Ok(ExitCode::SUCCESS);
     }
     let report = watch(scene, group, &run, &node)?;
-    scene.print(&report, || describe(&report))?;
+    print(scene, &report, false)?;
     Ok(match report.end {
         Some(End::Finished) => ExitCode::SUCCESS,
         Some(End::TakenBack) => ExitCode::from(1),
@@ -221,7 +227,19 @@ pub(super) fn begin(scene: &Scene<'_>, group: &GroupName, asked: Ask, wait: bool
 fn watch(scene: &Scene<'_>, group: &GroupName, run: &RunId, node: &NodeName) -> Result<Report, Failure> {
     let mut told = 0;
     let mut heard = Instant::now();
+    let interrupted = Arc::new(AtomicBool::new(false));
+    // The second Ctrl-C ends it at once.
+    signal_hook::flag::register_conditional_shutdown(SIGINT, INTERRUPTED, interrupted.clone())
+        .and_then(|_| signal_hook::flag::register(SIGINT, interrupted.clone()))
+        .map_err(Failure::failed)?;
     loop {
+        if interrupted.load(Ordering::SeqCst) {
+            let text = format!(
+                "it is not waited for any more; {node} goes on with run {run}: `standin group report {group} {run}` shows how far it is, \
+                 `standin group undo {group}` takes it back"
+            );
+            return Err(Failure::Interrupted(text));
+        }
         match ask(scene, group, Some(node.clone()), Ask::Report(Some(run.clone()))) {
             Ok(Told::Report { report, running, .. }) => {
                 heard = Instant::now();
@@ -276,16 +294,29 @@ fn steps(plan: &Plan) -> String {
     text + &show::table(&["STEP", "NODE", "WHAT", "AFTER"], &rows)
 }
 
-/// A report, for people.
-pub(super) fn describe(report: &Report) -> String {
-    let node = |node: &Option<NodeName>| node.as_ref().map_or("nowhere".to_owned(), ToString::to_string);
-    let end = match report.end {
+/// How a run ended, or that it has not.
+pub(super) fn end(report: &Report, is_running: bool) -> &'static str {
+    match report.end {
         Some(End::Finished) => "done",
         Some(End::TakenBack) => "taken back: everything is as before",
         Some(End::GivenOver) => "not finished; another run went on from there",
+        None if is_running => "being carried out",
         None if report.only_forward => "NOT FINISHED, and can only go forward: `standin group resume`",
         None => "NOT FINISHED: `standin group resume` or `standin group undo`",
-    };
+    }
+}
+
+/// Prints a report.
+pub(super) fn print(scene: &Scene<'_>, report: &Report, is_running: bool) -> Result<(), Failure> {
+    let mut value = serde_json::to_value(report).map_err(Failure::failed)?;
+    value["running"] = is_running.into();
+    scene.print(&value, || describe(report, is_running)).map(drop)
+}
+
+/// A report, for people.
+fn describe(report: &Report, is_running: bool) -> String {
+    let node = |node: &Option<NodeName>| node.as_ref().map_or("nowhere".to_owned(), ToString::to_string);
+    let end = end(report, is_running);
     let span = |ms: u64| show::span(ms as f64 / 1000.0);
     let mut text = format!(
         "{} of {}  {} -> {}, generation {}\n",

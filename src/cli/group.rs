@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use standin_common::id::{GroupName, NodeName, RunId};
 use standin_config::group::{Template, template};
 use standin_failover::group::facts::{Seen, SetView, Stand};
+use standin_failover::group::run::report::Report;
 
 use super::cutover::{self, ask, begin};
 use super::{Failure, Scene, drill, show, unexpected};
@@ -156,8 +157,11 @@ fn describe(status: &GroupStatus) -> String {
                 let resources = view.resources.iter().map(|(name, stand)| (name.to_string(), stand_words(stand)));
                 rows.extend(sets.chain(resources).map(|(of, how)| vec![node.to_string(), of, how]));
                 if let Some(unfinished) = &view.unfinished {
-                    let how =
-                        if unfinished.running { "being carried out" } else { "NOT FINISHED: `standin group resume` or `undo`" };
+                    let how = match (unfinished.running, unfinished.crossed) {
+                        (true, _) => "being carried out",
+                        (false, true) => "NOT FINISHED, and can only go forward: `standin group resume`",
+                        (false, false) => "NOT FINISHED: `standin group resume` or `undo`",
+                    };
                     rows.push(vec![node.to_string(), format!("run {}", unfinished.run), how.to_owned()]);
                 }
             }
@@ -165,8 +169,8 @@ fn describe(status: &GroupStatus) -> String {
     }
     text += &show::table(&["NODE", "WHAT", "HOW"], &rows);
     if let Some(last) = &status.last {
-        let end = last.end.map_or("not finished".to_owned(), |end| format!("{end:?}"));
-        text += &format!("last        {} {}: {}\n", last.kind, last.run, end.to_lowercase());
+        let end = cutover::end(last, status.is_running);
+        text += &format!("last        {} {}: {end}\n", last.kind, last.run);
     }
     text
 }
@@ -220,16 +224,31 @@ fn check(scene: &Scene<'_>, group: &GroupName) -> Result<ExitCode, Failure> {
 }
 
 fn report(scene: &Scene<'_>, group: &GroupName, run: Option<RunId>) -> Result<ExitCode, Failure> {
-    let report = match run {
-        None => status(scene, Some(group.clone()))?.into_iter().find_map(|status| status.last),
-        Some(run) => match ask(scene, group, None, Ask::Report(Some(run)))? {
-            Told::Report { report, .. } => Some(*report),
-            _ => return Err(unexpected()),
-        },
+    let found = match &run {
+        None => status(scene, Some(group.clone()))?.into_iter().find_map(|status| Some((status.last?, status.is_running))),
+        Some(run) => find(scene, group, run)?,
     };
-    let report = report.ok_or_else(|| Failure::Refused(format!("there was no cutover of group {group} yet")))?;
-    scene.print(&report, || cutover::describe(&report))?;
+    let none = || match &run {
+        None => Failure::Refused(format!("there was no cutover of group {group} yet")),
+        Some(run) => Failure::Refused(format!("no node of group {group} that answers has a cutover {run}")),
+    };
+    let (report, is_running) = found.ok_or_else(none)?;
+    cutover::print(scene, &report, is_running)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The report of a run, on whichever node has it, and whether it is being carried out.
+fn find(scene: &Scene<'_>, group: &GroupName, run: &RunId) -> Result<Option<(Report, bool)>, Failure> {
+    let settings = scene.settings()?;
+    let written =
+        settings.groups.get(group).ok_or_else(|| Failure::Usage(format!("there is no group {group} in the settings")))?;
+    Ok(written.nodes.keys().find_map(|node| {
+        // A node that does not answer, or has none, is passed over.
+        match ask(scene, group, Some(node.clone()), Ask::Report(Some(run.clone()))) {
+            Ok(Told::Report { report, running, .. }) => Some((*report, running)),
+            _ => None,
+        }
+    }))
 }
 
 fn drill_report(scene: &Scene<'_>, group: &GroupName, run: Option<&RunId>) -> Result<ExitCode, Failure> {

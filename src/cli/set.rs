@@ -39,6 +39,9 @@ pub(super) enum SetCommand {
         /// How long the standby may take to get everything.
         #[arg(long, value_name = "SPAN", value_parser = seconds, default_value = "5 min")]
         timeout: f64,
+        /// Also if the set is one of a group, which has a cutover for this.
+        #[arg(long)]
+        force: bool,
     },
     /// Go on as the source after a turn that stopped half-way, if the other node has not taken over.
     Release {
@@ -58,7 +61,7 @@ pub(super) fn run(scene: &Scene<'_>, command: &SetCommand) -> Result<ExitCode, F
             Ok(ExitCode::SUCCESS)
         }
         SetCommand::Check { set } => check(scene, set),
-        SetCommand::Turn { set, to, timeout } => turn(scene, set, to, *timeout),
+        SetCommand::Turn { set, to, timeout, force } => turn(scene, set, to, *timeout, *force),
         SetCommand::Release { set } => match scene.ask(&Request::Release { set: set.clone() })? {
             Answer::Ok => {
                 scene.print(&serde_json::json!({ "set": set }), || format!("this node goes on as the source of {set}"))?;
@@ -69,8 +72,8 @@ pub(super) fn run(scene: &Scene<'_>, command: &SetCommand) -> Result<ExitCode, F
     }
 }
 
-fn turn(scene: &Scene<'_>, set: &SetName, to: &NodeName, timeout: f64) -> Result<ExitCode, Failure> {
-    let request = Request::Turn { set: set.clone(), to: to.clone(), timeout_seconds: Some(timeout) };
+fn turn(scene: &Scene<'_>, set: &SetName, to: &NodeName, timeout: f64, force: bool) -> Result<ExitCode, Failure> {
+    let request = Request::Turn { set: set.clone(), to: to.clone(), timeout_seconds: Some(timeout), force };
     let Answer::Turned { generation, point } = scene.ask_and_wait(&request)? else { return Err(unexpected()) };
     let value = serde_json::json!({ "set": set, "source": to, "generation": generation, "point": point });
     scene.print(&value, || {

@@ -12,6 +12,7 @@ use standin_replicator::report::{Lag, LayerReport, SetReport, SetState};
 
 use super::{Failure, Scene, bar, monitor, scrub, show, unexpected};
 use crate::control::{Answer, Request};
+use crate::daemon::monitor::MonitorStatus;
 
 /// How often `--watch` looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -39,7 +40,8 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
         } else if options.watch && !scene.json {
             super::print(&format!("-- {}\n", humantime::format_rfc3339_seconds(SystemTime::now())))?;
         }
-        let read = scene.print(&as_json(&node, &sets, options.explain)?, || {
+        let groups = if options.set.is_none() { monitor::status(scene, None)? } else { Vec::new() };
+        let read = scene.print(&as_json(&node, &sets, &groups, options.explain)?, || {
             if sets.is_empty() {
                 return format!("node {node}: no sets; write one into {}", scene.config.display());
             }
@@ -47,11 +49,8 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
                 |report: &SetReport| describe(report) + &if options.explain { explained(report) } else { String::new() };
             sets.iter().map(describe).collect::<Vec<_>>().join("\n")
         })?;
-        if !scene.json && options.set.is_none() {
-            let groups = monitor::status(scene, None)?;
-            if !groups.is_empty() {
-                super::print(&format!("\n{}", groups.iter().map(monitor::brief).collect::<String>()))?;
-            }
+        if !scene.json && !groups.is_empty() {
+            super::print(&format!("\n{}", groups.iter().map(monitor::brief).collect::<String>()))?;
         }
         if !options.watch || !read {
             return Ok(ExitCode::SUCCESS);
@@ -60,14 +59,19 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
     }
 }
 
-fn as_json(node: &NodeName, sets: &[SetReport], with_words: bool) -> Result<serde_json::Value, Failure> {
+fn as_json(
+    node: &NodeName,
+    sets: &[SetReport],
+    groups: &[MonitorStatus],
+    with_words: bool,
+) -> Result<serde_json::Value, Failure> {
     let mut value = serde_json::to_value(sets).map_err(Failure::failed)?;
     if with_words {
         for (value, report) in value.as_array_mut().into_iter().flatten().zip(sets) {
             value["explained"] = serde_json::to_value(explain(report)).map_err(Failure::failed)?;
         }
     }
-    Ok(serde_json::json!({ "node": node, "sets": value }))
+    Ok(serde_json::json!({ "node": node, "sets": value, "groups": groups }))
 }
 
 fn state(state: SetState) -> &'static str {

@@ -33,6 +33,11 @@ const MOST_DRAINING: Duration = Duration::from_secs(24 * 3600);
 /// How often a set that somebody waits for is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// What becomes of a group if its set is promoted past it, and what `--force` does.
+const PROMOTED: [&str; 2] = ["have no standby any more", "promotes"];
+/// The same for a turn.
+const TURNED: [&str; 2] = ["have its services on one node and its files on the other", "turns"];
+
 /// Answers requests.
 pub(super) struct Requests(pub(super) Arc<Daemon>);
 
@@ -92,10 +97,13 @@ impl Handler for Requests {
             Request::Status { set } => self.status(set),
             Request::Points { set } => self.points(&set),
             Request::Promote { set, point, as_source, force } => {
-                self.refuse_of_group(&set, force)?;
+                self.refuse_of_group(&set, force, PROMOTED)?;
                 self.promote(&set, point, as_source)
             }
-            Request::Turn { set, to, timeout_seconds } => self.turn(&set, &to, Limit::new(timeout_seconds), client),
+            Request::Turn { set, to, timeout_seconds, force } => {
+                self.refuse_of_group(&set, force, TURNED)?;
+                self.turn(&set, &to, Limit::new(timeout_seconds), client)
+            }
             Request::Release { set } => self.0.part(&set)?.release().map(|()| Answer::Ok).map_err(Failed::from),
             Request::Mirror(order) => self.mirror(&order, client),
             Request::Pause { set } => self.source(&set)?.pause().map(|()| Answer::Ok),
@@ -181,14 +189,15 @@ impl Requests {
     }
 
     /// Whatever has a part in a group is left to the group's cutovers, which leave no node out.
-    fn refuse_of_group(&self, name: &SetName, force: bool) -> Result<(), Failed> {
+    fn refuse_of_group(&self, name: &SetName, force: bool, what: [&str; 2]) -> Result<(), Failed> {
         let settings = self.0.context.settings();
         let has_it = |resource: &Resource| matches!(&resource.kind, Kind::Volume(volume) if volume.set == *name);
         let group = settings.groups.values().find(|group| group.resources.iter().any(has_it)).filter(|_| !force);
         let Some(group) = group.map(|group| &group.name) else { return Ok(()) };
+        let [consequence, verb] = what;
         let text = format!(
-            "{name} is the set of group {group}, which would have no standby any more: `standin failover {group}` takes over when its node is \
-             lost, `standin handoff {group} --to NODE` when it is not, `standin drill {group}` tries a copy; --force promotes it all the same"
+            "{name} is the set of group {group}, which would {consequence}: `standin failover {group}` takes over when its node is \
+             lost, `standin handoff {group} --to NODE` when it is not, `standin drill {group}` tries a copy; --force {verb} it all the same"
         );
         Err(failed(FailedKind::Refused, text))
     }

@@ -255,7 +255,7 @@ fn the_daemon_runs_once_answers_and_ends_cleanly() {
     let base = tempfile::tempdir().unwrap();
     let mut node = Node::init(base.path(), "alpha");
     node.start();
-    assert_eq!(node.json(&["status"]), serde_json::json!({ "node": "alpha", "sets": [] }));
+    assert_eq!(node.json(&["status"]), serde_json::json!({ "node": "alpha", "sets": [], "groups": [] }));
     let second = node.run(&["run"]).expect(1);
     assert!(second.stderr.contains("is running already"), "{second:#?}");
     node.stop();

@@ -89,9 +89,15 @@ impl Health {
         }
     }
 
-    /// Forgets that it failed: it came online here anew, or somebody said so.
-    pub fn forgive(&mut self) {
+    /// Forgets that it failed: it came online here anew, or a pause ended.
+    pub fn begin_anew(&mut self) {
         self.failed.clear();
+    }
+
+    /// Forgets that it failed, and what was started again until then: somebody answers for it.
+    pub fn forgive(&mut self) {
+        self.begin_anew();
+        self.restarts.values_mut().for_each(Restarts::forget);
     }
 
     /// What is to be looked at now. Each is looked at once, until [`hear`](Self::hear) tells what was seen.

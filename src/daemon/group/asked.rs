@@ -204,4 +204,6 @@ pub(crate) struct GroupStatus {
     pub(crate) waits: Option<String>,
     /// The run that was carried out last, on any node that answers.
     pub(crate) last: Option<Report>,
+    /// Whether it is being carried out.
+    pub(crate) is_running: bool,
 }

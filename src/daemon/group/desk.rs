@@ -77,6 +77,8 @@ struct Inner {
     is_settled: bool,
     /// Why the group has failed here.
     failed: Option<String>,
+    /// Somebody has answered for that, and whoever looks after the group has not heard of it yet.
+    is_forgiven: bool,
     /// What else a person has to know.
     troubles: watched::Troubles,
     ends: bool,
@@ -248,7 +250,6 @@ impl Desk {
         self.run_called(&kind)
     }
 
-    /// Begins a drill, here or on the node that would take over.
     /// One run at a time.
     fn enter(&self, run: &RunId) -> Result<Arc<AtomicBool>, Refused> {
         let mut inner = self.lock();
@@ -374,11 +375,13 @@ impl Desk {
         let others = facts.there().filter(|(node, _)| *node != self.local.node());
         let asked = others.filter_map(|(node, _)| self.forward(node, &Ask::Report(None)).ok());
         let reports = asked.chain(self.report(None)).filter_map(|told| match told {
-            Told::Report { report, .. } => Some(*report),
+            Told::Report { report, running, .. } => Some((*report, running)),
             _ => None,
         });
-        let last = reports.max_by(|one, other| one.run.cmp(&other.run));
-        GroupStatus { group: self.name.clone(), facts, waits: self.lock().waits.clone(), last }
+        // Runs are named by their node's clock, which may go wrong; generations do not.
+        let last = reports.max_by(|(one, _), (other, _)| (one.generation, &one.run).cmp(&(other.generation, &other.run)));
+        let (last, is_running) = last.map_or((None, false), |(report, running)| (Some(report), running));
+        GroupStatus { group: self.name.clone(), facts, waits: self.lock().waits.clone(), last, is_running }
     }
 
     /// Looks from time to time whether there is something to do by itself, until the end.

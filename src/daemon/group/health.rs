@@ -33,6 +33,9 @@ pub(super) fn run(desk: &Arc<Desk>) {
         let now = Instant::now();
         let is_looked_after = desk.is_looked_after();
         watch.turn(is_looked_after, now);
+        if desk.take_forgiven() {
+            watch.forgive();
+        }
         if is_looked_after {
             watch.health.due(now).into_iter().for_each(|name| look(desk, name, &told));
             watch.give_away(now);
@@ -70,12 +73,18 @@ impl<'a> Watch<'a> {
         if is_looked_after != self.was_looked_after {
             self.health.rest(now);
             if is_looked_after {
-                self.health.forgive();
+                self.health.begin_anew();
                 self.tried = None;
                 self.desk.tell_failure(None);
             }
         }
         self.was_looked_after = is_looked_after;
+    }
+
+    fn forgive(&mut self) {
+        self.health.forgive();
+        (self.tried, self.stays) = (None, false);
+        self.desk.tell_failure(None);
     }
 
     fn hear(&mut self, (name, answer): Answer) {

@@ -33,6 +33,14 @@ impl Watch {
 
     /// Switches on every node. `force`: off, although not all nodes answer; a person is sure that none of those serves.
     pub(in crate::daemon) fn automatic(self: &Arc<Self>, on: bool, force: bool) -> Result<Switched, Refused> {
+        if on && !self.is_automatic() {
+            let text = format!(
+                "group {} has `failover = \"manual\"` in the settings of {}: a person says `standin failover`. For automatic failover, write \
+                 `failover = \"automatic\"` and a witness into the settings of all its nodes, and `standin reload`",
+                self.written.name, self.here
+            );
+            return Err(Refused::new(FailedKind::Refused, text));
+        }
         let (first, second) = match on {
             true => (Switch { stands_down: Some(true), takes_over: None }, Switch { takes_over: Some(true), stands_down: None }),
             false => {
@@ -64,6 +72,7 @@ impl Watch {
     /// Answers the alerts on every node that is there. Returns how many there were.
     pub(in crate::daemon) fn acknowledge(self: &Arc<Self>, everywhere: bool) -> usize {
         let own = self.answer_all();
+        self.desk.forgive();
         let others = self.written.by_priority().into_iter().filter(|node| everywhere && **node != self.here);
         let asked = others.map(|node| match self.desk.ask(Some(node.clone()), Ask::Monitor(MonitorAsk::AcknowledgeHere)) {
             Ok(crate::daemon::group::Told::Acknowledged(count)) => count,

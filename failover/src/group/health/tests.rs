@@ -157,6 +157,9 @@ fn a_check_has_what_it_needs_started_again_at_that_ones_cost() {
     assert!(matches!(health.hear(&name("server"), ill(), now), Next::Fail(_)));
     health.forgive();
     assert_eq!(health.failure(), None);
+    // Somebody was there: it may be started again as often as at the beginning.
+    let next = (0..3).map(|_| health.hear(&name("server"), ill(), now)).find(|next| *next != Next::Nothing);
+    assert!(!restart_of(next.unwrap()).is_empty());
 }
 
 #[test]

@@ -26,6 +26,11 @@ impl Restarts {
         may
     }
 
+    /// Those that were done do not count any more.
+    pub fn forget(&mut self) {
+        self.at.clear();
+    }
+
     /// How many are left now.
     pub fn left(&self, now: Instant) -> usize {
         let counted = self.at.iter().filter(|at| now.saturating_duration_since(**at) < self.window).count();

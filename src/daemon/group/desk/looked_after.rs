@@ -44,6 +44,17 @@ impl Desk {
         Ok(Told::Heard)
     }
 
+    /// A person was there: that the group has failed here is forgotten, and what is ill may be started again as often as before.
+    pub(in crate::daemon) fn forgive(&self) {
+        let mut inner = self.lock();
+        (inner.failed, inner.is_forgiven) = (None, true);
+    }
+
+    /// Whether somebody forgave since this was asked last.
+    pub(in crate::daemon::group) fn take_forgiven(&self) -> bool {
+        std::mem::take(&mut self.lock().is_forgiven)
+    }
+
     /// Why the group has failed here, or that it has not.
     pub(in crate::daemon::group) fn tell_failure(&self, failed: Option<String>) {
         self.lock().failed = failed;
