@@ -16,7 +16,7 @@ use crate::support::{PATIENCE, seed, wait_until};
 /// How often a line is cut or a daemon killed, unless `STANDIN_CUTS` says otherwise.
 const CUTS: u64 = 6;
 
-fn cuts() -> u64 {
+pub(crate) fn cuts() -> u64 {
     std::env::var("STANDIN_CUTS").map_or(CUTS, |text| text.parse().expect("STANDIN_CUTS is a number"))
 }
 

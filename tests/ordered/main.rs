@@ -17,6 +17,7 @@ mod database;
 mod links;
 #[path = "../../src/demo/material/mod.rs"]
 mod material;
+mod mdbox;
 mod postgres;
 mod roots;
 mod streams;
