@@ -13,6 +13,7 @@ use std::thread;
 use serde_json::json;
 
 mod away;
+mod cuts;
 mod database;
 mod links;
 #[path = "../../src/demo/material/mod.rs"]

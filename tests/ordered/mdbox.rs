@@ -6,17 +6,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use serde_json::json;
-
-use crate::database::cuts;
+use crate::cuts::{Promise, Work, assert_all_there, cut_while_working, cuts};
 use crate::material::Random;
 use crate::roots::Roots;
 use crate::shell;
-use crate::support::{Done, PATIENCE, can_run, seed, wait_until};
+use crate::support::{Done, can_run, seed};
 
 /// Users and their mailboxes. All mailboxes of a user share one storage and its map; the first user has the indexes beside the storage, the
 /// second on another root.
@@ -34,7 +29,7 @@ struct Dovecot {
 
 impl Dovecot {
     fn new(base: &Path, roots: Vec<PathBuf>) -> Self {
-        shell(base, &format!("chmod 755 .; mkdir run; chown {OWNER} run"));
+        shell(base, &format!("mkdir run; chown {OWNER} run"));
         // Small files of the storage, so that many are begun.
         let settings = format!(
             "protocols = imap\nbase_dir = {0}/run\nlog_path = {0}/run/log\nstats_writer_socket_path =\nssl = no\nfirst_valid_uid = 1\n\
@@ -107,34 +102,23 @@ impl Drop for Session {
     }
 }
 
-/// What those who deliver do.
-#[derive(Default)]
-struct Orders {
-    /// Nothing, while a clone is looked at: the more there is, the longer that takes.
-    resting: AtomicBool,
-    ended: AtomicBool,
-}
-
 /// The body of a message: some lines, up to 2 KiB.
 fn body(mailbox: &str, number: u64) -> String {
     format!("Message {number} of {mailbox}.\r\n").repeat(1 + (number as usize * 7919) % 80)
 }
 
-/// Saves one message after the other in a mailbox until it is told to end; `saved` is the last that the client saw saved.
-fn deliver(dovecot: &Dovecot, index: usize, saved: &AtomicU64, orders: &Orders) {
+/// Saves one message after the other in a mailbox.
+fn deliver(dovecot: &Dovecot, index: usize, work: &Work) {
     let mut session = Session::new(dovecot, index / MAILBOXES);
     let mailbox = format!("box{index}");
     session.ask(&format!("create {mailbox}"));
     for number in 1.. {
-        while orders.resting.load(SeqCst) && !orders.ended.load(SeqCst) {
-            thread::park_timeout(Duration::from_millis(1)); // poll
-        }
-        if orders.ended.load(SeqCst) {
+        if !work.goes_on() {
             break;
         }
         let message = format!("Subject: {number}\r\n\r\n{}", body(&mailbox, number));
         session.ask(&format!("append {mailbox} {{{}+}}\r\n{message}", message.len()));
-        saved.store(number, SeqCst);
+        work.did(index, number);
     }
     drop(session.server.stdin.take());
     session.server.wait().unwrap();
@@ -167,73 +151,27 @@ fn check(base: &Path, roots: Vec<PathBuf>) -> Vec<u64> {
     counts
 }
 
-/// Cuts the line at random moments while messages are saved, promotes a clone of the standby each time, and looks into its mailboxes.
-/// With `at_mark`, a point is asked for before each cut, and only what was saved before that is promised.
-fn cut_while_messages_are_saved(keys: &str, at_mark: bool) {
+fn messages_are_saved(promise: Promise) {
     if !can_run(&TOOLS) {
         return;
     }
     let mut random = Random::new(seed());
-    let mut ground = Roots::new(2, &format!("{keys}\nhistory_points = 20"));
+    let mut ground = Roots::new(2, promise.keys());
     let proxy = ground.over_a_line();
     shell(ground.dir.path(), &format!("chmod 755 .; chown {OWNER} source*"));
     ground.mirror();
     let dovecot = Dovecot::new(ground.dir.path(), vec![ground.source(0), ground.source(1)]);
-    let orders = Orders::default();
-    let saved: Vec<_> = (0..USERS * MAILBOXES).map(|_| AtomicU64::new(0)).collect();
-    let counts = || saved.iter().map(|saved| saved.load(SeqCst)).collect::<Vec<_>>();
-    let began = Instant::now();
-    thread::scope(|scope| {
-        let (dovecot, orders) = (&dovecot, &orders);
-        let deliver = |(index, saved)| scope.spawn(move || deliver(dovecot, index, saved, orders));
-        let delivering: Vec<_> = saved.iter().enumerate().map(deliver).collect();
-        let struck = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            for cut in 0..cuts() {
-                // The line is there again.
-                ground.point();
-                orders.resting.store(false, SeqCst);
-                let before = counts();
-                let all_went_on = || counts().iter().zip(&before).all(|(now, before)| now > before);
-                let one_failed = || delivering.iter().any(|thread| thread.is_finished());
-                wait_until("each mailbox gets messages", PATIENCE, || all_went_on() || one_failed());
-                let mut seen = counts();
-                if at_mark {
-                    ground.point();
-                }
-                thread::park_timeout(Duration::from_micros(random.below(100_000)));
-                proxy.cut();
-                if !at_mark {
-                    seen = counts();
-                }
-                orders.resting.store(true, SeqCst);
-                let base = tempfile::tempdir().unwrap();
-                let (replicas, point) = ground.promoted(base.path());
-                let has = check(base.path(), replicas);
-                println!("cut {cut}, point {}: {seen:?} seen saved, {has:?} on the standby", point["number"]);
-                assert!(seen.iter().zip(&has).all(|(seen, has)| has >= seen), "{has:?} of {seen:?}");
-                proxy.mend();
-            }
-        }));
-        orders.ended.store(true, SeqCst);
-        proxy.mend();
-        let delivered: Vec<_> = delivering.into_iter().map(thread::ScopedJoinHandle::join).collect();
-        struck.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        delivered.into_iter().for_each(|delivered| delivered.unwrap());
-    });
-    println!("{:?} messages in {:?}; {}", counts(), began.elapsed(), ground.status()["layer"]);
-    assert_eq!(ground.point()["consistent"], json!(true));
-    ground.assert_equal();
-    let base = tempfile::tempdir().unwrap();
-    let (replicas, _) = ground.promoted(base.path());
-    assert_eq!(check(base.path(), replicas), counts());
+    let work = Work::new(USERS * MAILBOXES);
+    cut_while_working((&ground, &proxy), (promise, cuts(), &mut random), &work, &|index| deliver(&dovecot, index, &work), &check);
+    assert_all_there(&ground, &work, &check);
 }
 
 #[test]
 fn dovecots_mdbox_has_every_message_that_was_seen_saved() {
-    cut_while_messages_are_saved("acknowledge = \"durable\"\non_disconnect = \"block\"", false);
+    messages_are_saved(Promise::Seen);
 }
 
 #[test]
 fn dovecots_mdbox_has_every_message_that_was_saved_before_the_last_mark() {
-    cut_while_messages_are_saved("acknowledge = \"local\"", true);
+    messages_are_saved(Promise::Marked);
 }
