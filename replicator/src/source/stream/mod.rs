@@ -7,6 +7,7 @@
 //! stream begins there.
 
 mod brake;
+mod halves;
 mod queue;
 mod removals;
 mod sending;
@@ -29,6 +30,7 @@ use crate::acknowledge::{Policy, Reach, Standby};
 use crate::capture::ordered::{ObjectId, Operation, Position, Recorder, Tells, Touch};
 use crate::store::Store;
 use brake::Brake;
+use halves::Halves;
 use queue::Queue;
 pub use queue::QueueLimits;
 use removals::Removals;
@@ -70,6 +72,9 @@ struct State<S: Store> {
     sent: u64,
     /// Up to where somebody waits.
     awaited: u64,
+    /// For what the next batch is to be made a point, if it is.
+    marked: Option<Reason>,
+    halves: Halves,
     /// Whether the thread that sends waits for something to be recorded.
     is_idle: bool,
     standby: Standby<u64>,
@@ -122,6 +127,8 @@ impl<S: Store> Stream<S> {
             queue: Queue::new(store, limits),
             sent: 0,
             awaited: 0,
+            marked: None,
+            halves: Halves::default(),
             is_idle: false,
             standby,
             waiters: Waiters::default(),
@@ -226,11 +233,13 @@ impl<S: Store> Stream<S> {
         // Nobody looks at the object of a mark.
         let mark = Operation::Sync { object: ObjectId { inode: 0, handle: 0 }, data_only: true };
         if state.over.is_none() {
-            let added = state.queue.add(RootIndex(0), &mark).map_err(|error| error.to_string());
-            let closed = added.and_then(|()| state.queue.close(now(), Some(reason)).map_err(|full| full.to_string()));
-            match closed {
-                Ok(()) => self.to_send.notify_one(),
-                Err(why) => self.end_locked(&mut state, &why),
+            match state.queue.add(RootIndex(0), &mark) {
+                Ok(()) => {
+                    // Whoever asked waits for it, the others do not.
+                    state.marked = state.marked.filter(|marked| *marked == Reason::Asked).or(Some(reason));
+                    self.to_send.notify_one();
+                }
+                Err(why) => self.end_locked(&mut state, &why.to_string()),
             }
         }
         state.over.is_none().then_some(state.queue.newest)
@@ -256,9 +265,10 @@ impl<S: Store> Stream<S> {
     /// Returns whether the thread that sends is to be woken.
     fn record_locked(&self, state: &mut State<S>, root: RootIndex, operation: &Operation<'_>) -> bool {
         let is_sync = matches!(operation, Operation::Sync { .. });
+        let is_whole = state.halves.hear(root, operation) && (state.awaited > state.sent || state.marked.is_some());
         match state.policy.acknowledge {
             // Nobody waits for the standby; it makes everything durable soon.
-            Acknowledge::Local if is_sync => return false,
+            Acknowledge::Local if is_sync => return is_whole,
             // It need not be on its disk.
             Acknowledge::Received if is_sync => return self.awaited(state, u64::MAX),
             _ => {}
@@ -271,14 +281,14 @@ impl<S: Store> Stream<S> {
         }
         let is_full = match state.queue.add(root, operation) {
             Err(error) => Err(format!("an operation cannot be sent: {error}")),
-            Ok(()) if state.queue.is_open_full() => {
-                state.queue.close(now(), None).map(|()| true).map_err(|full| full.to_string())
+            Ok(()) if state.queue.is_open_full(state.halves.until(Instant::now()).is_some()) => {
+                state.queue.close(now(), state.marked.take()).map(|()| true).map_err(|full| full.to_string())
             }
             Ok(()) => Ok(false),
         };
         match is_full {
             Ok(_) if is_sync => self.awaited(state, u64::MAX),
-            Ok(is_full) => is_full | std::mem::take(&mut state.is_idle),
+            Ok(is_full) => is_full | is_whole | std::mem::take(&mut state.is_idle),
             Err(why) => {
                 self.end_locked(state, &why);
                 false

@@ -125,9 +125,9 @@ impl<S: Store> Queue<S> {
         Ok(())
     }
 
-    /// Whether what was added is to be closed before more is.
-    pub(super) fn is_open_full(&self) -> bool {
-        self.open.len() >= BATCH_LEN
+    /// Whether what was added is to be closed before more is, if it is better not closed now, too.
+    pub(super) fn is_open_full(&self, better_not: bool) -> bool {
+        self.open.len() >= if better_not { 2 * BATCH_LEN } else { BATCH_LEN }
     }
 
     /// What was added is a batch now, which `at` is the time of, and which a point is to be made of for the reason given.

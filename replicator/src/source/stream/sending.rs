@@ -117,10 +117,13 @@ impl<S: Store> Stream<S> {
             return Ok(Next::Batch(batch, bytes));
         }
         let Some(since) = state.queue.open_since() else { return Ok(Next::Nothing) };
-        if state.awaited <= state.sent && now < since + LINGER {
+        if state.awaited <= state.sent && state.marked.is_none() && now < since + LINGER {
             return Ok(Next::At(since + LINGER));
         }
-        state.queue.close(time_now(), None).map_err(|full| full.to_string())?;
+        if let Some(until) = state.halves.until(now) {
+            return Ok(Next::At(until));
+        }
+        state.queue.close(time_now(), state.marked.take()).map_err(|full| full.to_string())?;
         Ok(after(state)?.map_or(Next::Nothing, |(batch, bytes)| Next::Batch(batch, bytes)))
     }
 
@@ -173,9 +176,11 @@ impl<S: Store> Stream<S> {
 mod tests {
     use standin_common::entry::Time;
     use standin_common::id::{MirrorId, RootIndex};
+    use standin_common::scope::Reason;
     use standin_config::{Acknowledge, OnDisconnect};
 
     use super::super::QueueLimits;
+    use super::super::halves::LONGEST;
     use super::*;
     use crate::acknowledge::Policy;
     use crate::capture::ordered::{ObjectId, Operation, Tells};
@@ -231,6 +236,28 @@ mod tests {
         assert_eq!(due(&stream, Instant::now()), Some(Ok(1)));
         stream.tell(ROOT, &WRITE);
         assert!(matches!(due(&stream, Instant::now()), Some(Err(_))));
+    }
+
+    #[test]
+    fn no_batch_ends_between_two_halves_of_a_write() {
+        let (_directory, stream) = stream(Acknowledge::Durable);
+        let other = ObjectId { inode: 3, handle: 4 };
+        let modified = Time { secs: 0, nanos: 0 };
+        let half = Operation::Write { object: other, offset: 4000, data: &[1; 96], modified };
+        let rest = Operation::Write { object: other, offset: 4096, data: &[1; 10], modified };
+        stream.tell(ROOT, &half);
+        stream.tell(ROOT, &SYNC);
+        assert!(matches!(due(&stream, Instant::now()), Some(Err(left)) if left <= LONGEST), "somebody waits, but not for this");
+        stream.tell(ROOT, &rest);
+        assert_eq!(due(&stream, Instant::now()), Some(Ok(3)));
+        // It was all of it.
+        stream.tell(ROOT, &half);
+        assert_eq!(stream.mark(Reason::Passing), Some(5));
+        assert!(matches!(due(&stream, Instant::now()), Some(Err(_))));
+        assert_eq!(due(&stream, Instant::now() + LONGEST), Some(Ok(2)));
+        stream.tell(ROOT, &half);
+        stream.tell(ROOT, &Operation::Sync { object: other, data_only: true });
+        assert_eq!(due(&stream, Instant::now()), Some(Ok(2)), "who syncs has written");
     }
 
     #[test]
