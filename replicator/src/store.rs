@@ -3,12 +3,13 @@
 //! Two implementations: [`DirectoryStore`] here, and the simulated one in [`crate::sim`].
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use standin_common::disk::{self, DiskError, Mode};
 
+use crate::os::{read_full_at, write_all_at};
 use crate::shelf::{DirectoryShelf, Shelf};
 
 /// A file that records are appended to.
@@ -217,38 +218,6 @@ impl LogFile for DirectoryLog {
         }
         Ok(())
     }
-}
-
-/// Writes pieces one after the other, in one call where the system takes them so.
-fn write_all_at(mut file: &File, pieces: &[&[u8]], offset: u64) -> io::Result<()> {
-    file.seek(SeekFrom::Start(offset))?;
-    let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-    let mut left = slices.as_mut_slice();
-    // Empty pieces at the front count as written.
-    IoSlice::advance_slices(&mut left, 0);
-    while !left.is_empty() {
-        match file.write_vectored(left) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut left, written),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn read_full_at(mut file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    file.seek(SeekFrom::Start(offset))?;
-    let mut done = 0;
-    while done < buffer.len() {
-        match file.read(&mut buffer[done..]) {
-            Ok(0) => break,
-            Ok(read) => done += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
 }
 
 #[cfg(test)]

@@ -166,6 +166,10 @@ pub trait VolumeFile: Send {
     fn share(&self, _from: &Self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+    /// Its size in bytes, as [`VolumeFile::object`] tells it.
+    fn size(&self) -> io::Result<u64> {
+        self.object().map(|object| object.size)
+    }
     /// The object behind the open file.
     fn object(&self) -> io::Result<Object>;
     /// Sets owner, extended attributes (removing others), mode and time, in an order in which none undoes another.

@@ -15,6 +15,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::object;
+use super::positioned::read_full_at;
 use super::resolve::RESERVED;
 use super::xattr::{self, Reach};
 use crate::volume::{Directory, Names, Object, ObjectKind, Stretch, VolumeFile};
@@ -86,16 +87,7 @@ impl OsFile {
 
 impl VolumeFile for OsFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut done = 0;
-        while done < buffer.len() {
-            match self.file.read_at(&mut buffer[done..], offset + done as u64) {
-                Ok(0) => break,
-                Ok(read) => done += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(done)
+        read_full_at(&self.file, buffer, offset)
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
@@ -169,6 +161,10 @@ impl VolumeFile for OsFile {
             }
             shared => Ok(shared?),
         }
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.object_size()
     }
 
     fn object(&self) -> io::Result<Object> {

@@ -9,6 +9,7 @@
 //! | `xattr` | extended attributes |
 //! | `xattr_at` | their names, by directory handle and name |
 //! | `handle` | open directories and files |
+//! | `positioned` | reading and writing at a place of a file |
 //! | `mark` | which tree is live, told by the tree itself |
 //! | `mount` | which file system a root lies in |
 //! | `volume` | ties them together |
@@ -22,6 +23,7 @@ mod layer;
 mod mark;
 mod mount;
 mod object;
+mod positioned;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -43,6 +45,7 @@ pub use handle::{OsDirectory, OsFile};
 pub use layer::{Layer, clear_dead_layer};
 pub use mark::{clear_live, live_since, mark_live};
 pub use mount::{free_bytes, mount_point, mounts_beneath};
+pub(crate) use positioned::{read_full_at, write_all_at};
 pub use volume::OsVolume;
 pub use watch::watch;
 
