@@ -6,7 +6,7 @@ use standin_common::id::{Generation, MirrorId, PointNumber, RootIndex};
 use standin_common::path::RelPath;
 use standin_replicator::journal::{Journal, Op, Record};
 use standin_replicator::sim::{Disk, Fault, SimStore, SimVolume};
-use standin_replicator::standby::apply::{self, Direction};
+use standin_replicator::standby::apply::{self, Direction, Reading};
 use standin_replicator::store::Store;
 use standin_replicator::volume::{Place, SideId, Volume, VolumeFile};
 
@@ -78,7 +78,8 @@ fn log(store: &SimStore, name: &str) -> SimJournal {
 
 /// Does the operations until the disk says no.
 fn perform(journal: &SimJournal, direction: Direction, volume: &SimVolume) -> bool {
-    apply::perform(journal, direction, std::slice::from_ref(volume), false, &mut || Ok(())).is_ok()
+    let reading = Reading::of(journal, direction);
+    reading.and_then(|reading| apply::perform(&reading, std::slice::from_ref(volume), false, &mut || Ok(()))).is_ok()
 }
 
 #[test]
@@ -90,7 +91,8 @@ fn it_is_what_it_was_wherever_it_stopped() {
         let before = volume.contents();
         let mut inverse = log(&store, "back");
         let journal = log(&store, "forward");
-        apply::invert(&journal, Direction::Forward, std::slice::from_ref(&volume), &mut inverse).unwrap();
+        let reading = Reading::of(&journal, Direction::Forward).unwrap();
+        apply::invert(&reading, std::slice::from_ref(&volume), &mut inverse).unwrap();
         disk.plan(Some((forward, Fault::Crash)));
         let there = perform(&journal, Direction::Forward, &volume);
         disk.plan(Some((back, Fault::Crash)));

@@ -10,7 +10,6 @@
 //! Names are added to objects after all objects are in their places, and attributes are set last of all, whichever way a journal is
 //! read: what a name leads to may come later in the journal, and writing and renaming change times.
 
-use std::collections::HashSet;
 use std::io;
 
 use standin_common::id::RootIndex;
@@ -19,8 +18,9 @@ use standin_common::path::RelPath;
 use standin_common::tree::LEAF_LEN;
 
 use super::files::OpenFiles;
-use super::receive::ORPHANS;
-use super::turn::{Moves, Spot};
+use super::reading::operations;
+pub use super::reading::{Direction, Reading};
+use super::turn::Spot;
 use crate::journal::{Journal, JournalError, Op, Placed, Record};
 use crate::pack;
 use crate::store::LogFile;
@@ -28,15 +28,6 @@ use crate::volume::{Object, ObjectKind, Place, SideId, Touched, Volume, VolumeFi
 
 /// The longest piece of old data that goes into one record of an inverse.
 const PIECE_LEN: u64 = 1024 * 1024;
-
-/// Which way a journal is read: as it was received, or as the inverse it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// From the first record to the last.
-    Forward,
-    /// From the last record to the first.
-    Backward,
-}
 
 /// Why a journal could not be applied.
 #[derive(Debug, thiserror::Error)]
@@ -72,58 +63,6 @@ pub enum ApplyError {
     NoRoot(RootIndex),
 }
 
-/// Reads a journal whole and returns the files in it that were dropped.
-fn dropped<L: LogFile>(journal: &Journal<L>) -> Result<HashSet<u64>, JournalError> {
-    let mut dropped = HashSet::new();
-    for placed in journal.forward() {
-        if let Record::Drop { file } = placed?.record {
-            dropped.insert(file);
-        }
-    }
-    Ok(dropped)
-}
-
-/// The operations of a journal that count, in its direction.
-pub(super) fn operations<L: LogFile>(
-    journal: &Journal<L>,
-    direction: Direction,
-    each: impl FnMut(RootIndex, RelPath, Op, Placed) -> Result<(), ApplyError>,
-) -> Result<(), ApplyError> {
-    operations_without(&dropped(journal)?, journal, direction, each)
-}
-
-/// All operations of a journal that was received, those on orphans that stay, too.
-pub(super) fn all_operations<L: LogFile>(
-    journal: &Journal<L>,
-    mut each: impl FnMut(RootIndex, RelPath, Op),
-) -> Result<(), ApplyError> {
-    let mut without = dropped(journal)?;
-    without.remove(&ORPHANS);
-    operations_without(&without, journal, Direction::Forward, |root, path, op, _| {
-        each(root, path, op);
-        Ok(())
-    })
-}
-
-fn operations_without<L: LogFile>(
-    dropped: &HashSet<u64>,
-    journal: &Journal<L>,
-    direction: Direction,
-    mut each: impl FnMut(RootIndex, RelPath, Op, Placed) -> Result<(), ApplyError>,
-) -> Result<(), ApplyError> {
-    let records = if direction == Direction::Forward { journal.forward() } else { journal.backward() };
-    for placed in records {
-        let mut placed = placed?;
-        let record = std::mem::replace(&mut placed.record, Record::Drop { file: 0 });
-        if let Record::Op { file, root, path, op } = record
-            && !file.is_some_and(|file| dropped.contains(&file))
-        {
-            each(root, path, op, placed)?;
-        }
-    }
-    Ok(())
-}
-
 /// What an inverse holds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Inverted {
@@ -148,14 +87,13 @@ pub(super) fn measure<V: Volume, L: LogFile>(inverse: &Journal<L>, volumes: &[V]
     Ok(inverted)
 }
 
-/// Writes the inverse of `journal`, to be read backward, from a replica to which nothing of it was applied.
+/// Writes the inverse of a journal, to be read backward, from a replica to which nothing of it was applied.
 pub fn invert<V: Volume, L: LogFile>(
-    journal: &Journal<L>,
-    direction: Direction,
+    reading: &Reading<'_, L>,
     volumes: &[V],
     inverse: &mut Journal<L>,
 ) -> Result<Inverted, ApplyError> {
-    let moves = Moves::of(journal, direction)?;
+    let moves = &reading.moves;
     let mut files = OpenFiles::new(volumes);
     let mut inverted = Inverted::default();
     let mut turned = false;
@@ -163,7 +101,7 @@ pub fn invert<V: Volume, L: LogFile>(
     if moves.turns() {
         inverse.append(&Record::Moves, &[])?;
     }
-    operations(journal, direction, |root, path, op, _| {
+    reading.operations(|root, path, op, _| {
         let target = Target { volume: volume(volumes, root)?, root, path: &path };
         let mut note = |op: Op, payload: &[u8]| -> Result<(), ApplyError> {
             inverse.append(&Record::Op { file: None, root, path: path.clone(), op }, payload)?;
@@ -206,7 +144,7 @@ pub fn invert<V: Volume, L: LogFile>(
             }
             Op::Resize { len } => {
                 let file = files.open_at(root, &path, &spot())?;
-                let size = file.object().map_err(target.failed("reading its size"))?.size;
+                let size = file.size().map_err(target.failed("reading its size"))?;
                 note(Op::Resize { len: size }, &[])?;
                 old_data(&target, file, len, size, &mut note)
             }
@@ -225,7 +163,7 @@ fn old_data<V: Volume>(
     end: u64,
     note: &mut impl FnMut(Op, &[u8]) -> Result<(), ApplyError>,
 ) -> Result<(), ApplyError> {
-    let size = file.object().map_err(target.failed("reading its size"))?.size;
+    let size = file.size().map_err(target.failed("reading its size"))?;
     let (mut at, end) = (start, end.min(size));
     let mut data_until = start;
     while at < end {
@@ -278,24 +216,23 @@ fn runs(data: &[u8]) -> Vec<&[u8]> {
     runs
 }
 
-/// Does the operations of `journal`, and makes them durable.
+/// Does the operations of a journal, and makes them durable.
 ///
 /// If objects are moved, `turned` says that the replica has passed the turn, so that what comes before it is not done again; `turn` is
 /// called when all of that is durable, and makes durable that it is.
 pub fn perform<V: Volume, L: LogFile>(
-    journal: &Journal<L>,
-    direction: Direction,
+    reading: &Reading<'_, L>,
     volumes: &[V],
     turned: bool,
     turn: &mut dyn FnMut() -> Result<(), ApplyError>,
 ) -> Result<(), ApplyError> {
-    let moves = Moves::of(journal, direction)?;
+    let moves = &reading.moves;
     let mut files = OpenFiles::new(volumes);
     let mut touched = vec![Touched::default(); volumes.len()];
     let (mut links, mut attributes) = (Vec::new(), Vec::new());
     let mut leaving: Option<(RootIndex, RelPath)> = None;
     let mut before = moves.turns();
-    operations(journal, direction, |root, path, op, placed| {
+    reading.operations(|root, path, op, placed| {
         if let Some(last) = leaving.take() {
             unlink(volumes, &last, (last.0 == root && last.1 == path).then_some(&op))?;
         }
@@ -333,7 +270,7 @@ pub fn perform<V: Volume, L: LogFile>(
     }
     files.forget();
     for at in links.into_iter().chain(attributes) {
-        perform_late(journal, at, volumes)?;
+        perform_late(reading.journal, at, volumes)?;
     }
     sync(volumes, &touched)
 }

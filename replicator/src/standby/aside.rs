@@ -21,6 +21,7 @@ use standin_common::message::RootKind;
 use standin_common::path::RelPath;
 
 use super::apply::{self, ApplyError};
+use super::reading;
 use super::replica::{Replica, ReplicaError, lock};
 use crate::journal::{Journal, Op};
 use crate::store::{LogFile, Store};
@@ -121,7 +122,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
 /// Every place at which a journal changes or takes out what is there.
 fn leaving<L: LogFile>(journal: &Journal<L>) -> Result<BTreeMap<(RootIndex, RelPath), Fate>, ApplyError> {
     let mut fates: BTreeMap<(RootIndex, RelPath), Fate> = BTreeMap::new();
-    apply::all_operations(journal, |root, path, op| {
+    reading::all_operations(journal, |root, path, op| {
         let fate = match op {
             Op::Park(_) | Op::RemoveDirectory | Op::Unlink { .. } => Fate::Removed,
             Op::Write { .. } | Op::Punch { .. } | Op::Resize { .. } => Fate::Changed,

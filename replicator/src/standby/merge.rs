@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use standin_common::id::RootIndex;
 use standin_common::path::RelPath;
 
-use super::apply::{ApplyError, Direction, Inverted, operations};
+use super::apply::{ApplyError, Direction, Inverted};
 use super::data::{Data, Source};
+use super::reading::operations;
 use crate::journal::{Journal, JournalError, Op, Record};
 use crate::store::LogFile;
 use crate::volume::{Place, SideId, Touched, Volume, VolumeFile};

@@ -17,6 +17,7 @@ pub mod lane;
 mod merge;
 mod moving;
 pub mod opening;
+mod reading;
 pub mod receive;
 pub mod replica;
 mod resume;

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use standin_common::id::{MirrorId, PointNumber};
 
-use super::apply::{self, ApplyError, Direction, Inverted};
+use super::apply::{self, ApplyError, Direction, Inverted, Reading};
 use super::history::{back, forward};
 use super::replica::{INCOMING, Replica, ReplicaError};
 use super::state::{Phase, Step};
@@ -53,9 +53,13 @@ impl<V: Volume, S: Store> Replica<V, S> {
             return Ok(None);
         }
         let mut journal = self.journal(INCOMING)?;
+        // Whether all of it is as it was written is seen before it is applied.
+        if known && let Some(point) = commit_of(&journal)? {
+            return Ok(Some(point));
+        }
         journal.cut_torn_tail()?;
         let point = commit_of(&journal)?;
-        if point.is_some() && !known {
+        if point.is_some() {
             // Whoever wrote it may have been killed, or told that it failed, before it was durable.
             journal.sync()?;
         }
@@ -105,6 +109,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
             None => (INCOMING.to_owned(), None),
         };
         let (journal, direction) = self.whole_journal(name.clone())?;
+        let reading = Reading::of(&journal, direction)?;
         let measured = match &inverse {
             Some(inverse) => {
                 // Nothing was changed yet if the inverse is not whole.
@@ -113,13 +118,13 @@ impl<V: Volume, S: Store> Replica<V, S> {
                 {
                     self.keep_aside(&journal, from)?;
                 }
-                Some(self.invert(&journal, direction, inverse)?)
+                Some(self.invert(&reading, inverse)?)
             }
             None => None,
         };
         let collected = self.values().moving(to);
         let turned = from.map(|from| self.turned(from, to)).transpose()?;
-        apply::perform(&journal, direction, self.volumes(), turned.is_some_and(|turned| turned.is_passed(to)), &mut || {
+        apply::perform(&reading, self.volumes(), turned.is_some_and(|turned| turned.is_passed(to)), &mut || {
             turned.map_or(Ok(()), |turned| Ok(self.note_turned(turned.passed(to)).map_err(JournalError::Io)?))
         })?;
         let (retention, ways) = (self.retention(), self.state().ways());
@@ -155,7 +160,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
     }
 
     /// Writes the inverse of a journal, unless that was done before a crash; returns its bytes with those it parks, and whether it has links.
-    fn invert(&self, journal: &Journal<S::Log>, direction: Direction, name: &str) -> Result<(u64, bool), ReplicaError> {
+    fn invert(&self, reading: &Reading<'_, S::Log>, name: &str) -> Result<(u64, bool), ReplicaError> {
         let measured = |inverse: &Journal<S::Log>, Inverted { parked, links }| (inverse.len() + parked, links);
         if self.is_whole(name)? {
             let inverse = self.journal(name)?;
@@ -164,7 +169,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
         }
         let mut inverse = self.journal(name)?;
         inverse.truncate(0)?;
-        let inverted = apply::invert(journal, direction, self.volumes(), &mut inverse)?;
+        let inverted = apply::invert(reading, self.volumes(), &mut inverse)?;
         Ok(measured(&inverse, inverted))
     }
 

@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use standin_common::id::{PointNumber, RootIndex};
 use standin_common::path::RelPath;
 
-use super::apply::{ApplyError, Direction, operations};
+use super::apply::ApplyError;
 use crate::journal::{Journal, Op, Record};
 use crate::store::LogFile;
 use crate::volume::{Place, SideId};
@@ -46,13 +46,16 @@ pub(super) struct Moves {
 }
 
 impl Moves {
-    /// Reads a journal. Memory grows with what it takes out and puts in, if it has a turn.
-    pub(super) fn of<L: LogFile>(journal: &Journal<L>, direction: Direction) -> Result<Self, ApplyError> {
+    /// Those of a journal, whose `operations` are read if it has a turn; then memory grows with what it takes out and puts in.
+    pub(super) fn of<L: LogFile>(
+        journal: &Journal<L>,
+        operations: impl FnOnce(&mut dyn FnMut(RootIndex, RelPath, Op) -> Result<(), ApplyError>) -> Result<(), ApplyError>,
+    ) -> Result<Self, ApplyError> {
         let first = journal.read(0)?.map_or(0, |first| first.end);
         let turns = journal.read(first)?.is_some_and(|second| second.record == Record::Moves);
         let mut moves = Self { turns, ..Self::default() };
         if turns {
-            operations(journal, direction, |root, path, op, _| {
+            operations(&mut |root, path, op| {
                 match op {
                     Op::Park(side) => {
                         moves.from.insert((root, side), path.clone());
