@@ -8,7 +8,7 @@ use std::io;
 
 use standin_common::link::LinkError;
 use standin_common::message::{Differing, Encoding, FileEnd, LaneDown, LaneUp, Position, Want};
-use standin_common::tree::{GROUP_LEN, GroupFold, LEAF_LEN, Value, group_count, group_value, leaf_values, short};
+use standin_common::tree::{Fold, GROUP_LEN, GroupFold, LEAF_LEN, Value, group_count, group_value, leaf_values, short};
 
 use super::another;
 pub use super::ranges::{Found, MOST_RANGES};
@@ -419,7 +419,9 @@ fn send_leaves<F: VolumeFile>(
             Ok(hole) => hole == Some(true),
             Err(error) => return Ok(Err(error)),
         };
-    let value = group_value(reading.size, group, data);
+    // The value of a group follows from its leaves, but that of a file of one group is its root.
+    let followed = if reading.size > GROUP_LEN as u64 { ours.into_iter().collect::<Fold>().into_value() } else { None };
+    let value = followed.unwrap_or_else(|| group_value(reading.size, group, data));
     let len = room.leaves.len() as u32;
     let (encoding, payload) = if hole { (Encoding::Plain, &[][..]) } else { tuned(&mut room.packer, sink).pack(&room.leaves) };
     sink.send(&LaneDown::Leaves { file: reading.want.file, group, mask, hole, len, encoding }, payload)?;
