@@ -48,6 +48,19 @@ pub(super) struct Manner {
 }
 
 #[derive(Debug, clap::Args)]
+struct Witnessed {
+    /// Although the witness does not answer, or names a node that does not. If that node is not off, both will have the group.
+    #[arg(long)]
+    without_witness: bool,
+}
+
+impl Witnessed {
+    fn heed(&self) -> Heed {
+        if self.without_witness { Heed::Without } else { Heed::Usual }
+    }
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct Failover {
     /// The group.
     group: GroupName,
@@ -63,9 +76,8 @@ pub(super) struct Failover {
     /// Although the node that has the group answers: it is stopped there first, and what was not sent yet is lost.
     #[arg(long)]
     force: bool,
-    /// Although the witness does not answer, or names a node that does not. If that node is not off, both will have the group.
-    #[arg(long)]
-    without_witness: bool,
+    #[command(flatten)]
+    witnessed: Witnessed,
     #[command(flatten)]
     manner: Manner,
 }
@@ -101,9 +113,8 @@ pub(super) struct Online {
     /// Although not all nodes can be asked whether it is online there.
     #[arg(long)]
     force: bool,
-    /// Although the witness does not answer, or names a node that does not. If that node is not off, both will have the group.
-    #[arg(long)]
-    without_witness: bool,
+    #[command(flatten)]
+    witnessed: Witnessed,
     #[command(flatten)]
     manner: Manner,
 }
@@ -125,13 +136,9 @@ fn accept(text: &str) -> Result<Accept, String> {
     super::seconds(text).map(|seconds| Accept::AtMost((seconds * 1000.0) as u64))
 }
 
-fn heed(without_witness: bool) -> Heed {
-    if without_witness { Heed::Without } else { Heed::Usual }
-}
-
 pub(super) fn failover(scene: &Scene<'_>, options: &Failover) -> Result<ExitCode, Failure> {
     let (to, point) = (options.to.clone(), options.point.map(PointNumber));
-    let (accept, heed) = (options.accept_loss.unwrap_or_default(), heed(options.without_witness));
+    let (accept, heed) = (options.accept_loss.unwrap_or_default(), options.witnessed.heed());
     let wish = Wish::Failover { to, point, accept, force: options.force, heed };
     run(scene, &options.group, wish, &options.manner)
 }
@@ -145,7 +152,7 @@ pub(super) fn failback(scene: &Scene<'_>, options: &Failback) -> Result<ExitCode
 }
 
 pub(super) fn online(scene: &Scene<'_>, options: &Online) -> Result<ExitCode, Failure> {
-    let heed = heed(options.without_witness);
+    let heed = options.witnessed.heed();
     let wish = Wish::Online { resource: options.resource.clone(), force: options.force, heed };
     run(scene, &options.group, wish, &options.manner)
 }

@@ -113,6 +113,12 @@ impl Access {
         Ok(Opened::Live(Box::new(LdapDirectory::connect(settings, credentials)?)))
     }
 
+    /// How a daemon reaches the directory, where nobody is there to be asked for anything.
+    pub(crate) fn unattended_way(&self) -> Result<(LdapSettings, Credentials), Stop> {
+        self.unattended()?;
+        Ok((self.ldap_settings()?, self.credentials()?))
+    }
+
     /// That nobody has to be asked for anything, as nobody is there where a daemon runs.
     pub(crate) fn unattended(&self) -> Result<(), Stop> {
         let Some(user) = self.account() else {

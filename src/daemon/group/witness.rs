@@ -3,35 +3,24 @@
 use std::sync::Arc;
 
 use standin_config::group::Group as Written;
-use standin_failover::credentials::Credentials;
-use standin_failover::directory::ldap::LdapSettings;
 use standin_failover::group::state::GroupState;
 use standin_failover::witness::{Door, Witness, WitnessError, Word, build};
 
 use super::asked::Checked;
 use crate::daemon::peer::Context;
-use crate::directory::{Access, PASSWORD_VARIABLE};
+use crate::directory::Access;
 
 /// The witness of a group, if it has one. Nobody is asked yet.
 pub(super) fn open(context: &Arc<Context>, written: &Written) -> Result<Option<Arc<dyn Witness>>, String> {
     let Some(settings) = &written.witness else { return Ok(None) };
     let context = context.clone();
-    let door: Door = Box::new(move |controller| way_to(&context, controller));
+    // One controller, with the account and the certificates of `[directory]`, as they are by then.
+    let door: Door = Box::new(move |controller| {
+        let access = Access { servers: vec![controller.to_owned()], ..Access::default() }.or(Some(&context.settings()));
+        access.unattended_way().map_err(|stop| stop.why)
+    });
     let witness = build(settings, &written.name, door).map_err(|why| format!("witness: {why}"))?;
     Ok(Some(witness.into()))
-}
-
-/// One controller, with the account and the certificates of `[directory]`, as they are now.
-fn way_to(context: &Context, controller: &str) -> Result<(LdapSettings, Credentials), String> {
-    let access = Access { servers: vec![controller.to_owned()], ..Access::default() }.or(Some(&context.settings()));
-    let is_given = access.password_file.is_some() || std::env::var_os(PASSWORD_VARIABLE).is_some();
-    if let Some(account) = access.account().filter(|_| !is_given) {
-        return Err(format!(
-            "[directory] has no password_file for {account}: add one, then `standin directory password` fills it"
-        ));
-    }
-    let settings = access.ldap_settings().map_err(|stop| stop.why)?;
-    Ok((settings, access.credentials().map_err(|stop| stop.why)?))
 }
 
 /// Whether the witness answers, what it says, and whether this node may write there: the same word once more, which changes nothing.

@@ -27,9 +27,7 @@ impl Zone {
         }
         let access = Access::default().or(Some(&self.context.settings()));
         let unable = |why: String| DirectoryError::Credentials { server: access.servers.join(" or "), why };
-        access.unattended().map_err(|stop| unable(stop.why))?;
-        let settings = access.ldap_settings().map_err(|stop| unable(stop.why))?;
-        let credentials = access.credentials().map_err(|stop| unable(stop.why))?;
+        let (settings, credentials) = access.unattended_way().map_err(|stop| unable(stop.why))?;
         let opened = LdapDirectory::connect(settings, credentials).map_err(|error| match error {
             ConnectError::Directory(error) => error,
             other => unable(other.to_string()),
