@@ -73,6 +73,9 @@ state_dir = @STATE_DIR@
 #     { include = "keep/*.tmp" },
 #     { exclude = "cache", recurse = true },       # with all that is beneath it
 # ]
+
+# Groups of services, addresses and names that go to another node together with their sets: 'standin group template KIND' prints some to begin
+# with. The README tells of them, of witnesses and of the directory.
 "##;
 
 #[cfg(test)]

@@ -156,6 +156,11 @@ fn describe(status: &GroupStatus) -> String {
                 let sets = view.sets.iter().map(|(name, set)| (format!("set {name}"), set_words(node, set)));
                 let resources = view.resources.iter().map(|(name, stand)| (name.to_string(), stand_words(stand)));
                 rows.extend(sets.chain(resources).map(|(of, how)| vec![node.to_string(), of, how]));
+                if !view.state.down.is_empty() {
+                    let names: Vec<&str> = view.state.down.iter().map(|name| name.as_str()).collect();
+                    let how = format!("a person took it offline; `standin online {}` brings it back", status.group);
+                    rows.push(vec![node.to_string(), names.join(", "), how]);
+                }
                 if let Some(unfinished) = &view.unfinished {
                     let how = match (unfinished.running, unfinished.crossed) {
                         (true, _) => "being carried out",

@@ -92,6 +92,9 @@ fn describe(status: &MonitorStatus) -> String {
     let mut text = format!("group       {}, watched on {}\n", status.group, status.node);
     text += &format!("online      {}\n", view.online.as_ref().map_or("nowhere".to_owned(), ToString::to_string));
     text += &format!("by itself   {}\n", by_itself(view));
+    if view.automatic && !view.takes_over {
+        text += &format!("            `standin group automatic {} on` switches it on\n", status.group);
+    }
     if let Some(since) = status.paused_unix_ms {
         text += &format!("PAUSED      {}\n", super::group::pause::words(since));
     }

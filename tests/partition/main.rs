@@ -43,6 +43,37 @@ fn a_source_that_dies_is_stood_in_for() {
 }
 
 #[test]
+fn what_does_not_start_where_it_went_is_handed_to_the_node_that_is_back() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.spoil("beta", "broken");
+    scene.machines.power_off("alpha");
+    scene.alpha.kill();
+    wait_until("beta has tried in vain", PATIENCE, || scene.beta.log().contains("the cutover is not finished"));
+    scene.machines.plug("alpha", true);
+    scene.alpha.start();
+    scene.wait_until_served_by("alpha");
+    // It is not given back to beta before somebody was there.
+    assert!(scene.failed(&scene.beta).as_str().is_some_and(|why| why.contains("could not be finished here")));
+    scene.mend("beta", "broken");
+    scene.beta.run(&["monitor", "ack", "mail"]).expect(0);
+    wait_until("that is forgotten", PATIENCE, || scene.failed(&scene.beta).is_null());
+    scene.alpha.run(&["handoff", "mail", "--to", "beta"]).expect(0);
+    scene.wait_until_served_by("beta");
+}
+
+#[test]
+fn a_group_that_is_a_persons_from_now_on_is_not_stopped_by_an_old_guard() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.rewrite("failover = \"automatic\"", "failover = \"manual\"");
+    let since = std::time::Instant::now();
+    wait_until("the old right is over for long", PATIENCE, || {
+        assert!(scene.machines.has_floating("alpha"), "the guard stopped it");
+        since.elapsed().as_secs() > 12
+    });
+    scene.wait_until_served_by("alpha");
+}
+
+#[test]
 fn a_daemon_that_dies_alone_takes_its_services_with_it() {
     let Some(mut scene) = Scene::new() else { return };
     scene.alpha.kill();

@@ -6,7 +6,7 @@ use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -90,9 +90,31 @@ impl Scene {
         Group::new(&keys).store().address().service("server", &["store", "address"], &server, "").text()
     }
 
-    /// Has a script of a node's server hang from now on, as [`spoilt`] lists them.
+    /// Has a script of a node's server hang or fail from now on, as [`spoilt`] lists them.
     pub(crate) fn spoil(&self, node: &str, what: &str) {
         std::fs::write(self.dir.path().join(node).join(what), "").unwrap();
+    }
+
+    /// Takes that back.
+    pub(crate) fn mend(&self, node: &str, what: &str) {
+        std::fs::remove_file(self.dir.path().join(node).join(what)).unwrap();
+    }
+
+    /// Writes other settings for both nodes, and starts their daemons anew.
+    pub(crate) fn rewrite(&mut self, from: &str, to: &str) {
+        for name in ["alpha", "beta"] {
+            let node = self.node(name);
+            node.stop();
+            let text = std::fs::read_to_string(node.config()).unwrap();
+            assert!(text.contains(from), "{text}");
+            std::fs::write(node.config(), text.replace(from, to)).unwrap();
+            node.start();
+        }
+    }
+
+    /// Why the group has failed on a node, if it has.
+    pub(crate) fn failed(&self, node: &Node) -> Value {
+        node.json(&["monitor", "mail"])[0]["failed"].take()
     }
 
     /// Kills the server of a node.
@@ -110,7 +132,18 @@ impl Scene {
     #[track_caller]
     pub(crate) fn wait_for_mail(&self) {
         let before = self.accepted().len();
-        wait_until("messages are accepted", PATIENCE, || self.accepted().len() > before + 5);
+        let until = Instant::now() + PATIENCE;
+        while self.accepted().len() <= before + 5 {
+            assert!(Instant::now() < until, "no message is accepted\n{}\n{}", self.brief(&self.alpha), self.brief(&self.beta));
+            std::thread::sleep(Duration::from_millis(20)); // poll
+        }
+    }
+
+    /// What a node's monitor says, in few lines.
+    fn brief(&self, node: &Node) -> String {
+        let mut status = node.json(&["monitor", "mail"])[0].take();
+        status["view"].as_object_mut().unwrap().remove("peers");
+        format!("{}: {status}", node.name)
     }
 
     /// The longest time without an answer so far, in milliseconds.
@@ -142,12 +175,14 @@ impl Scene {
 }
 
 /// Scripts that do as these, until a file in the node's directory has one hang: `slow` the start for twenty seconds, which says in `begun` that it
-/// began; `stuck` the stop, and `blind` the state, for ever.
+/// began; `stuck` the stop, and `blind` the state, for ever. With `broken` the start fails.
 fn spoilt(dir: &Path, [start, stop, state]: [String; 3]) -> [String; 3] {
     let dir = dir.display();
     let hangs = "trap '' TERM; sleep 1000; sleep 1000";
     [
-        format!("if test -f {dir}/slow; then echo begun >>{dir}/begun; sleep 20; fi; {start}"),
+        format!(
+            "if test -f {dir}/broken; then exit 1; fi; if test -f {dir}/slow; then echo begun >>{dir}/begun; sleep 20; fi; {start}"
+        ),
         format!("if test -f {dir}/stuck; then {hangs}; fi; {stop}"),
         format!("if test -f {dir}/blind; then {hangs}; fi; {state}"),
     ]

@@ -1,6 +1,6 @@
 //! What is known before a cutover is decided: how each node of the group answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use standin_common::id::{Generation, NodeName, PointNumber, ResourceName, RunId, SetName};
@@ -17,6 +17,9 @@ pub struct Facts {
     pub runner: NodeName,
     /// Each node of the group.
     pub nodes: BTreeMap<NodeName, Seen>,
+    /// Those that did not answer, and sent heartbeats or counted up at the witness all the same while they were asked: they are not lost.
+    #[serde(default)]
+    pub heard: BTreeSet<NodeName>,
     /// What the group's witness says to the runner, if there is one and it was asked.
     #[serde(default)]
     pub witness: Option<Testimony>,

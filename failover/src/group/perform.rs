@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use standin_common::disk::{self, Mode};
@@ -28,6 +29,8 @@ use crate::witness::raise::Patience;
 
 /// How old what the other side lacks may be when it counts as having nearly everything.
 const CAUGHT_UP: Duration = Duration::from_secs(60);
+/// How long a look at all resources may take: less than another node waits for its answer.
+const LOOK_LIMIT: Duration = Duration::from_secs(8);
 /// How often a set that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -162,13 +165,28 @@ impl Local {
         View { state: self.state(), sets, ..View::default() }
     }
 
-    /// How everything stands here, each resource looked at.
+    /// How everything stands here, each resource looked at, all at once. Whoever asks takes a node that does not answer for one that is lost, so
+    /// what does not say how it stands is not waited for.
     pub fn view(&self) -> View {
-        let stand = |resource: &Arc<dyn Resource>| match resource.condition() {
-            Ok(condition) => condition.into(),
-            Err(trouble) => Stand::Unknown(trouble.to_string()),
-        };
-        let resources = self.resources.iter().map(|(name, resource)| (name.clone(), stand(resource))).collect();
+        let (tell, told) = mpsc::channel();
+        for (name, resource) in &self.resources {
+            let (tell, name, resource) = (tell.clone(), name.clone(), resource.clone());
+            let look = move || {
+                let stand = resource.condition().map_or_else(|trouble| Stand::Unknown(trouble.to_string()), Stand::from);
+                // Nobody may listen any more.
+                let _ = tell.send((name, stand));
+            };
+            if let Err(error) = thread::Builder::new().name("look".to_owned()).spawn(look) {
+                tracing::error!(%error, "cannot start a thread to look at a resource");
+            }
+        }
+        drop(tell);
+        let silent = || Stand::Unknown(format!("it did not say within {} s", LOOK_LIMIT.as_secs()));
+        let mut resources: BTreeMap<_, _> = self.resources.keys().map(|name| (name.clone(), silent())).collect();
+        let until = Instant::now() + LOOK_LIMIT;
+        while let Ok((name, stand)) = told.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            resources.insert(name, stand);
+        }
         View { resources, ..self.brief() }
     }
 

@@ -14,8 +14,10 @@ pub enum About {
     Refused,
     /// This node stopped what it had, since its right ended. Stays until answered.
     StoodDown,
-    /// The group was taken over by itself, or that was tried. Stays until answered.
+    /// The group was taken over by itself. Stays until answered.
     TookOver,
+    /// That was tried, and failed. Stays until answered.
+    NotTakenOver,
     /// The witness does not answer.
     Witness,
     /// The group has failed here: what is ill was started again as often as it may be.
@@ -34,7 +36,7 @@ impl About {
 
     /// Whether it tells of something that happened, rather than of how it stands: then each time is a new one.
     pub fn is_event(self) -> bool {
-        matches!(self, Self::StoodDown | Self::TookOver)
+        matches!(self, Self::StoodDown | Self::TookOver | Self::NotTakenOver)
     }
 }
 

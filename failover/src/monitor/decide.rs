@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use standin_common::id::{Generation, NodeName};
 
-use super::machine::{Asked, Attempt, Monitor, Watched};
+use super::machine::{Asked, Attempt, Failures, Monitor, Watched};
 use super::{Moment, Rule};
 use crate::group::decide::words;
 use crate::witness::Word;
@@ -281,6 +281,17 @@ impl Monitor {
         self.to_fail_ms(node, now) == 0
     }
 
+    /// For how long this node knows that this word of the witness stands there, in milliseconds.
+    pub fn still_ms(&self, word: &Word, now: Moment) -> u64 {
+        let same = self.word.as_ref().filter(|watched| watched.word.as_ref() == Some(word));
+        same.map_or(0, |watched| now.since(watched.since))
+    }
+
+    /// How long ago a node was heard, in milliseconds.
+    pub fn heard_ms(&self, node: &NodeName, now: Moment) -> Option<u64> {
+        Some(now.since(self.peers.get(node)?.heard?))
+    }
+
     /// How long a node must yet be silent to count as lost, in milliseconds.
     pub(super) fn to_fail_ms(&self, node: &NodeName, now: Moment) -> u64 {
         let heard = self.peers.get(node).and_then(|peer| peer.heard).unwrap_or(self.started);
@@ -307,7 +318,8 @@ impl Monitor {
         if !self.own.takes_over {
             return Some(Obstacle::Off);
         }
-        if let Some(failures) = self.failed.as_ref().filter(|failures| now < failures.again) {
+        let waits = |failures: &&Failures| now < failures.again && (!failures.in_silence || self.is_silent(has_it, now));
+        if let Some(failures) = self.failed.as_ref().filter(waits) {
             return Some(Obstacle::Failed(failures.why.clone(), failures.again.since(now)));
         }
         if !self.own.unready.is_empty() {
@@ -333,7 +345,7 @@ impl Monitor {
     /// it may have served since, until its right ended.
     pub(super) fn loss_ms(&self, has_it: &NodeName) -> Option<u64> {
         let (said, behind_ms) = self.peers.get(has_it)?.behind?;
-        let last = self.word.as_ref().map_or(said, |watched| watched.since.max(said));
+        let last = self.others.map_or(said, |others| others.max(said));
         Some(behind_ms.saturating_add(last.since(said)).saturating_add(self.rule().lease_ms))
     }
 

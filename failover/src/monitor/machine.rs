@@ -85,6 +85,8 @@ pub struct Monitor {
     /// When this node last promised to leave the group to another one; it does not know what it promised before it started.
     pub(super) promised: Moment,
     pub(super) word: Option<Watched>,
+    /// When the witness's word last changed by another node: that one served until then, and for a lease more.
+    pub(super) others: Option<Moment>,
     /// When the witness answered last.
     pub(super) seen: Option<Moment>,
     /// Why it did not the last time.
@@ -115,6 +117,8 @@ pub(super) struct Failures {
     pub(super) again: Moment,
     /// How long was waited for it, in milliseconds.
     pause_ms: u64,
+    /// Whether the node that had the group was silent: once it is heard, the next one is another thing.
+    pub(super) in_silence: bool,
 }
 
 /// After the first attempt that failed; after each further one twice as long.
@@ -136,6 +140,7 @@ impl Monitor {
             peers,
             promised: now,
             word: None,
+            others: None,
             seen: None,
             trouble: None,
             renewed: None,
@@ -267,6 +272,9 @@ impl Monitor {
     fn observe(&mut self, now: Moment, word: Option<Word>) {
         (self.seen, self.trouble) = (Some(now), None);
         if self.word.as_ref().is_none_or(|watched| watched.word != word) {
+            if word.as_ref().is_some_and(|word| word.holder != self.setting.here) {
+                self.others = Some(now);
+            }
             self.word = Some(Watched { word, since: now });
         }
     }
@@ -277,7 +285,8 @@ impl Monitor {
             self.attempt = Attempt::Idle;
         }
         let pause_ms = self.failed.as_ref().map_or(FIRST_PAUSE_MS, |before| LONGEST_PAUSE_MS.min(2 * before.pause_ms));
-        self.failed = done.err().map(|why| Failures { why, again: now.after(pause_ms), pause_ms });
+        let in_silence = self.own.online.as_ref().is_some_and(|node| self.is_silent(node, now));
+        self.failed = done.err().map(|why| Failures { why, again: now.after(pause_ms), pause_ms, in_silence });
     }
 
     /// A person switched it so. It holds at once.

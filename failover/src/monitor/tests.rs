@@ -73,6 +73,31 @@ fn a_wrong_rule_is_found() {
 }
 
 #[test]
+fn what_a_candidate_writes_at_the_witness_is_no_sign_of_the_lost_one() {
+    let [alpha, beta] = ["alpha", "beta"].map(|name| name.parse::<standin_common::id::NodeName>().unwrap());
+    let by_priority = vec![alpha.clone(), beta.clone()];
+    let setting = super::Setting { here: beta.clone(), by_priority, automatic: true, rule: super::Rule::new(500, 6, 3000) };
+    let own = super::Own { online: Some(alpha.clone()), takes_over: true, ..super::Own::default() };
+    let at = super::Moment;
+    let mut monitor = super::Monitor::new(setting, own, at(0), at(0));
+    let idle = monitor.beat(at(0));
+    let said = super::Beat { serves: true, behind_ms: Some(200), online: Some(alpha.clone()), ..idle };
+    monitor.heard(at(1000), &alpha, &said);
+    let word = |holder: &standin_common::id::NodeName, generation| crate::witness::Word {
+        generation: standin_common::id::Generation(generation),
+        holder: holder.clone(),
+        renewals: 0,
+    };
+    monitor.read(at(1500), Ok(Some(word(&alpha, 1))));
+    assert_eq!(monitor.loss_ms(&alpha), Some(200 + 500 + 3000));
+    for (tries, ms) in [(2, 60_000), (3, 90_000)] {
+        let asked = super::Asked { at: at(ms), expected: None, new: word(&beta, tries), takes: true };
+        monitor.swapped(at(ms), asked, Ok(()));
+        assert_eq!(monitor.loss_ms(&alpha), Some(200 + 500 + 3000), "it grew by the attempts of this node");
+    }
+}
+
+#[test]
 fn who_gave_the_group_up_in_a_cutover_has_no_right_that_could_run_out() {
     let [alpha, beta] = ["alpha", "beta"].map(|name| name.parse::<standin_common::id::NodeName>().unwrap());
     let by_priority = vec![alpha.clone(), beta.clone()];

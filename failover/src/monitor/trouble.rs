@@ -10,7 +10,7 @@ impl Monitor {
         let (lost, refused) = match self.obstacle(now) {
             Some(Obstacle::Manual) => (Some(self.lost_words()), None),
             // Without the time until the next attempt: other words are another alert.
-            Some(Obstacle::Failed(why, _)) => (None, refused(format!("the last attempt failed: {why}; it tries again"))),
+            Some(Obstacle::Failed(why, _)) => (None, refused(format!("the last attempt failed, and it tries again: {why}"))),
             Some(
                 obstacle @ (Obstacle::Off | Obstacle::Unready(_) | Obstacle::Loss(..) | Obstacle::StaysUp(_) | Obstacle::NoWord),
             ) => (None, refused(obstacle.to_string())),

@@ -153,7 +153,10 @@ impl Checked {
             Grade::Warn => "warn",
             Grade::Fail => "fail",
         };
-        let what = format!("{}: {}", finding.check, finding.what);
+        let what = match finding.check == resource.as_str() {
+            true => finding.what.clone(),
+            false => format!("{}: {}", finding.check, finding.what),
+        };
         Self { of: resource.to_string(), grade: grade.to_owned(), what, mend: finding.mend.clone() }
     }
 
@@ -162,9 +165,16 @@ impl Checked {
         Self { of: of.to_owned(), grade: "fail".to_owned(), what: missing.to_owned(), mend: "put it there".to_owned() }
     }
 
+    /// Nobody takes over by itself, though the settings say so.
+    pub(super) fn switched_off(group: &GroupName) -> Self {
+        let what = "automatic failover is switched off".to_owned();
+        let mend = format!("`standin group automatic {group} on`");
+        Self { of: "failover".to_owned(), grade: "warn".to_owned(), what, mend }
+    }
+
     /// Settings of the group differ between nodes.
     pub(super) fn settings(why: &str) -> Self {
-        let mend = "write the same on all nodes, then `standin reload`".to_owned();
+        let mend = "write the same on all nodes, then `standin reload`, which says what needs a restart".to_owned();
         Self { of: "settings".to_owned(), grade: "fail".to_owned(), what: why.to_owned(), mend }
     }
 

@@ -1,5 +1,6 @@
 //! A group on this node: what it answers, the runs that it carries out, and what it does by itself.
 
+mod by_itself;
 mod drills;
 mod journals;
 mod looked_after;
@@ -15,14 +16,13 @@ use std::time::{Duration, Instant};
 use standin_common::id::{GroupName, NodeName, ResourceName, RunId};
 use standin_config::group::Group as Written;
 use standin_failover::execute::{Clock, SystemClock};
-use standin_failover::group::decide::{self, Heed, Wish};
+use standin_failover::group::decide::{self, Wish};
 use standin_failover::group::facts::{Facts, Seen, View};
 use standin_failover::group::perform::Local;
 use standin_failover::group::plan::{Kind, Plan};
 use standin_failover::group::run::journal::Told as Journalled;
 use standin_failover::group::run::report::report;
 use standin_failover::group::run::{Done, End, Failed, Journal, Order, Record, Tools, carry};
-use standin_failover::group::wake::{Own, Wake, wake};
 use standin_failover::lines::{Lines, LinesError};
 use standin_failover::resource::Resource;
 use standin_failover::witness::Testimony;
@@ -40,11 +40,6 @@ use crate::daemon::peer::Context;
 
 /// How long a node that is asked to carry something out may take until it has begun: it asks all others first.
 const BEGINNING: Duration = Duration::from_secs(60);
-/// How often a node looks whether there is something to do by itself: until all is as it should be, and from then on.
-const LOOK: Duration = Duration::from_secs(2);
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// Between attempts to do it.
-const AGAIN: Duration = Duration::from_secs(30);
 
 /// A group on this node.
 pub(crate) struct Desk {
@@ -85,6 +80,8 @@ struct Inner {
     closed: Closed,
     /// Somebody wants it to be looked at now.
     is_nudged: bool,
+    /// Somebody wants what failed to be tried again now.
+    is_hurried: bool,
 }
 
 /// What a desk works with.
@@ -123,13 +120,29 @@ impl Desk {
 
     fn facts_by(&self, question: &Ask, own: View) -> Facts {
         let is_silent = |node: &NodeName| self.watch.get().is_some_and(|watch| watch.is_silent(node));
-        nodes::facts(&self.context, &self.name, &self.local, Seen::There(Box::new(self.with_run(own))), question, &is_silent)
+        let (begun, own) = (Instant::now(), Seen::There(Box::new(self.with_run(own))));
+        let mut facts = nodes::facts(&self.context, &self.name, &self.local, own, question, &is_silent);
+        let is_heard = |node: &NodeName| self.watch.get().is_some_and(|watch| watch.has_heard_within(node, begun.elapsed()));
+        facts.heard = facts.away().filter(|(node, _)| is_heard(node)).map(|(node, _)| node.clone()).collect();
+        facts
     }
 
-    /// With what the witness says, for who decides about a cutover.
-    fn witnessed(&self, facts: Facts) -> Facts {
-        let witness = self.local.witness().map(|witness| Testimony::of(witness.as_ref()));
-        Facts { witness, ..facts }
+    /// With what the witness says, for who decides about a cutover. Whom it names and who does not answer here is looked at for as long as it would
+    /// take to count up once more.
+    fn witnessed(&self, mut facts: Facts) -> Facts {
+        let Some(witness) = self.local.witness() else { return facts };
+        let mut said = Testimony::of(witness.as_ref());
+        let named = said.word().filter(|word| facts.away().any(|(node, _)| *node == word.holder)).cloned();
+        if let Some(word) = named
+            && let Some(watch) = self.watch.get().filter(|watch| watch.is_automatic())
+        {
+            thread::sleep(watch.until_counted_up(&word));
+            said = Testimony::of(witness.as_ref());
+            if said.word().is_some_and(|now| now.holder == word.holder && *now != word) {
+                facts.heard.insert(word.holder);
+            }
+        }
+        Facts { witness: Some(said), ..facts }
     }
 
     /// What this node says, with the run of its own that is not finished.
@@ -366,7 +379,10 @@ impl Desk {
         let witness = witness.map(|witness| super::witness::check(witness.as_ref(), &self.local.state(), self.name.as_str()));
         let settings = foresight::compare(&self.written, self.local.node(), &self.facts()).map(|why| Checked::settings(&why));
         let programs = foresight::missing_programs(&self.written);
-        self.local.resources().iter().flat_map(of).chain(sets).chain(witness).chain(settings).chain(programs).collect()
+        let is_off = self.watch.get().is_some_and(|watch| watch.is_switched_off());
+        let switched = is_off.then(|| Checked::switched_off(&self.name));
+        let resources = self.local.resources().iter().flat_map(of);
+        resources.chain(sets).chain(witness).chain(settings).chain(programs).chain(switched).collect()
     }
 
     /// How the group stands everywhere.
@@ -382,70 +398,6 @@ impl Desk {
         let last = reports.max_by(|(one, _), (other, _)| (one.generation, &one.run).cmp(&(other.generation, &other.run)));
         let (last, is_running) = last.map_or((None, false), |(report, running)| (Some(report), running));
         GroupStatus { group: self.name.clone(), facts, waits: self.lock().waits.clone(), last, is_running }
-    }
-
-    /// Looks from time to time whether there is something to do by itself, until the end.
-    pub(super) fn watch(self: &Arc<Self>) {
-        let mut tried: Option<(Wake, Instant)> = None;
-        // Whether what should be online here is so is looked at after the start only: what a person or a fault stopped later stays so.
-        let mut is_looked_at = false;
-        self.drills.clear(&self.local);
-        let mut is_collected = self.office.is_none();
-        let mut pause = Duration::ZERO;
-        loop {
-            let inner = self.lock();
-            let (mut inner, _) = self
-                .changed
-                .wait_timeout_while(inner, pause, |inner| !inner.ends && !inner.is_nudged)
-                .unwrap_or_else(PoisonError::into_inner);
-            pause = if is_looked_at { LOOK_AGAIN } else { LOOK };
-            inner.is_nudged = false;
-            let (ends, busy) = (inner.ends, inner.running.is_some());
-            drop(inner);
-            if ends {
-                return;
-            }
-            if busy {
-                continue;
-            }
-            is_collected = is_collected || self.office.iter().all(|office| foresight::collect(office));
-            let own = self.unfinished().ok().flatten();
-            let view = if is_looked_at { self.local.brief() } else { self.local.view() };
-            let has_right = self.watch.get().is_some_and(|watch| watch.has_right());
-            let of_run =
-                own.as_ref().map(|told| Own { plan: &told.plan, is_crossed: told.progress.is_crossed(&told.plan), has_right });
-            let next = wake(self.local.node(), &self.facts_by(&Ask::Brief, view), of_run);
-            self.forget_run(own.as_ref());
-            self.lock().waits = match &next {
-                Wake::Wait(why) => Some(why.clone()),
-                _ => None,
-            };
-            is_looked_at |= next == Wake::Rest;
-            self.lock().is_settled = is_looked_at;
-            let is_new = tried.as_ref().is_none_or(|(before, at)| *before != next || at.elapsed() > AGAIN);
-            if next != Wake::Rest && is_new {
-                self.act(&next);
-                tried = Some((next, Instant::now()));
-            }
-        }
-    }
-
-    fn act(self: &Arc<Self>, next: &Wake) {
-        let done = match next {
-            Wake::Rest => return,
-            Wake::Wait(why) => return tracing::warn!(group = %self.name, "waits for a person: {why}"),
-            Wake::Resume(_) => self.on_unfinished(&Ask::Resume),
-            Wake::GiveOver(run) => self.give_over(run).map(|()| Told::Heard).map_err(disk),
-            // Where it needs a right, the monitor starts it once there is one.
-            Wake::Online if !self.local.may_start() => return,
-            Wake::Rejoin => self.begin(&Wish::Rejoin),
-            Wake::Online => self.begin(&Wish::Online { resource: None, force: false, heed: Heed::Usual }),
-        };
-        match done {
-            Ok(_) => tracing::info!(group = %self.name, ?next, "done by itself"),
-            Err(refused) => tracing::warn!(group = %self.name, ?next, why = %refused.text, "not done by itself"),
-        }
-        self.forget_old_runs();
     }
 
     /// Ends what it does by itself. A run goes on when the daemon runs again.

@@ -1,6 +1,6 @@
 //! The nodes of a group: this one, and those over the link.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -98,7 +98,7 @@ pub(super) fn facts(
         asked.into_iter().map(|(node, thread)| (node.clone(), thread.join().unwrap_or_else(|_| lost()))).collect()
     });
     nodes.insert(local.node().clone(), own);
-    Facts { runner: local.node().clone(), nodes, witness: None }
+    Facts { runner: local.node().clone(), nodes, heard: BTreeSet::new(), witness: None }
 }
 
 fn seen(dialled: Result<Connection, PeerError>, node: &NodeName, group: &GroupName, question: &Ask) -> Seen {

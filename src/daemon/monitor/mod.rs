@@ -26,6 +26,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use standin_common::id::{GroupName, NodeName, SetName};
+use standin_config::Settings;
 use standin_config::group::Kind;
 use standin_failover::monitor::{Answer, Beat, Moment};
 
@@ -70,6 +71,7 @@ impl Monitors {
                 }
             }
         }
+        let_others_be(&settings);
         let lines = Arc::new(Lines::new(daemon.context.clone(), watches.clone()));
         // It is called once.
         let _ = self.0.set(Opened { watches, lines });
@@ -123,6 +125,20 @@ impl Monitors {
             watch.settings().resources.iter().any(|resource| of_set(&resource.kind))
         };
         self.watches().filter(has_it).for_each(|watch| watch.give_way(why));
+    }
+}
+
+/// Guards of groups that the settings had once may live still: what those groups had is not theirs to stop any more.
+fn let_others_be(settings: &Settings) {
+    let known = |name: &str| settings.groups.keys().any(|group| group.as_str() == name);
+    for entry in std::fs::read_dir(settings.node.state_dir.join("groups")).into_iter().flatten().flatten() {
+        let done = match entry.file_name().to_str() {
+            Some(name) if known(name) => Ok(()),
+            _ => kept::Files::new(&entry.path()).and_then(|files| files.let_be()),
+        };
+        if let Err(error) = done {
+            tracing::warn!(path = %entry.path().display(), %error, "the guard of a group that is not in the settings any more may stop what it had");
+        }
     }
 }
 

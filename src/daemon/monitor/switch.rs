@@ -31,12 +31,18 @@ impl Watch {
         Ok(())
     }
 
+    /// Whether it was switched off that this node takes over by itself.
+    pub(in crate::daemon) fn is_switched_off(&self) -> bool {
+        self.is_automatic() && !self.kept().takes_over
+    }
+
     /// Switches on every node. `force`: off, although not all nodes answer; a person is sure that none of those serves.
     pub(in crate::daemon) fn automatic(self: &Arc<Self>, on: bool, force: bool) -> Result<Switched, Refused> {
-        if on && !self.is_automatic() {
+        if !self.is_automatic() {
             let text = format!(
-                "group {} has `failover = \"manual\"` in the settings of {}: a person says `standin failover`. For automatic failover, write \
-                 `failover = \"automatic\"` and a witness into the settings of all its nodes, and `standin reload`",
+                "group {} has `failover = \"manual\"` in the settings that the daemon of {} runs with, so there is nothing to switch: a person \
+                 says `standin failover`. For automatic failover, write `failover = \"automatic\"` and a witness into the settings of all its \
+                 nodes, and restart the daemons",
                 self.written.name, self.here
             );
             return Err(Refused::new(FailedKind::Refused, text));

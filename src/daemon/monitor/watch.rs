@@ -14,9 +14,10 @@ use standin_failover::group::facts::SetView;
 use standin_failover::monitor::alert::About;
 use standin_failover::monitor::gate::Gate;
 use standin_failover::monitor::{Act, Answer, Beat, Moment, Monitor, Own, Rule, Setting};
+use standin_failover::witness::Word;
 
 use super::alerts::Alerting;
-use super::kept::{Files, Kept};
+use super::kept::{AT_NO_TIME, Files, Kept};
 use super::stop::{self, Possession, Stopped};
 use super::witness::Asking;
 use super::{guard, now, spawn};
@@ -30,8 +31,6 @@ const DECIDE: Duration = Duration::from_millis(100);
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long a look at everything may take: the lease is no shorter than two seconds.
 const LOOK_TIME: Duration = Duration::from_secs(1);
-/// Until when a node may serve that was told not to stop by itself.
-const AT_NO_TIME: Moment = Moment(u64::MAX);
 /// Without a witness nothing has a lease; this is how long services may take that must stop at once.
 const USUAL_LEASE_MS: u64 = 10_000;
 /// Each renewal in the directory is a change that is replicated to all its controllers.
@@ -89,6 +88,9 @@ impl Watch {
         let directory: PathBuf = settings.node.state_dir.join("groups").join(written.name.as_str());
         let files = Files::new(&directory).map_err(|error| error.to_string())?;
         let kept = files.read()?;
+        if !is_automatic(written) {
+            files.let_be().map_err(|error| error.to_string())?;
+        }
         let alive = guard::alive(&directory).map_err(|error| error.to_string())?;
         let rule = rule_of(written);
         let automatic = is_automatic(written);
@@ -147,7 +149,7 @@ impl Watch {
     }
 
     /// Whether nodes decide about it by themselves.
-    pub(super) fn is_automatic(&self) -> bool {
+    pub(in crate::daemon) fn is_automatic(&self) -> bool {
         is_automatic(&self.written)
     }
 
@@ -159,6 +161,18 @@ impl Watch {
     /// Whether a node has not been heard for as long as makes it count as lost.
     pub(in crate::daemon) fn is_silent(&self, node: &NodeName) -> bool {
         self.lock().monitor.is_silent(node, now())
+    }
+
+    /// Whether a heartbeat of a node came within the last moments.
+    pub(in crate::daemon) fn has_heard_within(&self, node: &NodeName, span: Duration) -> bool {
+        let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        self.lock().monitor.heard_ms(node, now()).is_some_and(|heard| heard < ms)
+    }
+
+    /// How long it takes yet until whom the witness names would have counted up, if it could.
+    pub(in crate::daemon) fn until_counted_up(&self, word: &Word) -> Duration {
+        let still_ms = self.lock().monitor.still_ms(word, now());
+        Duration::from_millis((self.rule.tick_ms() * 3 / 2).saturating_sub(still_ms))
     }
 
     /// Whether the witness, or all other nodes, leave the group to this node now.
@@ -273,11 +287,13 @@ impl Watch {
             }
             Act::TakeOver { from, answers } => self.aside(move |watch| {
                 let done = watch.take_over(&from, answers);
-                let text = match &done {
-                    Ok(()) => format!("{} took over from {from} by itself", watch.here),
-                    Err(why) => format!("{} tried to take over from {from} by itself, and did not: {why}", watch.here),
-                };
-                watch.raise(About::TookOver, &text);
+                match &done {
+                    Ok(()) => watch.raise(About::TookOver, &format!("{} took over from {from} by itself", watch.here)),
+                    Err(why) => {
+                        let text = format!("{} tried to take over from {from} by itself, and did not: {why}", watch.here);
+                        watch.raise(About::NotTakenOver, &text);
+                    }
+                }
                 watch.lock().monitor.took_over(now(), done);
                 watch.changed.notify_all();
             }),
@@ -288,7 +304,7 @@ impl Watch {
     fn aside(self: &Arc<Self>, work: impl FnOnce(&Arc<Self>) + Send + 'static) {
         let watch = self.clone();
         if let Err(why) = spawn("cutover", move || work(&watch)) {
-            self.raise(About::TookOver, &format!("nothing was done by itself: {why}"));
+            self.raise(About::NotTakenOver, &format!("nothing was done by itself: {why}"));
             self.lock().monitor.took_over(now(), Err(why));
         }
     }

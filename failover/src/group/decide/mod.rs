@@ -215,6 +215,10 @@ impl Maker<'_> {
         if alive && !force {
             return Err(Refusal::Alive { group, node: from, to: here });
         }
+        if self.facts.heard.contains(&from) && !force && *heed != Heed::Without {
+            let why = self.facts.away().find(|(node, _)| **node == from).map(|(_, why)| why.to_owned()).unwrap_or_default();
+            return Err(Refusal::Heard { group, node: from, why });
+        }
         let loss = self.loss(&here, point, accept, was_here)?;
         let vouch = vouch(self.group, self.facts, Some(&from), &here, heed)?;
         let mut builder = Builder::new(self.group, self.facts, &here);

@@ -79,6 +79,19 @@ pub enum Refusal {
         /// Who would get it.
         to: NodeName,
     },
+    /// It does not answer, and is not lost.
+    #[error(
+        "{node} has group {group} and is alive, by its heartbeats or as it counts up at the witness, but it does not answer what it is asked ({why}): \
+         it may be serving. Look what is wrong there; if it is certain that it serves nothing, --force takes over"
+    )]
+    Heard {
+        /// The group.
+        group: GroupName,
+        /// Who has it.
+        node: NodeName,
+        /// Why it does not answer.
+        why: String,
+    },
     /// The node has no part in a set that would make it able to take over.
     #[error("{node} is neither source nor standby of set {set} that could be online there")]
     NoStandby {
@@ -116,7 +129,10 @@ pub enum Refusal {
         why: String,
     },
     /// More would be lost than is accepted.
-    #[error("changes of the last {} before the loss of the source are not here, and --accept-loss allows {}", words(*behind_ms), words(*most_ms))]
+    #[error(
+        "this node last had everything {} ago; what the source wrote after that, for as long as it went on, is not here, and --accept-loss \
+         allows {}. If it died soon after, less is lost: a longer --accept-loss, or `any`, goes on", words(*behind_ms), words(*most_ms)
+    )]
     Loss {
         /// What would be, in milliseconds.
         behind_ms: u64,

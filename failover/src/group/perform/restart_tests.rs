@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use standin_common::id::{Generation, PointNumber, SetName};
 
 use super::*;
+use crate::group::facts::Stand;
 use crate::group::graph::{Group, Member, Part};
 use crate::group::plan::Kind;
 use crate::group::run::Order;
@@ -50,10 +51,14 @@ struct Server {
     done: Arc<Mutex<Vec<String>>>,
     is_online: AtomicBool,
     hangs: AtomicBool,
+    is_mute: AtomicBool,
 }
 
 impl Resource for Server {
     fn condition(&self) -> Result<Condition, Trouble> {
+        while self.is_mute.load(SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(5)); // poll
+        }
         Ok(if self.is_online.load(SeqCst) { Condition::Online } else { Condition::Offline })
     }
     fn start(&self, step: &dyn Step) -> Result<(), Trouble> {
@@ -195,4 +200,14 @@ fn a_run_that_begins_meanwhile_goes_before() {
     });
     assert_eq!(ground.said(), ["stop mail", "stop disk", "start disk", "stop disk"], "mail is not started after the run began");
     assert!(!ground.disk.is_online.load(SeqCst) && !ground.mail.is_online.load(SeqCst));
+}
+
+#[test]
+fn what_does_not_say_how_it_stands_keeps_nobody_waiting() {
+    let ground = ground();
+    ground.mail.is_mute.store(true, SeqCst);
+    let view = ground.local.view();
+    ground.mail.is_mute.store(false, SeqCst);
+    assert_eq!(view.resources[&name("disk")], Stand::Offline);
+    assert!(matches!(&view.resources[&name("mail")], Stand::Unknown(why) if why.contains("did not say")), "{view:?}");
 }

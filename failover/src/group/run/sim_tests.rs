@@ -159,7 +159,12 @@ impl World {
             there => Seen::There(Box::new(self.view(&inner, name, there))),
         };
         let nodes = inner.nodes.keys().map(|name| (name.clone(), seen(name))).collect();
-        Facts { runner: node(runner), nodes, witness: self.witness.as_ref().map(|witness| Testimony::of(witness)) }
+        Facts {
+            runner: node(runner),
+            nodes,
+            heard: Default::default(),
+            witness: self.witness.as_ref().map(|witness| Testimony::of(witness)),
+        }
     }
 
     fn view(&self, inner: &Inner, name: &NodeName, of: &SimNode) -> View {

@@ -1,6 +1,7 @@
 //! Nodes, lines and the witness, in one queue of events.
 
 mod faults;
+mod plots;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -17,10 +18,6 @@ const MISSES: u16 = 4;
 const LEASE_MS: u64 = 4_000;
 /// After so long the witness's client gives up, in milliseconds.
 const WITNESS_LIMIT_MS: u64 = 1_000;
-/// How long the storm lasts, in microseconds.
-const STORM: u64 = 90_000_000;
-/// Within this all is well again, in microseconds: time to fail, patience, looks at the witness, the cutover, and clocks that run apart.
-const BOUND: u64 = 30_000_000;
 /// After so long a run that stopped is gone on with, in microseconds.
 const AGAIN: u64 = 10_000_000;
 
@@ -175,54 +172,6 @@ impl World {
 
     pub(super) fn story(&self) -> String {
         self.log[self.log.len().saturating_sub(60)..].join("\n")
-    }
-
-    /// Trouble for a while.
-    pub(super) fn storm(&mut self) -> Result<(), String> {
-        self.at(3_000_000, 0, Event::Fault);
-        self.run(self.now + STORM)
-    }
-
-    /// All is well again: one node serves within the bound, and goes on serving.
-    pub(super) fn heal(&mut self) -> Result<(), String> {
-        self.calm();
-        for index in 0..self.nodes.len() {
-            self.at(0, index, Event::Unpause);
-            self.at(0, index, Event::Boot);
-        }
-        self.run(self.now + BOUND + self.pause())?;
-        self.one("all was well again")
-    }
-
-    /// For how long nodes whose attempts failed in the storm wait yet, in microseconds.
-    fn pause(&self) -> u64 {
-        let pause = |node: &Node| {
-            let failures = node.monitor.as_ref()?.failed.as_ref()?;
-            Some(1000 * failures.again.since(node.clock(self.now)))
-        };
-        self.nodes.iter().filter_map(pause).max().unwrap_or(0)
-    }
-
-    /// The holder dies for good, and all else is well but for the delays.
-    pub(super) fn holder_dies(&mut self) -> Result<(), String> {
-        self.calm();
-        let until = self.now + 5_000_000 + self.random(20_000_000);
-        self.run(until)?;
-        self.one("the beginning")?;
-        self.crash(0);
-        self.run(self.now + BOUND)?;
-        self.one("the holder died")
-    }
-
-    fn calm(&mut self) {
-        self.is_stormy = false;
-        self.cut.clear();
-        self.late_ms = 20;
-    }
-
-    fn one(&mut self, after: &str) -> Result<(), String> {
-        let at_work = self.nodes.iter().filter(|node| node.service == Service::On).count();
-        if at_work == 1 { Ok(()) } else { Err(format!("{at_work} nodes serve after {after}")) }
     }
 
     fn run(&mut self, until: u64) -> Result<(), String> {

@@ -47,7 +47,8 @@ impl Desk {
     /// A person was there: that the group has failed here is forgotten, and what is ill may be started again as often as before.
     pub(in crate::daemon) fn forgive(&self) {
         let mut inner = self.lock();
-        (inner.failed, inner.is_forgiven) = (None, true);
+        (inner.failed, inner.is_forgiven, inner.is_hurried) = (None, true, true);
+        self.changed.notify_all();
     }
 
     /// Whether somebody forgave since this was asked last.
