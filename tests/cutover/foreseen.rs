@@ -3,7 +3,7 @@
 use crate::Scene;
 use crate::support::{PATIENCE, wait_until};
 
-/// Writes other settings for a node, and starts it anew, until changes are on their way again.
+/// Writes other settings for a node, and starts it anew, until the set is in order again.
 fn rewrite(scene: &mut Scene, node: &str, from: &str, to: &str) {
     let node = scene.node(node);
     node.stop();
@@ -11,7 +11,10 @@ fn rewrite(scene: &mut Scene, node: &str, from: &str, to: &str) {
     assert!(text.contains(from), "{text}");
     std::fs::write(node.config(), text.replace(from, to)).unwrap();
     node.start();
-    wait_until("it follows", PATIENCE, || scene.alpha.json(&["status", "mail"])["sets"][0]["state"] == "following");
+    wait_until("the set is in order", PATIENCE, || {
+        let shown = scene.alpha.json(&["group", "show", "mail"]);
+        shown[0]["facts"]["nodes"]["alpha"]["there"]["sets"]["mail"]["known"]["trouble"] == ""
+    });
 }
 
 #[test]
