@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use standin_common::id::{GroupName, MirrorId, NodeName, PointNumber, SetName};
 use standin_common::link::quic::Connection;
-use standin_common::message::SetAnswer;
+use standin_common::message::{Comparison, SetAnswer};
 use standin_config::group::{Kind, Resource};
 use standin_config::{LoadError, Role, Set};
 use standin_replicator::explain::explain;
@@ -18,7 +18,7 @@ use standin_replicator::standby::scrub;
 use super::group::{Ask, Desk};
 use super::part::TurnError;
 use super::peer::PeerError;
-use super::source::SourceSet;
+use super::source::{Began, SourceSet};
 use super::standby::{StandbyError, StandbySet};
 use super::{Daemon, PeerStatus, peer};
 use crate::control::server::{Client, Handler};
@@ -224,12 +224,19 @@ impl Requests {
 
     fn mirror(&self, order: &MirrorOrder, client: &mut Client) -> Result<Answer, Failed> {
         let source = self.source(&order.set)?;
-        let (mirror, new) = source.start(order)?;
-        if order.wait || order.dry_run {
-            self.wait(&source, mirror, Limit::new(order.timeout_seconds), client)
-        } else {
-            Ok(Answer::Started { new })
+        let (mirror, began) = source.start(order)?;
+        if !order.wait && !order.dry_run {
+            return Ok(Answer::Started { new: began == Began::Now });
         }
+        let limit = Limit::new(order.timeout_seconds);
+        let answer = self.wait(&source, mirror, limit, client)?;
+        if began != Began::OfItself {
+            return Ok(answer);
+        }
+        // Nobody asked for that one before: it may have read a file before the client wrote it, so one more is what was asked for.
+        let comparison = Some(Comparison::Difference);
+        let (mirror, _) = source.start(&MirrorOrder { comparison, ..order.clone() })?;
+        self.wait(&source, mirror, limit, client)
     }
 
     /// Makes a recovery point, and waits for it as long as the client does.

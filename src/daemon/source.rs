@@ -41,8 +41,8 @@ use standin_replicator::source::pace::Pace;
 use standin_replicator::source::state::{Event, Hold, Phase, Source};
 
 use self::asked::Asked;
-pub(super) use self::kept::left;
-use self::kept::{Following, Job, Kept, KeptFile, Ordered};
+pub(super) use self::kept::{Began, left};
+use self::kept::{Following, Job, Kept, KeptFile, Ordered, OrderedBy};
 use self::layers::Layers;
 use self::standing::Told;
 use self::streaming::Current;
@@ -233,12 +233,12 @@ impl SourceSet {
         Ok(result)
     }
 
-    /// Orders a mirror. Returns its identity, and whether it is new: ordering what runs already changes nothing.
-    pub(super) fn start(&self, order: &MirrorOrder) -> Result<(MirrorId, bool), Failed> {
+    /// Orders a mirror. Returns its identity, and when it began: ordering what runs already changes nothing.
+    pub(super) fn start(&self, order: &MirrorOrder) -> Result<(MirrorId, Began), Failed> {
         let mirror = new_mirror_id();
         let comparison = order.comparison.unwrap_or(Comparison::Difference);
         if order.dry_run {
-            return self.compare(mirror, Purpose::DryRun, comparison).map(|()| (mirror, true));
+            return self.compare(mirror, Purpose::DryRun, comparison).map(|()| (mirror, Began::Now));
         }
         let max_orphans = order.max_orphans.unwrap_or(self.set().max_orphans);
         let usual = Ordered::usual(&self.set());
@@ -258,12 +258,13 @@ impl SourceSet {
             None => {
                 kept.job = Some(Job::new(mirror, ordered));
                 kept.following = follows.then(|| Following::of(ordered));
-                Ok((mirror, true))
+                Ok((mirror, Began::Now))
             }
             Some(job) if job.ordered == ordered => {
+                let began = if job.ordered_by == OrderedBy::Person { Began::Before } else { Began::OfItself };
                 let mirror = job.mirror;
-                kept.job.iter_mut().for_each(|job| job.of_itself = false);
-                Ok((mirror, false))
+                kept.job.iter_mut().for_each(|job| job.ordered_by = OrderedBy::Person);
+                Ok((mirror, began))
             }
             Some(_) => {
                 Err(failed(FailedKind::Refused, self.advice("another mirror was ordered", "mirror resume", "mirror stop")))
@@ -272,9 +273,9 @@ impl SourceSet {
         // One that was held is tried again.
         let held = self.lock().source.hold().is_some();
         match started.1 {
-            true => self.on(Event::Ordered),
-            false if held => self.on(Event::Resumed),
-            false => {}
+            Began::Now => self.on(Event::Ordered),
+            _ if held => self.on(Event::Resumed),
+            _ => {}
         }
         Ok(started)
     }

@@ -19,7 +19,7 @@ use standin_replicator::source::rhythm::{Moment, Rhythm, Turn};
 use standin_replicator::source::state::{Event, Hold};
 
 use super::held::Holding;
-use super::kept::{Job, Ordered};
+use super::kept::{Job, Ordered, OrderedBy};
 use super::round::Round;
 use super::run::Outcome;
 use super::streaming::{Left, Next, Streaming};
@@ -371,7 +371,7 @@ impl SourceSet {
             if let (None, Some(following)) = (&kept.job, &kept.following) {
                 let comparison = by_data.unwrap_or(following.ordered.comparison);
                 let ordered = Ordered { comparison, ..following.ordered };
-                kept.job = Some(Job { of_itself: true, ..Job::new(new_mirror_id(), ordered) });
+                kept.job = Some(Job { ordered_by: OrderedBy::Following, ..Job::new(new_mirror_id(), ordered) });
                 return Ok(true);
             }
             // Somebody else ordered one meanwhile, or that nothing follows.

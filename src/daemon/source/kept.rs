@@ -51,6 +51,29 @@ pub(super) fn limit_of(max_orphans: MaxOrphans) -> OrphanLimit {
     }
 }
 
+/// What led to a mirror.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OrderedBy {
+    #[default]
+    Person,
+    /// Following, which does not know what the standby lacks.
+    Following,
+    /// A turn: the new standby has what it had as the source.
+    Turn,
+}
+
+/// How what was ordered stands to what was under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::daemon) enum Began {
+    /// It begins with the order: what was written before is in it.
+    Now,
+    /// Somebody had ordered the same before. It may have read a file already that was written since.
+    Before,
+    /// The same, but no person had.
+    OfItself,
+}
+
 /// A mirror that was ordered and has not ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Job {
@@ -61,9 +84,8 @@ pub(super) struct Job {
     /// The pass that it is at, from 1.
     pub(super) pass: u32,
     pub(super) paused: bool,
-    /// Whether following led to it, and no person.
     #[serde(default)]
-    pub(super) of_itself: bool,
+    pub(super) ordered_by: OrderedBy,
     /// When the pass that it is at began, at its first try.
     #[serde(default)]
     pub(super) began: Option<Time>,
@@ -126,7 +148,7 @@ impl Job {
             ordered,
             pass: 1,
             paused: false,
-            of_itself: false,
+            ordered_by: OrderedBy::Person,
             began: None,
             resumed: 0,
             before: JoinSummary::default(),

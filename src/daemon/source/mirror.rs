@@ -81,8 +81,10 @@ impl SourceSet {
             let next = job.next_pass(&passed.summary, left);
             let kept = self.keep(|kept| {
                 // Whoever stopped or paused it meanwhile has changed the job.
-                if kept.job.as_ref().is_some_and(|kept| kept.mirror == job.mirror) {
-                    kept.job = (!last).then(|| Job { paused: kept.job.as_ref().is_some_and(|job| job.paused), ..next.clone() });
+                if let Some(now) = kept.job.take_if(|kept| kept.mirror == job.mirror)
+                    && !last
+                {
+                    kept.job = Some(Job { paused: now.paused, ordered_by: now.ordered_by, ..next.clone() });
                 }
                 kept.roots = remembered.clone();
                 kept.point = passed.point.clone();

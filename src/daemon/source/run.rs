@@ -14,7 +14,7 @@ use super::follow::Follow;
 use super::kept::Job;
 use super::standing::Told;
 use super::waiting::Waiting;
-use super::{Compare, SourceSet, carried, failed};
+use super::{Compare, SourceSet, State, carried, failed};
 use crate::control::FailedKind;
 
 /// Pauses between attempts to reach the standby.
@@ -76,7 +76,7 @@ impl SourceSet {
             if let Next::Held = next {
                 self.notice_lost_link();
                 follow.waits();
-                self.sleep(LOOK);
+                self.sleep(LOOK, |state| !matches!(state.next(), Next::Held));
                 continue;
             }
             if let Next::Mirror(job) = &next {
@@ -101,9 +101,7 @@ impl SourceSet {
                     if began.elapsed() > LONGEST_PAUSE {
                         pauses.reset();
                     }
-                    if !self.lock().peer_is_there {
-                        self.sleep(pauses.pause());
-                    }
+                    self.sleep(pauses.pause(), |state| state.peer_is_there);
                     if std::mem::take(&mut self.lock().peer_is_there) {
                         pauses.reset();
                     }
@@ -141,7 +139,8 @@ impl SourceSet {
             Next::Compare(compare) => self.run_compare(&connection, compare),
             Next::Held | Next::Idle | Next::Stop => {
                 follow.waits();
-                self.sleep(LOOK);
+                // While it connected, something may have been ordered.
+                self.sleep(LOOK, |state| !matches!(state.next(), Next::Idle));
                 Outcome::Ended
             }
         }
@@ -156,15 +155,7 @@ impl SourceSet {
     }
 
     pub(super) fn next(&self) -> Next {
-        let state = self.lock();
-        match (&state.compare, &state.kept.job) {
-            _ if state.stopping => Next::Stop,
-            _ if !state.source.dials() => Next::Held,
-            (Some(compare), _) => Next::Compare(compare.clone()),
-            (None, Some(job)) if !job.paused => Next::Mirror(job.clone()),
-            (None, None) if state.kept.following.is_some_and(|following| !following.paused) => Next::Follow,
-            _ => Next::Idle,
-        }
+        self.lock().next()
     }
 
     /// Waits until something was noticed since `noticed`, an application waits, something is ordered, or `limit`.
@@ -177,10 +168,10 @@ impl SourceSet {
         }
     }
 
-    /// Waits until something is ordered, or `limit`.
-    fn sleep(&self, limit: Duration) {
+    /// Waits until something is ordered, or `limit`; not at all if it is `over` already.
+    fn sleep(&self, limit: Duration, over: impl Fn(&State) -> bool) {
         let state = self.lock();
-        if !state.stopping {
+        if !state.stopping && !over(&state) {
             let _state = self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -226,6 +217,19 @@ impl SourceSet {
         }
         state.connection = None;
         state.on(Event::LinkLost);
+    }
+}
+
+impl State {
+    pub(super) fn next(&self) -> Next {
+        match (&self.compare, &self.kept.job) {
+            _ if self.stopping => Next::Stop,
+            _ if !self.source.dials() => Next::Held,
+            (Some(compare), _) => Next::Compare(compare.clone()),
+            (None, Some(job)) if !job.paused => Next::Mirror(job.clone()),
+            (None, None) if self.kept.following.is_some_and(|following| !following.paused) => Next::Follow,
+            _ => Next::Idle,
+        }
     }
 }
 

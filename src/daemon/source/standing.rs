@@ -9,6 +9,7 @@ use standin_config::Role;
 use standin_replicator::source::standing::{Standing, is_behind};
 use standin_replicator::source::state::{Event, Hold};
 
+use super::kept::OrderedBy;
 use super::{SourceSet, failed};
 use crate::control::FailedKind;
 use crate::daemon::PeerStatus;
@@ -103,7 +104,7 @@ impl SourceSet {
     fn hold_unless_ordered(&self, hold: Hold) {
         let job = {
             let state = self.lock();
-            if state.compare.is_some() || state.kept.job.as_ref().is_some_and(|job| !job.of_itself) {
+            if state.compare.is_some() || state.kept.job.as_ref().is_some_and(|job| job.ordered_by != OrderedBy::Following) {
                 return;
             }
             state.kept.job.clone()

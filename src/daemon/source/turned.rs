@@ -11,7 +11,7 @@ use standin_replicator::report::SetReport;
 use standin_replicator::rules::Rules;
 use standin_replicator::source::safety::{self, Remembered};
 
-use super::kept::{Following, Job, Kept, Ordered};
+use super::kept::{Began, Following, Job, Kept, Ordered, OrderedBy};
 use super::{SourceSet, failed, new_mirror_id};
 use crate::control::{Failed, FailedKind, MirrorOrder};
 use crate::daemon::roles::Roles;
@@ -41,7 +41,7 @@ pub(super) fn begins(set: &Set, rules: &[Rules], roles: &Roles, directory: &Path
     let comparison = if is_known { Comparison::Difference } else { Comparison::Checksum };
     let ordered = Ordered { comparison, ..Ordered::usual(set) };
     let following = (set.capture != Capture::Scan).then(|| Following::of(ordered));
-    Kept::new(roles.generation, roots, Some(Job::new(new_mirror_id(), ordered)), following)
+    Kept::new(roles.generation, roots, Some(Job { ordered_by: OrderedBy::Turn, ..Job::new(new_mirror_id(), ordered) }), following)
 }
 
 impl SourceSet {
@@ -123,7 +123,7 @@ impl SourceSet {
         }
     }
 
-    /// A mirror over everything, waited for.
+    /// A mirror over everything that begins now, waited for: one that was under way may have read a file before it was written last.
     fn mirror_now(&self, go_on: &mut dyn FnMut(&SetReport) -> bool) -> Result<Option<Point>, Failed> {
         let order = MirrorOrder {
             set: self.set().name.clone(),
@@ -135,10 +135,15 @@ impl SourceSet {
             wait: true,
             timeout_seconds: None,
         };
-        let (mirror, _) = self.start(&order)?;
+        let (mut mirror, mut began) = self.start(&order)?;
         loop {
             if let Some(end) = self.wait(mirror, LOOK) {
-                return end.map(|report| self.lock().kept.point.clone().filter(|point| Some(point.number) == report.point));
+                let report = end?;
+                if began == Began::Now {
+                    return Ok(self.lock().kept.point.clone().filter(|point| Some(point.number) == report.point));
+                }
+                (mirror, began) = self.start(&order)?;
+                continue;
             }
             if !go_on(&self.report()) {
                 return Err(failed(FailedKind::TimedOut, "the mirror has not ended in time; it goes on"));
