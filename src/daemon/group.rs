@@ -25,6 +25,7 @@ pub(crate) use asked::{Ask, Foreseen, GroupStatus, MonitorAsk, Refused, Told};
 pub(crate) use build::resources;
 pub(crate) use desk::Desk;
 pub(crate) use drill::{Cloned, DrillEnd, DrillReport, DrillWish, Looked};
+pub(crate) use foresight::missing_hooks;
 
 use super::Daemon;
 use crate::control::FailedKind;

@@ -57,6 +57,17 @@ pub struct Local {
     lanes: Mutex<BTreeMap<String, Lane>>,
 }
 
+/// What a node knows of a group, by what it kept in `directory`.
+///
+/// # Errors
+/// What cannot be read.
+pub fn kept_state(directory: &Path) -> io::Result<GroupState> {
+    match disk::read_optional(&directory.join("state.json"))? {
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| damaged(&directory.join("state.json"), &error)),
+        None => Ok(GroupState::default()),
+    }
+}
+
 impl Local {
     /// A group on this node, with what it kept in `directory`.
     ///
@@ -70,10 +81,7 @@ impl Local {
         directory: PathBuf,
     ) -> io::Result<Self> {
         disk::create_private_dir(&directory)?;
-        let state = match disk::read_optional(&directory.join("state.json"))? {
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| damaged(&directory.join("state.json"), &error))?,
-            None => GroupState::default(),
-        };
+        let state = kept_state(&directory)?;
         let mark = Mark::of(&directory)?;
         let (state, gate, lanes) = (Mutex::new(state), OnceLock::new(), Mutex::default());
         Ok(Self {

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::Trouble;
-pub use super::command::missing;
 use super::command::{Ended, Limited};
+pub use super::command::{Missing, missing};
 
 /// Runs a command to its end, or kills it with all its processes when time is up. Its lines are told to `line`.
 ///

@@ -8,6 +8,7 @@ use standin_failover::group::plan::Plan;
 use standin_failover::group::run::report::Report;
 use standin_failover::group::run::{Done, Failed, Order};
 use standin_failover::preflight::{Finding, Grade};
+use standin_failover::resource::hook::Missing;
 
 use super::directory::{Answer, Question};
 use super::drill::{DrillReport, DrillWish};
@@ -161,8 +162,8 @@ impl Checked {
     }
 
     /// A program that the group runs when it is in trouble, and that is not on this node.
-    pub(super) fn program(of: &str, missing: &str) -> Self {
-        Self { of: of.to_owned(), grade: "fail".to_owned(), what: missing.to_owned(), mend: "put it there".to_owned() }
+    pub(super) fn program(of: &str, missing: Missing) -> Self {
+        Self { of: of.to_owned(), grade: "fail".to_owned(), what: missing.what, mend: missing.mend }
     }
 
     /// Nobody takes over by itself, though the settings say so.

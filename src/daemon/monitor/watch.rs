@@ -33,8 +33,6 @@ const AGAIN: Duration = Duration::from_secs(5);
 const LOOK_TIME: Duration = Duration::from_secs(1);
 /// Without a witness nothing has a lease; this is how long services may take that must stop at once.
 const USUAL_LEASE_MS: u64 = 10_000;
-/// Each renewal in the directory is a change that is replicated to all its controllers.
-const DIRECTORY_LEASE_MS: u64 = 60_000;
 
 /// See the module.
 pub(in crate::daemon) struct Watch {
@@ -64,11 +62,7 @@ pub(super) struct Inner {
 
 /// How long a renewal at the group's witness counts.
 fn lease_ms(group: &Group) -> u64 {
-    match &group.witness {
-        Some(Witness::Etcd(etcd)) => etcd.lease_ms,
-        Some(Witness::Directory(_)) => DIRECTORY_LEASE_MS,
-        None => USUAL_LEASE_MS,
-    }
+    group.witness.as_ref().map_or(USUAL_LEASE_MS, Witness::lease_ms)
 }
 
 /// The spans of a group.
