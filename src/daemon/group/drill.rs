@@ -80,7 +80,14 @@ fn ms(span: Duration) -> u64 {
 
 /// Where the wish of a drill leads: the node that would take over.
 pub(super) fn as_failover(wish: &DrillWish) -> Wish {
-    Wish::Failover { to: wish.on.clone(), point: wish.point, accept: Accept::Any, force: true, heed: Heed::default() }
+    Wish::Failover {
+        to: wish.on.clone(),
+        point: wish.point,
+        accept: Accept::Any,
+        force: true,
+        heed: Heed::default(),
+        fenced: false,
+    }
 }
 
 impl Drills {
@@ -210,6 +217,7 @@ impl Drills {
             accept: Accept::Any,
             force: true,
             heed: Heed::default(),
+            fenced: false,
         };
         let planned = decide(ground.local.group(), &ground.facts, &failover, run.clone());
         let from = planned.as_ref().ok().and_then(|plan| plan.from.clone());
