@@ -12,12 +12,16 @@ use serde::{Deserialize, Serialize};
 use standin_common::id::{GroupName, NodeName, ResourceName};
 
 use crate::model::words;
+use crate::units::print_span;
 
 pub use resource::{
     Check, Command, DirectoryMove, Dns, DnsAuthority, Interfaces, Kind, MovingAddress, Phase, Probe, ProbeKind, Resource, Script,
     Service, ServiceControl, Share, StartUp, Then, Volume,
 };
 pub use template::{Template, template};
+
+/// Each renewal in the directory is a change that is replicated to all its controllers.
+const DIRECTORY_LEASE_MS: u64 = 60_000;
 
 /// A group: resources that are online together on one of its nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +92,16 @@ pub enum Witness {
     Etcd(EtcdWitness),
 }
 
+impl Witness {
+    /// How long a renewal counts, in milliseconds.
+    pub fn lease_ms(&self) -> u64 {
+        match self {
+            Self::Etcd(etcd) => etcd.lease_ms,
+            Self::Directory(_) => DIRECTORY_LEASE_MS,
+        }
+    }
+}
+
 /// The directory as a witness. Account and certificates are those of `[directory]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectoryWitness {
@@ -154,6 +168,24 @@ impl Group {
     /// How long a node must have been silent to count as lost, in milliseconds: the time to fail, when nothing was missed yet.
     pub fn time_to_fail_ms(&self) -> u64 {
         self.heartbeat_ms.saturating_mul(u64::from(self.misses))
+    }
+
+    /// Where a group that goes by itself would be off for long: who is cut off stops by the lease, and others begin by the time to fail.
+    pub(crate) fn note_idle(&self) -> Option<String> {
+        let lease_ms = self.witness.as_ref().filter(|_| self.failover == Failover::Automatic)?.lease_ms();
+        // By when whoever is cut off has stopped, and others may begin: ARCHITECTURE.md, "Monitor".
+        let (stopped_ms, patience_ms) = (lease_ms.saturating_mul(3) / 2, lease_ms.saturating_mul(33) / 20);
+        let fails_ms = self.time_to_fail_ms();
+        (fails_ms > patience_ms.saturating_mul(2)).then(|| {
+            format!(
+                "groups.{}: a node that is cut off stops within {}, and nobody takes over before {} (heartbeat times misses), so nobody serves \
+                 meanwhile; did you mean fewer misses, or a lease of {}?",
+                self.name,
+                print_span(stopped_ms),
+                print_span(fails_ms),
+                print_span(fails_ms.saturating_mul(2) / 3)
+            )
+        })
     }
 
     /// The resource of that name.

@@ -23,7 +23,7 @@ pub mod units;
 
 pub use address::{Address, AddressError, DEFAULT_PORT};
 pub use difference::Difference;
-pub use load::{LoadError, MAX_FILE_BYTES, state_dir_of};
+pub use load::{LoadError, MAX_FILE_BYTES, line_of, state_dir_of};
 pub use model::{
     Acknowledge, Capture, Compression, Day, Directory, Effect, MaxOrphans, Node, OnDisconnect, Orphans, Peer, Points, Reconnect,
     Role, Root, Rule, Set, Settings, WordError,

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use toml::de::DeTable;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use crate::model::Settings;
 use crate::problem::{Problem, Problems, position};
@@ -89,6 +90,24 @@ pub fn state_dir_of(path: &Path) -> Option<PathBuf> {
     let (document, _) = DeTable::parse_recoverable(&text);
     let named = document.get_ref().get("node")?.get_ref().get("state_dir")?.get_ref().as_str()?;
     Some(PathBuf::from(named)).filter(|path| path.is_absolute())
+}
+
+/// The line, from 1, at which something stands in a file of settings. Keys lead there, each in the table of the one before; of a list of tables,
+/// the key is a `name`. `None` if it is not there.
+pub fn line_of(path: &Path, keys: &[&str]) -> Option<usize> {
+    let text = String::from_utf8(read_bounded(path).ok()?).ok()?;
+    let (document, _) = DeTable::parse_recoverable(&text);
+    let (first, rest) = keys.split_first()?;
+    let mut found = document.get_ref().get(*first)?;
+    for key in rest {
+        let is_named =
+            |one: &&Spanned<DeValue<'_>>| one.get_ref().get("name").is_some_and(|name| name.get_ref().as_str() == Some(key));
+        found = match found.get_ref() {
+            DeValue::Array(list) => list.iter().find(is_named)?,
+            table => table.get(*key)?,
+        };
+    }
+    Some(position(&text, found.span().start).0)
 }
 
 fn parse(text: &str, file_name: &str, paths: Paths) -> Result<Settings, Vec<Problem>> {

@@ -397,7 +397,8 @@ impl Settings {
         let unused = unused.map(|set| self.note_unused(set));
         let strange = self.groups.values().filter(|group| !group.nodes.contains_key(&self.node.name));
         let strange = strange.map(|group| format!("groups.{} has no priority for this node, {}", group.name, self.node.name));
-        unused.chain(strange).chain(self.sets.values().flat_map(Set::notes)).collect()
+        let idle = self.groups.values().filter_map(Group::note_idle);
+        unused.chain(strange).chain(self.sets.values().flat_map(Set::notes)).chain(idle).collect()
     }
 
     fn note_unused(&self, set: &Set) -> String {

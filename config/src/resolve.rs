@@ -5,6 +5,7 @@ mod following;
 mod groups;
 mod moves;
 mod resources;
+mod sense;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -61,7 +62,9 @@ pub(crate) fn resolve(problems: &Problems<'_>, raw: RawSettings, paths: Paths) -
     let sets: BTreeMap<_, _> = raw.sets.iter().filter_map(|set| resolver.set(set)).map(|set| (set.name.clone(), set)).collect();
     let directory = raw.directory.as_ref().map(|directory| resolver.directory(directory));
     let set_names = raw.sets.iter().map(|set| set.name.value.clone()).collect();
-    let groups = resolver.groups(&raw.groups, &Around { sets: &sets, set_names, has_directory: directory.is_some() });
+    let hosts = sense::hosts(node.as_ref(), &peers);
+    let around = Around { sets: &sets, set_names, has_directory: directory.is_some(), hosts };
+    let groups = resolver.groups(&raw.groups, &around);
     overlap::check(problems, resolver.claims);
     Some(Settings { node: node?, peers, sets, directory, groups })
 }

@@ -186,6 +186,20 @@ fn what_has_no_effect_is_a_note() {
 }
 
 #[test]
+fn a_group_that_would_be_off_for_long_is_a_note() {
+    let text = fs::read_to_string(samples("").into_iter().find(|path| path.ends_with("group-mail.toml")).unwrap()).unwrap();
+    let notes = |misses: &str| Settings::parse(&text.replace("misses = 10 ", misses), "standin.toml").unwrap().notes();
+    assert_eq!(notes("misses = 33 "), Vec::<String>::new());
+    assert_eq!(
+        notes("misses = 60 "),
+        [
+            "groups.mail: a node that is cut off stops within 15 s, and nobody takes over before 1 min (heartbeat times misses), so nobody serves \
+          meanwhile; did you mean fewer misses, or a lease of 40 s?"
+        ]
+    );
+}
+
+#[test]
 fn a_set_for_other_nodes_is_a_note_not_a_problem() {
     let text = fs::read_to_string(samples("").into_iter().find(|path| path.ends_with("pair.toml")).unwrap()).unwrap();
     // Whoever slips in a name is told so; a file that many nodes share knows all of them.

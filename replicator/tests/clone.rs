@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -164,4 +164,47 @@ fn a_tree_that_changes_all_the_while_is_followed_until_it_rests() {
     cloner.bring(now(), &|| false).unwrap();
     assert_alike(&ground);
     assert!(cloner.bring(now(), &|| true).is_err_and(|error| error.kind() == std::io::ErrorKind::TimedOut));
+}
+
+#[test]
+fn of_a_root_that_is_one_file_only_what_changed_is_brought() {
+    const MIB: u64 = 1 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let file = fs::File::create(path("from")).unwrap();
+    file.set_len(8 * MIB).unwrap();
+    file.write_all_at(&vec![1; MIB as usize], MIB).unwrap();
+    file.write_all_at(&vec![2; 100], 5 * MIB - 50).unwrap();
+    let open = |name: &str| OsVolume::open_target(&path(name), &dir.path().join("side").join(name), RootKind::File).unwrap();
+    let (from, to) = (open("from"), open("to"));
+    let alike = || fs::read(path("from")).unwrap() == fs::read(path("to")).unwrap();
+    let mut cloner = Cloner::new(&from, &to);
+    let copied = cloner.bring(now(), &|| false).unwrap();
+    assert_eq!((copied.files, copied.bytes), (1, 8 * MIB));
+    assert!(alike(), "all of it, the first time");
+    assert!(path("to").metadata().unwrap().blocks() * 512 < 3 * MIB, "holes are holes");
+    assert!(weight(&from).unwrap() < 3 * MIB);
+    assert_eq!(path("from").metadata().unwrap().modified().unwrap(), path("to").metadata().unwrap().modified().unwrap());
+    // What is known to be the same is not looked at; where data is shared, nothing is.
+    file.write_all_at(&[3; 10], 3 * MIB).unwrap();
+    file.write_all_at(&[4; 10], 7 * MIB - 5).unwrap();
+    cloner.expect(Some(vec![7 * MIB - 5..7 * MIB + 5]));
+    cloner.bring(now(), &|| false).unwrap();
+    let there = fs::read(path("to")).unwrap();
+    assert_eq!(there[7 * MIB as usize - 5..][..10], [4; 10]);
+    assert!(from.shares_into(dir.path()) || there[3 * MIB as usize] == 0);
+    cloner.expect(None);
+    assert!(cloner.bring(now(), &|| true).is_err_and(|error| error.kind() == std::io::ErrorKind::TimedOut) || alike());
+    cloner.bring(now(), &|| false).unwrap();
+    assert!(alike(), "all of it, if nothing is known");
+    // Shorter, then longer than it ever was; and what became zeros takes no room.
+    file.set_len(2 * MIB).unwrap();
+    file.set_len(9 * MIB).unwrap();
+    file.write_all_at(&vec![0; MIB as usize], MIB).unwrap();
+    cloner.bring(now(), &|| false).unwrap();
+    assert!(alike());
+    assert!(path("to").metadata().unwrap().blocks() * 512 < MIB);
+    file.set_len(10).unwrap();
+    cloner.bring(now(), &|| false).unwrap();
+    assert_eq!(path("to").metadata().unwrap().len(), 10);
 }

@@ -1,5 +1,7 @@
 //! `standin check`.
 
+mod groups;
+
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -26,9 +28,8 @@ pub(super) fn run(scene: &Scene<'_>) -> Result<ExitCode, Failure> {
         let found = root_problems(set, &settings);
         problems.extend(found.into_iter().map(|problem| format!("set {name}: {problem}")));
     }
-    for (name, group) in settings.groups.iter().filter(|(_, group)| group.nodes.contains_key(&settings.node.name)) {
-        let fault = group.witness.as_ref().and_then(standin_failover::witness::fault);
-        problems.extend(fault.map(|fault| format!("group {name}: witness: {fault}")));
+    for group in settings.groups.values().filter(|group| group.nodes.contains_key(&settings.node.name)) {
+        problems.extend(groups::problems(config, &settings, group));
     }
     let ok = problems.is_empty();
     let report = serde_json::json!({ "ok": ok, "problems": problems, "notes": settings.notes() });

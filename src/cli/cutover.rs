@@ -76,6 +76,9 @@ pub(super) struct Failover {
     /// Although the node that has the group answers: it is stopped there first, and what was not sent yet is lost.
     #[arg(long)]
     force: bool,
+    /// Without the group's fence command: you made sure that the lost node is off.
+    #[arg(long)]
+    without_fence: bool,
     #[command(flatten)]
     witnessed: Witnessed,
     #[command(flatten)]
@@ -139,7 +142,7 @@ fn accept(text: &str) -> Result<Accept, String> {
 pub(super) fn failover(scene: &Scene<'_>, options: &Failover) -> Result<ExitCode, Failure> {
     let (to, point) = (options.to.clone(), options.point.map(PointNumber));
     let (accept, heed) = (options.accept_loss.unwrap_or_default(), options.witnessed.heed());
-    let wish = Wish::Failover { to, point, accept, force: options.force, heed };
+    let wish = Wish::Failover { to, point, accept, force: options.force, heed, fenced: options.without_fence };
     run(scene, &options.group, wish, &options.manner)
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use standin_common::id::{GroupName, NodeName, PointNumber, RunId};
+use standin_common::message::RootKind;
 use standin_replicator::words::size;
 
 use super::cutover::{ask, show_foreseen};
@@ -129,7 +130,7 @@ pub(super) fn describe(report: &DrillReport) -> String {
 }
 
 fn describe_clone(cloned: &Cloned, kept: bool) -> String {
-    let Cloned { set, point, consistent, behind_ms, roots, files, bytes, shared, took_ms, paused_ms } = cloned;
+    let Cloned { set, point, consistent, behind_ms, roots, kinds, files, bytes, shared, took_ms, paused_ms } = cloned;
     let grade = if *consistent { "consistent" } else { "one by one" };
     let how = if *shared { "sharing their data with the replica" } else { "copied" };
     let lost = behind_ms.map_or("not known".to_owned(), |ms| format!("changes of the last {}", span(ms)));
@@ -140,8 +141,10 @@ fn describe_clone(cloned: &Cloned, kept: bool) -> String {
         span(*took_ms),
         span(*paused_ms)
     );
-    for root in roots.iter().filter(|_| kept) {
-        text += &format!("kept      {}\n", root.display());
+    for (number, root) in roots.iter().enumerate().filter(|_| kept) {
+        let is_device = kinds.get(number) == Some(&RootKind::Device);
+        let what = if is_device { ", a file with what the block device holds" } else { "" };
+        text += &format!("kept      {}{what}\n", root.display());
     }
     text
 }

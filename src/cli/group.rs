@@ -12,7 +12,7 @@ use standin_failover::group::run::report::Report;
 use super::cutover::{self, ask, begin};
 use super::{Failure, Scene, drill, show, unexpected};
 use crate::control::{Answer, Request};
-use crate::daemon::group::{Ask, GroupStatus, MonitorAsk, Told};
+use crate::daemon::group::{Ask, GroupStatus, LastRun, MonitorAsk, Told};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum GroupCommand {
@@ -173,9 +173,10 @@ fn describe(status: &GroupStatus) -> String {
         }
     }
     text += &show::table(&["NODE", "WHAT", "HOW"], &rows);
-    if let Some(last) = &status.last {
-        let end = cutover::end(last, status.is_running);
-        text += &format!("last        {} {}: {end}\n", last.kind, last.run);
+    for (word, seen) in [("last", &status.last), ("then", &status.rejoin)] {
+        if let Some(LastRun { report, running }) = seen {
+            text += &format!("{word:<11} {} {}: {}\n", report.kind, report.run, cutover::end(report, *running));
+        }
     }
     text
 }
@@ -230,7 +231,9 @@ fn check(scene: &Scene<'_>, group: &GroupName) -> Result<ExitCode, Failure> {
 
 fn report(scene: &Scene<'_>, group: &GroupName, run: Option<RunId>) -> Result<ExitCode, Failure> {
     let found = match &run {
-        None => status(scene, Some(group.clone()))?.into_iter().find_map(|status| Some((status.last?, status.is_running))),
+        None => {
+            status(scene, Some(group.clone()))?.into_iter().find_map(|status| status.last.map(|last| (last.report, last.running)))
+        }
         Some(run) => find(scene, group, run)?,
     };
     let none = || match &run {

@@ -97,6 +97,49 @@ fn check_says_everything_that_is_wrong() {
 }
 
 #[test]
+fn check_finds_what_a_group_needs_of_this_node_and_has_not() {
+    let base = tempfile::tempdir().unwrap();
+    let node = Node::init(base.path(), "alpha");
+    let plain = base.path().join("plain");
+    std::fs::write(&plain, "").unwrap();
+    node.add_settings("[peers.beta]\naddresses = [\"10.0.0.2:7420\"]");
+    let resource =
+        |name: &str, kind: &str, rest: &str| format!("[[groups.mail.resources]]\nname = \"{name}\"\nkind = \"{kind}\"\n{rest}\n");
+    node.add_settings(&format!(
+        "[groups.mail]\nnodes = {{ alpha = 1, beta = 10 }}\nfence = [\"/nowhere/power-off\", \"beta\"]\ndrill = [{plain:?}]\n\
+         [groups.mail.alert]\ncommand = [\"no-program-has-this-name\"]\n{}{}",
+        resource("address", "address", "address = \"192.0.2.50/24\"\ninterface = { alpha = \"nowhere0\", beta = \"eth0\" }"),
+        resource("permissions", "script", "start = [\"/nowhere/permissions.sh\"]"),
+    ));
+    let settings = std::fs::read_to_string(node.config()).unwrap();
+    let place = |start: &str, key: &str| {
+        let line = settings.lines().position(|line| line.starts_with(start)).unwrap() + 1;
+        format!("{}:{line}: groups.mail.{key}: ", node.config().display())
+    };
+    let last = settings.lines().collect::<Vec<_>>().iter().rposition(|line| *line == "[[groups.mail.resources]]").unwrap() + 1;
+    let of_script = format!("{}:{last}: groups.mail.resources[1]: ", node.config().display());
+    let plain = plain.display();
+    let missing = "put it there, or write its whole path";
+    let expected = [
+        place("fence", "fence") + &format!("there is no program /nowhere/power-off on this node; {missing}"),
+        place("drill", "drill") + &format!("the program {plain} is not executable; make it so: chmod +x {plain}"),
+        place("command", "alert.command") + &format!("there is no program no-program-has-this-name on this node; {missing}"),
+        place("interface", "resources[0].interface")
+            + "address 192.0.2.50/24 on nowhere0: there is no such interface on this node; name one of ",
+        of_script + &format!("permissions: there is no program /nowhere/permissions.sh on this node; {missing}"),
+    ];
+    let done = node.run(&["check"]).expect(2);
+    let lines: Vec<&str> = done.stdout.lines().collect();
+    assert_eq!(lines.len(), expected.len(), "{done:#?}");
+    for (line, expected) in lines.iter().zip(&expected) {
+        // The interfaces are those of this machine.
+        let line = line.split_once(" name one of ").map_or(line.to_string(), |(before, _)| format!("{before} name one of "));
+        assert_eq!(line, *expected);
+    }
+    assert_eq!(standin(&node.config(), &["--json", "check"]).expect(2).json()["problems"].as_array().unwrap().len(), 5);
+}
+
+#[test]
 fn a_missing_settings_file_is_named() {
     for arguments in [["check"].as_slice(), &["status"], &["run"], &["pair", "--list"]] {
         let done = bare(arguments).expect(2);

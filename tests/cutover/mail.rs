@@ -51,6 +51,7 @@ fn the_other_processes_of_these_tests() {
     match std::env::var(TASK).as_deref() {
         Ok("server") => serve(&argument("A"), &argument("B")),
         Ok("client") => deliver(&argument("A")),
+        Ok("sink") => sink(&argument("A")),
         _ => {}
     }
 }
@@ -115,6 +116,47 @@ fn ask(question: &str) -> Option<String> {
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).ok()?;
     (!line.is_empty()).then_some(line)
+}
+
+/// Where [`sink`] listens.
+pub(crate) const SINK_PORT: u16 = 2526;
+
+/// A mail server (RFC 5321) that takes everything, and writes down who sent what to whom.
+fn sink(record: &Path) {
+    let listener = TcpListener::bind(("0.0.0.0", SINK_PORT)).unwrap();
+    for stream in listener.incoming().flatten() {
+        // Who goes away in the midst of it is known by what is missing.
+        let _ = take_mail(&stream, record);
+    }
+}
+
+fn take_mail(mut stream: &TcpStream, record: &Path) -> std::io::Result<()> {
+    let mut record = OpenOptions::new().create(true).append(true).open(record)?;
+    let mut lines = BufReader::new(stream).lines();
+    stream.write_all(b"220 sink\r\n")?;
+    while let Some(line) = lines.next() {
+        let line = line?;
+        let answer = match line.split(' ').next().unwrap_or_default().to_ascii_uppercase().as_str() {
+            "DATA" => {
+                stream.write_all(b"354 go on\r\n")?;
+                for line in lines.by_ref() {
+                    let line = line?;
+                    writeln!(record, "{line}")?;
+                    if line == "." {
+                        break;
+                    }
+                }
+                "250 taken"
+            }
+            "QUIT" => return stream.write_all(b"221 bye\r\n"),
+            _ => {
+                writeln!(record, "{line}")?;
+                "250 yes"
+            }
+        };
+        stream.write_all(format!("{answer}\r\n").as_bytes())?;
+    }
+    Ok(())
 }
 
 /// What the client wrote down: numbers of accepted messages, and the longest time without an answer since `from` of them.

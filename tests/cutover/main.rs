@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod fenced;
 mod foreseen;
 mod mail;
 #[path = "../support/mod.rs"]

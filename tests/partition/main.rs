@@ -43,6 +43,29 @@ fn a_source_that_dies_is_stood_in_for() {
 }
 
 #[test]
+fn a_fence_that_fails_keeps_a_node_from_taking_over_and_one_that_succeeds_lets_it() {
+    let Some(mut scene) = Scene::new() else { return };
+    let (fenced, works) = (scene.dir.path().join("fenced"), scene.dir.path().join("works"));
+    let script = format!("echo \"$STANDIN_LOST for $STANDIN_NODE\" >>{}; test -f {}", fenced.display(), works.display());
+    scene.rewrite("failover = \"automatic\"", &format!("failover = \"automatic\"\nfence = {}", support::group::sh(&script)));
+    scene.wait_until_served_by("alpha");
+    wait_until("beta knows that alpha has the group", PATIENCE, || scene.view(&scene.beta)["online"] == "alpha");
+    scene.machines.power_off("alpha");
+    scene.alpha.kill();
+    let alerts = scene.dir.path().join("beta/alerts");
+    wait_until("somebody is told", PATIENCE, || {
+        std::fs::read_to_string(&alerts)
+            .is_ok_and(|told| told.contains("not_taken_over") && told.contains("whether alpha still serves is not known"))
+    });
+    println!("{}", std::fs::read_to_string(&alerts).unwrap());
+    assert_eq!(std::fs::read_to_string(&fenced).unwrap().lines().next(), Some("alpha for beta"));
+    assert!(!scene.machines.has_floating("beta"), "nothing was taken over");
+    std::fs::write(works, "").unwrap();
+    scene.beta.run(&["monitor", "ack", "mail"]).expect(0);
+    scene.wait_until_served_by("beta");
+}
+
+#[test]
 fn what_does_not_start_where_it_went_is_handed_to_the_node_that_is_back() {
     let Some(mut scene) = Scene::new() else { return };
     scene.spoil("beta", "broken");

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Resolver;
+use super::sense::port_fault;
 use crate::model::Directory;
 use crate::problem::quote;
 use crate::raw::{DIRECTORY, RawDirectory};
@@ -42,7 +43,7 @@ impl Resolver<'_> {
         let text = &written.value;
         let (scheme, rest) = text.split_once("://").unwrap_or(("ldaps", text));
         match scheme.to_ascii_lowercase().as_str() {
-            "ldaps" | "starttls" => self.host(&written.with(rest.trim_end_matches('/').to_owned()), "controllers")?,
+            "ldaps" | "starttls" => self.host_and_port(&written.with(rest.trim_end_matches('/').to_owned()), "controllers")?,
             "ldap" => {
                 let instead = format!("write \"ldaps://{rest}\", or \"starttls://{rest}\" for port 389");
                 self.problems.add(written.at, &written.key, "the password would be sent in the clear", instead);
@@ -55,6 +56,15 @@ impl Resolver<'_> {
             }
         };
         Some(text.clone())
+    }
+
+    fn host_and_port(&self, written: &Placed<String>, key: &str) -> Option<String> {
+        let host = self.host(written, key)?;
+        let fault = port_fault(&host);
+        if let Some(wrong) = &fault {
+            self.problems.add(written.at, &written.key, wrong.clone(), format!("write {}", DIRECTORY.example(key)));
+        }
+        fault.is_none().then_some(host)
     }
 
     fn host(&self, written: &Placed<String>, key: &str) -> Option<String> {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use standin_common::id::{GroupName, NodeName, SetName};
 
 use super::Resolver;
+use super::sense::port_fault;
 use crate::address::Address;
 use crate::group::{
     Alert, AlertMail, AtShutdown, Command, DirectoryWitness, EtcdWitness, Failover, Group, Kind, Resource, Witness, WitnessKind,
@@ -34,6 +35,8 @@ pub(super) struct Around<'s> {
     pub(super) set_names: BTreeSet<String>,
     /// Whether there is a table `[directory]`.
     pub(super) has_directory: bool,
+    /// Whose own an address is.
+    pub(super) hosts: BTreeMap<IpAddr, NodeName>,
 }
 
 /// By what only one resource may have: where it was met first.
@@ -65,7 +68,11 @@ impl Resolver<'_> {
         self.check_witness(raw, failover);
         let heartbeat = raw.heartbeat.as_ref();
         let heartbeat = heartbeat.and_then(|written| self.duration(written, &GROUP, "heartbeat", HEARTBEATS_MS));
+        let heartbeat_ms = heartbeat.unwrap_or(DEFAULT_HEARTBEAT_MS);
         let accept_loss = raw.accept_loss.as_ref();
+        let accept_loss_ms = accept_loss.and_then(|written| self.duration(written, &GROUP, "accept_loss", LOSSES_MS));
+        let witness = raw.witness.as_ref().and_then(|witness| self.witness(witness, around));
+        self.check_spans(raw, failover, (heartbeat_ms, accept_loss_ms), witness.as_ref());
         let at_shutdown = raw.at_shutdown.as_ref();
         let resources = self.resources(raw, &nodes, around);
         self.check_addresses(raw, &resources, &mut owners.addresses);
@@ -74,12 +81,12 @@ impl Resolver<'_> {
             name: name?,
             nodes,
             failover,
-            heartbeat_ms: heartbeat.unwrap_or(DEFAULT_HEARTBEAT_MS),
+            heartbeat_ms,
             misses: self.whole(raw.misses.as_ref(), "misses", 2..=1000, DEFAULT_MISSES),
-            accept_loss_ms: accept_loss.and_then(|written| self.duration(written, &GROUP, "accept_loss", LOSSES_MS)),
+            accept_loss_ms,
             at_shutdown: self.word_of(&GROUP, at_shutdown, "at_shutdown", AtShutdown::WORDS, AtShutdown::Stay),
             beside_others: raw.beside_others,
-            witness: raw.witness.as_ref().and_then(|witness| self.witness(witness, around)),
+            witness,
             alert: raw.alert.as_ref().map(|alert| self.alert(alert)).unwrap_or_default(),
             fence: raw.fence.as_ref().and_then(|written| self.command(written, GROUP.example("fence"))),
             drill: raw.drill.as_ref().and_then(|written| self.command(written, GROUP.example("drill"))),
@@ -239,6 +246,10 @@ impl Resolver<'_> {
                 // Not quoted: it may have a password in it.
                 let wrong = "it is more than a host and a port";
                 self.problems.add(written.at, &written.key, wrong, format!("write {}", WITNESS.example("endpoints")));
+            } else if let Some(wrong) =
+                written.value.split_once("://").and_then(|(_, rest)| port_fault(rest.trim_end_matches('/')))
+            {
+                self.problems.add(written.at, &written.key, wrong, format!("write {}", WITNESS.example("endpoints")));
             } else if let Some(user) = raw.user.as_ref().filter(|_| written.value.starts_with("http://")) {
                 let wrong = format!("the password would be sent in the clear to {}", quote(&written.value));
                 self.problems.add(user.at, &user.key, wrong, "write that endpoint with https://, or remove user");
@@ -336,7 +347,7 @@ impl Resolver<'_> {
         };
         let with_port = with_port.parse::<Address>().ok().filter(|address| address.port() != 0);
         if with_port.is_none() {
-            let wrong = format!("{} is no host and port", quote(&written.value));
+            let wrong = port_fault(text).unwrap_or_else(|| format!("{} is no host and port", quote(text)));
             let instead = format!("write it as \"10.0.0.2:{usual_port}\" or \"mail2.example.org:{usual_port}\"");
             self.problems.add(written.at, &written.key, wrong, instead);
         }

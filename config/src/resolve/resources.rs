@@ -137,7 +137,9 @@ impl Resolver<'_> {
                 Some(Kind::Volume(Volume { set }))
             }
             RawKind::Address { address, interface } => {
-                let address = address.as_ref().and_then(|written| self.network(written));
+                let address = address
+                    .as_ref()
+                    .and_then(|written| self.network(written).filter(|network| self.can_float(written, *network, &around.hosts)));
                 let interface = interface.as_ref().and_then(|written| self.interfaces(written, nodes));
                 let ((address, prefix), interface) = (address?, interface?);
                 Some(Kind::Address(MovingAddress { address, prefix, interface }))

@@ -14,6 +14,9 @@ pub struct Group {
     pub nodes: Vec<Member>,
     /// What moves with it, each after what it needs: see [`Group::new`].
     pub resources: Vec<Part>,
+    /// Whether there is a command that keeps a lost node from going on.
+    #[serde(default)]
+    pub fences: bool,
 }
 
 /// A node of a group.
@@ -95,7 +98,13 @@ impl Group {
             };
             sorted.extend(waiting.remove(next));
         }
-        Ok(Self { name, nodes, resources: sorted })
+        Ok(Self { name, nodes, resources: sorted, fences: false })
+    }
+
+    /// The same, with a command that keeps a lost node from going on, or without.
+    #[must_use]
+    pub fn with_fence(self, fences: bool) -> Self {
+        Self { fences, ..self }
     }
 
     /// The resource of this name.

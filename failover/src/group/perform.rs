@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use standin_common::disk::{self, Mode};
 use standin_common::id::{NodeName, ResourceName, RunId, SetName};
+use standin_config::group::Command;
 
 use super::facts::{SetView, Stand, View};
 use super::graph::Group;
@@ -21,6 +22,7 @@ use super::state::GroupState;
 use super::volume::Volumes;
 use super::vouch;
 use crate::monitor::gate::Gate;
+use crate::resource::hook;
 use crate::resource::script::{Circumstances, Event};
 use crate::resource::started::Mark;
 use crate::resource::{Condition, Memo, Resource, Step, Trouble};
@@ -44,6 +46,8 @@ pub struct Local {
     resources: BTreeMap<ResourceName, Arc<dyn Resource>>,
     volumes: Arc<dyn Volumes>,
     witness: Option<Arc<dyn Witness>>,
+    /// What keeps a lost node from going on.
+    fence: Option<Command>,
     /// `state.json`, and what starts kept, in `memos/`.
     directory: PathBuf,
     state: Mutex<GroupState>,
@@ -55,6 +59,17 @@ pub struct Local {
     mark: Mark,
     /// One order at a time about each thing, and the number of the last one that was heard.
     lanes: Mutex<BTreeMap<String, Lane>>,
+}
+
+/// What a node knows of a group, by what it kept in `directory`.
+///
+/// # Errors
+/// What cannot be read.
+pub fn kept_state(directory: &Path) -> io::Result<GroupState> {
+    match disk::read_optional(&directory.join("state.json"))? {
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| damaged(&directory.join("state.json"), &error)),
+        None => Ok(GroupState::default()),
+    }
 }
 
 impl Local {
@@ -70,10 +85,7 @@ impl Local {
         directory: PathBuf,
     ) -> io::Result<Self> {
         disk::create_private_dir(&directory)?;
-        let state = match disk::read_optional(&directory.join("state.json"))? {
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| damaged(&directory.join("state.json"), &error))?,
-            None => GroupState::default(),
-        };
+        let state = kept_state(&directory)?;
         let mark = Mark::of(&directory)?;
         let (state, gate, lanes) = (Mutex::new(state), OnceLock::new(), Mutex::default());
         Ok(Self {
@@ -82,6 +94,7 @@ impl Local {
             resources,
             volumes,
             witness: None,
+            fence: None,
             directory,
             state,
             gate,
@@ -94,6 +107,11 @@ impl Local {
     /// With the group's witness, if it has one.
     pub fn with_witness(self, witness: Option<Arc<dyn Witness>>) -> Self {
         Self { witness, ..self }
+    }
+
+    /// With the command that keeps a lost node from going on, if the group has one.
+    pub fn with_fence(self, fence: Option<Command>) -> Self {
+        Self { fence, ..self }
     }
 
     /// The group's witness, if it has one.
@@ -218,6 +236,8 @@ impl Local {
         let about = match (action.resource(), action.set()) {
             (Some(resource), _) => format!("resource {resource}"),
             (_, Some(set)) => format!("set {set}"),
+            // It may take long, and nobody else waits for it.
+            _ if matches!(action, Action::Fence(_)) => "fence".to_owned(),
             _ => String::new(),
         };
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).entry(about).or_default().clone()
@@ -260,6 +280,7 @@ impl Local {
                 let patience = Patience { is_over: &is_late, pause };
                 vouch::give_back(self.asked_witness()?, order, holder, *need, &patience).map(note)
             }
+            Action::Fence(lost) => self.fence(lost, deadline).map(note),
             Action::TakeOver(set, point) => {
                 let taken = self.volumes.take_over(set, *point, generation).map(Some);
                 taken.map_err(|trouble| Failed { unchanged: self.is_below(set, order), why: trouble.to_string() })
@@ -287,6 +308,15 @@ impl Local {
             }
             Action::Claim | Action::Unclaim | Action::Settle => Ok(None),
         }
+    }
+
+    /// Keeps a lost node from going on. That was done or not as the command says; nothing of the group here is changed by it.
+    fn fence(&self, lost: &NodeName, deadline: Instant) -> Result<Done, Failed> {
+        let command = self.fence.as_ref().ok_or_else(|| unchanged("the settings of this node have no fence command"))?;
+        let limit = deadline.saturating_duration_since(Instant::now());
+        let mut told = Vec::new();
+        let done = hook::fence(command, (&self.group.name, &self.node), lost, limit, &mut |line| told.push(line.to_owned()));
+        done.map(|()| Done { told, ..Done::default() }).map_err(unchanged)
     }
 
     fn resource(&self, name: &ResourceName) -> Result<&Arc<dyn Resource>, Failed> {

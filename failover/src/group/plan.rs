@@ -130,6 +130,8 @@ pub enum Action {
     Raise(Raise),
     /// Have it name that one again; the need is that of the raise that is taken back.
     GiveBack(NodeName, Need),
+    /// Keep a node that is lost from going on, by the group's fence command.
+    Fence(NodeName),
     /// Become source of a set, at this point or the newest.
     TakeOver(SetName, Option<PointNumber>),
     /// Become standby of a set, whose source took over at this generation.
@@ -173,6 +175,7 @@ impl fmt::Display for Action {
             Self::Release(set) => write!(f, "be source of {set} again"),
             Self::Raise(_) => f.write_str("have the witness name this node"),
             Self::GiveBack(node, _) => write!(f, "have the witness name {node} again"),
+            Self::Fence(lost) => write!(f, "keep {lost} from going on, by the fence command"),
             Self::TakeOver(set, None) => write!(f, "become source of {set}"),
             Self::TakeOver(set, Some(point)) => write!(f, "become source of {set} at point {point}"),
             Self::BecomeStandby(set, _) => write!(f, "become standby of {set}"),
@@ -210,7 +213,7 @@ impl Plan {
     }
 
     /// Why it is no plan that may be carried out, if so: steps in another order than their needs, something that starts before it was
-    /// stopped elsewhere, or before the witness named this node, unless that is for later. Written plans are checked, too, as a journal may be of any age.
+    /// stopped elsewhere, or before the lost node was fenced or the witness named this node, unless that is for later. Written plans are checked, too, as a journal may be of any age.
     pub fn fault(&self) -> Option<String> {
         for (id, step) in self.numbered() {
             if let Some(later) = step.after.iter().find(|after| **after >= id) {
@@ -219,11 +222,16 @@ impl Plan {
         }
         let is_awaited = |step: &Step| matches!(&step.action, Action::Raise(raise) if raise.need != Need::Later);
         let raise = self.numbered().find(|(_, step)| is_awaited(step));
+        let fence = self.numbered().find(|(_, step)| matches!(step.action, Action::Fence(_)));
         let takes = |step: &Step| matches!(step.action, Action::Start(_) | Action::TakeOver(..) | Action::Raise(_));
         for (id, start) in self.numbered().filter(|(_, step)| takes(step)) {
             let before = self.before(id);
             if let Some((raise, _)) = raise.filter(|(raise, _)| *raise != id && !before.contains(raise)) {
                 return Some(format!("step {} does not wait for step {}, the witness's word", id.0, raise.0));
+            }
+            let is_promised = matches!(start.action, Action::Raise(_));
+            if let Some((fence, _)) = fence.filter(|(fence, _)| !is_promised && !before.contains(fence)) {
+                return Some(format!("step {} does not wait for step {}, the fence", id.0, fence.0));
             }
             let stop = self.numbered().find(|(stop, step)| {
                 step.node != start.node && matches!(step.action, Action::Stop(_) | Action::Retire(_)) && !before.contains(stop)

@@ -102,7 +102,14 @@ mod tests {
     use super::*;
 
     fn plan(world: &World, to: &str) -> Plan {
-        let wish = Wish::Failover { to: Some(node(to)), point: None, accept: Accept::Known, force: true, heed: Heed::Usual };
+        let wish = Wish::Failover {
+            to: Some(node(to)),
+            point: None,
+            accept: Accept::Known,
+            force: true,
+            heed: Heed::Usual,
+            fenced: false,
+        };
         decide(&world.group, &world.facts(to), &wish, run_id(7)).unwrap()
     }
 

@@ -24,6 +24,8 @@ const ANNOUNCEMENTS: u32 = 3;
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(100);
 /// How often the kernel is asked whether its own check of an IPv6 address is done.
 const ASK_EVERY: Duration = Duration::from_millis(20);
+/// What to do about an address that is here, but not as the group has it.
+const TAKE_AWAY: &str = "take it away there: only the group may set it";
 
 /// An interface of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +86,10 @@ impl<N> fmt::Display for AddressResource<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "address {}/{} on {}", self.address, self.prefix, self.interface)
     }
+}
+
+fn elsewhere(other: &Assigned) -> String {
+    format!("it is on this node already, on interface {} with /{}", other.index, other.prefix)
 }
 
 impl<N: Network> AddressResource<N> {
@@ -209,9 +215,7 @@ impl<N: Network> Resource for AddressResource<N> {
         }
         let here = self.here()?;
         if let Some(other) = here.iter().find(|assigned| !self.is_ours(assigned, &interface)) {
-            let why = format!("it is on this node already, on interface {} with /{}", other.index, other.prefix);
-            let mend = "take it away there: only the group may set it";
-            return Err(Trouble::new(self.to_string(), why, mend));
+            return Err(Trouble::new(self.to_string(), elsewhere(other), TAKE_AWAY));
         }
         if here.is_empty() {
             self.probe(&interface, step)?;
@@ -252,7 +256,13 @@ impl<N: Network> Resource for AddressResource<N> {
             Ok(interface) if !interface.is_up => {
                 Finding::fail("address", format!("{self}: the interface is down"), format!("ip link set {} up", self.interface))
             }
-            Ok(_) => Finding::ok("address", format!("{self}: the interface is there")),
+            Ok(interface) => {
+                match self.here().map(|here| here.into_iter().find(|assigned| !self.is_ours(assigned, &interface))) {
+                    Err(trouble) => Finding::fail("address", format!("{}: {}", trouble.what, trouble.why), trouble.mend),
+                    Ok(Some(other)) => Finding::fail("address", format!("{self}: {}", elsewhere(&other)), TAKE_AWAY),
+                    Ok(None) => Finding::ok("address", format!("{self}: the interface is there")),
+                }
+            }
         };
         vec![finding]
     }

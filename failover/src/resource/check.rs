@@ -69,8 +69,6 @@ impl Resource for CheckResource {
 
     fn check(&self) -> Vec<Finding> {
         let Probe::Command(words) = &self.check.probe else { return Vec::new() };
-        let missing =
-            command::missing(words).map(|what| Finding::fail("check", format!("{}: {what}", self.name), "put it there"));
-        missing.into_iter().collect()
+        command::missing(words).map(|missing| missing.of("check", &self.name)).into_iter().collect()
     }
 }

@@ -5,9 +5,13 @@ mod platform;
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use standin_common::id::ResourceName;
+
 use super::{Condition, Step, Trouble};
+use crate::preflight::Finding;
 
 /// Longest line that is told, in characters.
 const MAX_LINE: usize = 500;
@@ -156,15 +160,41 @@ fn judge(ended: io::Result<Ended>, words: &[String], what: &str, last: &str) -> 
     Err(Trouble { what: what.to_owned(), why, mend })
 }
 
-/// Why a command's program could not be run on this node: it is not there. `None` if it is.
-pub fn missing(words: &[String]) -> Option<String> {
+/// Why a command's program cannot be run on this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// What was seen.
+    pub what: String,
+    /// How to mend it.
+    pub mend: String,
+}
+
+impl Missing {
+    /// As a finding of what needs the command.
+    pub(super) fn of(self, check: &'static str, name: &ResourceName) -> Finding {
+        Finding::fail(check, format!("{name}: {}", self.what), self.mend)
+    }
+}
+
+/// Why a command's program could not be run on this node: it is not there, or not executable. `None` if it could.
+pub fn missing(words: &[String]) -> Option<Missing> {
     let program = words.first()?;
     let is_path = program.contains('/') || program.contains('\\');
-    let found = match is_path {
-        true => std::path::Path::new(program).is_file(),
-        false => std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file())),
+    let places: Vec<PathBuf> = match is_path {
+        true => vec![PathBuf::from(program)],
+        false => std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).map(|dir| dir.join(program)).collect(),
     };
-    (!found).then(|| format!("there is no program {program} on this node"))
+    if places.iter().any(|path| path.is_file() && platform::is_executable(path)) {
+        return None;
+    }
+    let (what, mend) = match places.iter().find(|path| path.is_file()) {
+        Some(there) => {
+            let there = there.display();
+            (format!("the program {there} is not executable"), format!("make it so: chmod +x {there}"))
+        }
+        None => (format!("there is no program {program} on this node"), "put it there, or write its whole path".to_owned()),
+    };
+    Some(Missing { what, mend })
 }
 
 /// Makes lines of bytes: bounded, printable, and not more than a log can bear.

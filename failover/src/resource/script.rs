@@ -108,9 +108,7 @@ impl Resource for ScriptResource {
 
     fn check(&self) -> Vec<Finding> {
         let commands = [&self.script.start, &self.script.stop].into_iter().flatten();
-        let missing = commands.filter_map(|words| command::missing(words));
-        let missing = missing.map(|what| Finding::fail("script", format!("{}: {what}", self.name), "put it there"));
-        missing.collect()
+        commands.filter_map(|words| command::missing(words)).map(|missing| missing.of("script", &self.name)).collect()
     }
 }
 

@@ -254,7 +254,7 @@ impl Resource for CommandService {
 
     fn check(&self) -> Vec<Finding> {
         let missing = [&self.start, &self.stop, &self.state].into_iter().filter_map(|words| command::missing(words));
-        missing.map(|what| Finding::fail("service", format!("{}: {what}", self.name), "put it there")).collect()
+        missing.map(|missing| missing.of("service", &self.name)).collect()
     }
 }
 

@@ -60,6 +60,6 @@ impl Resource for ShareResource {
     fn check(&self) -> Vec<Finding> {
         let commands = [&self.share.add, &self.share.remove, &self.share.state];
         let missing = commands.into_iter().filter_map(|words| command::missing(words));
-        missing.map(|what| Finding::fail("share", format!("{}: {what}", self.name), "put it there")).collect()
+        missing.map(|missing| missing.of("share", &self.name)).collect()
     }
 }

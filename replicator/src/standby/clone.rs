@@ -7,8 +7,11 @@
 //! What tells a change is the object's change time, and that a directory is another one than before. Of a directory that goes away and comes back
 //! within one call nothing tells; in a replica none is ever moved.
 
+mod single;
+
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use standin_common::message::RootKind;
@@ -30,6 +33,8 @@ pub struct Cloner<'a, V> {
     directories: BTreeMap<RelPath, Identity>,
     /// Files with several names that this call met, and the first of them.
     names: BTreeMap<Identity, RelPath>,
+    /// Where a root that is one file may have changed since the call before.
+    parts: Vec<Range<u64>>,
     copied: Copied,
 }
 
@@ -58,7 +63,14 @@ fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
 impl<'a, V: Volume> Cloner<'a, V> {
     /// `to` is empty.
     pub fn new(from: &'a V, to: &'a V) -> Self {
-        Self { from, to, since: None, directories: BTreeMap::new(), names: BTreeMap::new(), copied: Copied::default() }
+        let (directories, names) = (BTreeMap::new(), BTreeMap::new());
+        Self { from, to, since: None, directories, names, parts: vec![single::ALL], copied: Copied::default() }
+    }
+
+    /// Of a root that is one file, the next call looks at these parts only: what may have changed since the last one that succeeded began. Without,
+    /// or if that is not known, it looks at everything.
+    pub fn expect(&mut self, parts: Option<Vec<Range<u64>>>) {
+        self.parts = parts.unwrap_or_else(|| vec![single::ALL]);
     }
 
     /// Brings what is new. `now` is the time since 1970; `is_over` is asked all the while, and ends it.
@@ -71,13 +83,7 @@ impl<'a, V: Volume> Cloner<'a, V> {
         let root = RelPath::root();
         match self.from.kind() {
             RootKind::Directory => self.directory(&root, false, is_over)?,
-            RootKind::File | RootKind::Device => {
-                if let Some(object) = self.from.object(&Place::Tree(&root))? {
-                    let (from, to) = (self.from.open(&Place::Tree(&root), false)?, self.to.open(&Place::Tree(&root), true)?);
-                    copy_data(&from, &to, object.size)?;
-                    self.count(&object);
-                }
-            }
+            RootKind::File | RootKind::Device => self.single(&Place::Tree(&root), is_over)?,
         }
         self.since = Some(now);
         Ok(self.copied)
@@ -101,6 +107,16 @@ impl<'a, V: Volume> Cloner<'a, V> {
             }
         }
         Ok(())
+    }
+
+    fn single(&mut self, place: &Place<'_>, is_over: &dyn Fn() -> bool) -> io::Result<()> {
+        // After an error, the next call has to look at everything unless it is told otherwise.
+        let parts = std::mem::replace(&mut self.parts, vec![single::ALL]);
+        let Some(object) = self.from.object(place)? else { return Ok(()) };
+        let (from, to) = (self.from.open(place, false)?, self.to.open(place, true)?);
+        single::bring(&from, &to, &parts, is_over)?;
+        self.count(&object);
+        to.set_attrs(&object.attrs)
     }
 
     fn count(&mut self, object: &Object) {
@@ -208,14 +224,17 @@ fn child(path: &RelPath, name: &[u8]) -> io::Result<RelPath> {
     path.join(name).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// How many bytes of data a tree holds: what a copy needs where nothing can be shared. Holes and further names of a file take none.
+/// How many bytes of data a tree holds: what a copy needs where nothing can be shared. Holes and further names of a file take none. A block
+/// device has no holes and is read for this, since zeros of it take none, either.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn weight<V: Volume>(volume: &V) -> io::Result<u64> {
     let root = RelPath::root();
-    if volume.kind() != RootKind::Directory {
-        return volume.object(&Place::Tree(&root)).map(|object| object.map_or(0, |object| object.size));
+    match volume.kind() {
+        RootKind::Directory => {}
+        RootKind::File => return weight_of(volume, &root, volume.object(&Place::Tree(&root))?.map_or(0, |object| object.size)),
+        RootKind::Device => return single::weight(&volume.open(&Place::Tree(&root), false)?),
     }
     let (mut bytes, mut open, mut seen) = (0, vec![root], BTreeMap::new());
     while let Some(path) = open.pop() {

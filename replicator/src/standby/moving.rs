@@ -195,7 +195,7 @@ impl<V: Volume, S: Store> Replica<V, S> {
     }
 
     /// A journal between two points, which must be there.
-    fn whole_journal(&self, name: String) -> Result<(Journal<S::Log>, Direction), ReplicaError> {
+    pub(super) fn whole_journal(&self, name: String) -> Result<(Journal<S::Log>, Direction), ReplicaError> {
         if !self.store().exists(&name)? {
             return Err(ReplicaError::NoJournal(name));
         }

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use standin_common::id::{GroupName, NodeName, ResourceName, RunId, SetName};
 use standin_failover::group::decide::{Refusal, Wish};
 use standin_failover::group::facts::{Facts, SetView, View};
-use standin_failover::group::plan::Plan;
+use standin_failover::group::plan::{Kind, Plan};
 use standin_failover::group::run::report::Report;
 use standin_failover::group::run::{Done, Failed, Order};
 use standin_failover::preflight::{Finding, Grade};
+use standin_failover::resource::hook::Missing;
 
 use super::directory::{Answer, Question};
 use super::drill::{DrillReport, DrillWish};
@@ -161,8 +162,8 @@ impl Checked {
     }
 
     /// A program that the group runs when it is in trouble, and that is not on this node.
-    pub(super) fn program(of: &str, missing: &str) -> Self {
-        Self { of: of.to_owned(), grade: "fail".to_owned(), what: missing.to_owned(), mend: "put it there".to_owned() }
+    pub(super) fn program(of: &str, missing: Missing) -> Self {
+        Self { of: of.to_owned(), grade: "fail".to_owned(), what: missing.what, mend: missing.mend }
     }
 
     /// Nobody takes over by itself, though the settings say so.
@@ -212,8 +213,33 @@ pub(crate) struct GroupStatus {
     pub(crate) facts: Facts,
     /// What this node waits for a person for, if it does.
     pub(crate) waits: Option<String>,
-    /// The run that was carried out last, on any node that answers.
-    pub(crate) last: Option<Report>,
-    /// Whether it is being carried out.
-    pub(crate) is_running: bool,
+    /// The cutover that was carried out last, on any node that answers.
+    pub(crate) last: Option<LastRun>,
+    /// How the node that had the group before became a standby after that, if it has to and began.
+    pub(crate) rejoin: Option<LastRun>,
+}
+
+/// The report of a run, and whether it is being carried out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LastRun {
+    #[serde(flatten)]
+    pub(crate) report: Report,
+    /// Whether it is.
+    pub(crate) running: bool,
+}
+
+impl LastRun {
+    /// The last cutover of these runs, and the rejoin that follows from it. A rejoin has the generation of what it takes note of; where
+    /// nobody who answers knows that cutover, it is the last run itself.
+    pub(super) fn last_of(runs: Vec<Self>) -> (Option<Self>, Option<Self>) {
+        // Runs are named by their node's clock, which may go wrong; generations do not.
+        let place = |one: &Self| (one.report.generation, one.report.run.clone());
+        let (rejoins, others): (Vec<_>, Vec<_>) = runs.into_iter().partition(|one| one.report.kind == Kind::Rejoin);
+        let (rejoin, last) = (rejoins.into_iter().max_by_key(place), others.into_iter().max_by_key(place));
+        match (last, rejoin) {
+            (Some(last), Some(rejoin)) if rejoin.report.generation == last.report.generation => (Some(last), Some(rejoin)),
+            (Some(last), Some(rejoin)) if rejoin.report.generation < last.report.generation => (Some(last), None),
+            (last, rejoin) => (rejoin.or(last), None),
+        }
+    }
 }

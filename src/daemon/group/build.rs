@@ -37,7 +37,8 @@ fn graph(written: &Written) -> Result<Group, GraphError> {
         stop_limit_ms: resource.stop_timeout_ms,
         optional: resource.optional,
     };
-    Group::new(written.name.clone(), nodes, written.resources.iter().map(part).collect())
+    let group = Group::new(written.name.clone(), nodes, written.resources.iter().map(part).collect())?;
+    Ok(group.with_fence(written.fence.is_some()))
 }
 
 /// A group on this node, with what it kept.
@@ -63,7 +64,8 @@ pub(super) fn desk(daemon: &Arc<Daemon>, settings: &Settings, written: &Written)
     let witness = super::witness::open(&daemon.context, written).map_err(|error| of_group(&error))?;
     let pause = Pause::open(&directory).map_err(|error| of_group(&error))?;
     let local = Local::open(node.clone(), group, resources, volumes, directory).map_err(|error| of_group(&error))?;
-    let parts = Parts { context: daemon.context.clone(), local: local.with_witness(witness), runs, office, drills, pause };
+    let local = local.with_witness(witness).with_fence(written.fence.clone());
+    let parts = Parts { context: daemon.context.clone(), local, runs, office, drills, pause };
     Desk::new(written.clone(), parts).map_err(|error| of_group(&error))
 }
 

@@ -28,7 +28,7 @@ use standin_failover::resource::Resource;
 use standin_failover::witness::Testimony;
 
 use self::journals::Closed;
-use super::asked::{Ask, Checked, GroupStatus, Refused, Told};
+use super::asked::{Ask, Checked, GroupStatus, LastRun, Refused, Told};
 use super::directory::Office;
 use super::drill::Drills;
 use super::foresight;
@@ -390,14 +390,12 @@ impl Desk {
         let facts = self.facts();
         let others = facts.there().filter(|(node, _)| *node != self.local.node());
         let asked = others.filter_map(|(node, _)| self.forward(node, &Ask::Report(None)).ok());
-        let reports = asked.chain(self.report(None)).filter_map(|told| match told {
-            Told::Report { report, running, .. } => Some((*report, running)),
+        let runs = asked.chain(self.report(None)).filter_map(|told| match told {
+            Told::Report { report, running, .. } => Some(LastRun { report: *report, running }),
             _ => None,
         });
-        // Runs are named by their node's clock, which may go wrong; generations do not.
-        let last = reports.max_by(|(one, _), (other, _)| (one.generation, &one.run).cmp(&(other.generation, &other.run)));
-        let (last, is_running) = last.map_or((None, false), |(report, running)| (Some(report), running));
-        GroupStatus { group: self.name.clone(), facts, waits: self.lock().waits.clone(), last, is_running }
+        let (last, rejoin) = LastRun::last_of(runs.collect());
+        GroupStatus { group: self.name.clone(), facts, waits: self.lock().waits.clone(), last, rejoin }
     }
 
     /// Ends what it does by itself. A run goes on when the daemon runs again.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use standin_common::disk::{self, Mode};
 use standin_common::id::{GroupName, NodeName, PointNumber, RunId, SetName};
+use standin_common::message::RootKind;
 use standin_config::group::{Command, Kind, Resource as Settings, Script};
 use standin_failover::group::decide::{Accept, Heed, Wish, decide};
 use standin_failover::group::facts::{Facts, SetView};
@@ -79,7 +80,14 @@ fn ms(span: Duration) -> u64 {
 
 /// Where the wish of a drill leads: the node that would take over.
 pub(super) fn as_failover(wish: &DrillWish) -> Wish {
-    Wish::Failover { to: wish.on.clone(), point: wish.point, accept: Accept::Any, force: true, heed: Heed::default() }
+    Wish::Failover {
+        to: wish.on.clone(),
+        point: wish.point,
+        accept: Accept::Any,
+        force: true,
+        heed: Heed::default(),
+        fenced: false,
+    }
 }
 
 impl Drills {
@@ -209,6 +217,7 @@ impl Drills {
             accept: Accept::Any,
             force: true,
             heed: Heed::default(),
+            fenced: false,
         };
         let planned = decide(ground.local.group(), &ground.facts, &failover, run.clone());
         let from = planned.as_ref().ok().and_then(|plan| plan.from.clone());
@@ -249,6 +258,7 @@ impl Drills {
                     consistent: made.point.consistent,
                     behind_ms,
                     roots: made.roots.clone(),
+                    kinds: made.kinds.clone(),
                     files: made.copied.files,
                     bytes: made.copied.bytes,
                     shared: made.shared,
@@ -304,6 +314,15 @@ impl Asking<'_> {
     }
 }
 
+/// What a clone is of, in a word.
+fn word(kind: RootKind) -> &'static str {
+    match kind {
+        RootKind::Directory => "directory",
+        RootKind::File => "file",
+        RootKind::Device => "device",
+    }
+}
+
 /// A set's name as a part of a variable's.
 fn as_variable(set: &SetName) -> String {
     set.as_str().chars().map(|char| if char.is_ascii_alphanumeric() { char.to_ascii_uppercase() } else { '_' }).collect()
@@ -344,6 +363,10 @@ impl Step for Asking<'_> {
                 let path = root.display().to_string();
                 variables.entry("STANDIN_CLONE".to_owned()).or_insert_with(|| path.clone());
                 variables.insert(format!("STANDIN_CLONE_{name}_{number}"), path);
+            }
+            for (number, kind) in made.kinds.iter().enumerate() {
+                variables.entry("STANDIN_KIND".to_owned()).or_insert_with(|| word(*kind).to_owned());
+                variables.insert(format!("STANDIN_KIND_{name}_{number}"), word(*kind).to_owned());
             }
         }
         variables.into_iter().collect()

@@ -1,7 +1,7 @@
 //! What a node says before something happens: what starts would change, and the records that they would go by.
 
 use standin_common::id::{NodeName, ResourceName};
-use standin_config::group::{Command, Group};
+use standin_config::group::Group;
 use standin_failover::group::decide::Wish;
 use standin_failover::group::facts::Facts;
 use standin_failover::group::perform::Local;
@@ -51,9 +51,13 @@ pub(super) fn refuse_blind(written: &Group, local: &Local, facts: &Facts, plan: 
 
 /// What is run in an emergency, or for practice, and is not on this node.
 pub(super) fn missing_programs(written: &Group) -> Vec<Checked> {
-    let programs = [("fence", &written.fence), ("drill", &written.drill), ("alert", &written.alert.command)];
-    let missing = |(of, command): (&str, &Option<Command>)| Some(Checked::program(of, &hook::missing(command.as_ref()?)?));
-    programs.into_iter().filter_map(missing).collect()
+    missing_hooks(written).map(|(of, missing)| Checked::program(of, missing)).collect()
+}
+
+/// The group's own commands whose programs cannot be run on this node, each with its key in the settings.
+pub(crate) fn missing_hooks(written: &Group) -> impl Iterator<Item = (&'static str, hook::Missing)> {
+    let hooks = [("fence", &written.fence), ("drill", &written.drill), ("alert", &written.alert.command)];
+    hooks.into_iter().filter_map(|(of, command)| Some((of, hook::missing(command.as_ref()?)?)))
 }
 
 /// What a start here could not do without, and lacks.

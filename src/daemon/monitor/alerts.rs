@@ -36,10 +36,10 @@ impl Alerting {
         Self { here, group: written.name.clone(), alert: written.alert.clone(), tell, told }
     }
 
-    /// Variables of every command: the group, the node, and these.
-    pub(super) fn variables(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
+    /// Variables of every command: the group and the node.
+    fn variables(&self) -> Vec<(String, String)> {
         let own = [("STANDIN_GROUP", self.group.as_str()), ("STANDIN_NODE", self.here.as_str())];
-        own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        own.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
     }
 
     /// Leaves something to be told.
@@ -58,7 +58,7 @@ impl Alerting {
     pub(super) fn start(&self) -> Result<JoinHandle<()>, String> {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (alert, group, here) = (self.alert.clone(), self.group.clone(), self.here.clone());
-        let base = self.variables(&[]);
+        let base = self.variables();
         spawn("alert", move || {
             for (about, text) in told.into_iter().flatten() {
                 let about =

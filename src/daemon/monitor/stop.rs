@@ -10,13 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use standin_common::id::{GroupName, ResourceName};
-use standin_config::group::{Command, Group, Kind};
+use standin_config::group::{Group, Kind};
 use standin_failover::monitor::gate::Gate;
 use standin_failover::resource::started::Mark;
-use standin_failover::resource::{Condition, Memo, Resource, Step, hook};
+use standin_failover::resource::{Condition, Memo, Resource, Step};
 
-/// How long what keeps a lost node from going on may take.
-const FENCE: Duration = Duration::from_secs(120);
 /// Between looks at what is still there.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -227,16 +225,4 @@ fn side_by_side<'a>(all: &[One<'a>], work: impl Fn(One<'a>) + Sync) {
             scope.spawn(|| work(*one));
         }
     });
-}
-
-/// Runs what keeps a lost node from going on.
-///
-/// # Errors
-/// Why it failed, in words.
-pub(super) fn fence(command: &Command, variables: &[(String, String)], group: &GroupName) -> Result<(), String> {
-    let mut told = |line: &str| tracing::info!(%group, "fence: {line}");
-    let done = hook::run(command, variables, FENCE, "fence", &mut told);
-    done.map_err(|trouble| {
-        format!("{trouble}: whether the lost node still serves is not known, so nothing was taken over; when it is mended, `standin monitor ack {group}` has it tried again")
-    })
 }

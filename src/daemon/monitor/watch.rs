@@ -14,11 +14,12 @@ use standin_failover::group::facts::SetView;
 use standin_failover::monitor::alert::About;
 use standin_failover::monitor::gate::Gate;
 use standin_failover::monitor::{Act, Answer, Beat, Moment, Monitor, Own, Rule, Setting};
+use standin_failover::resource::hook;
 use standin_failover::witness::Word;
 
 use super::alerts::Alerting;
 use super::kept::{AT_NO_TIME, Files, Kept};
-use super::stop::{self, Possession, Stopped};
+use super::stop::{Possession, Stopped};
 use super::witness::Asking;
 use super::{guard, now, spawn};
 use crate::daemon::group::Desk;
@@ -33,8 +34,6 @@ const AGAIN: Duration = Duration::from_secs(5);
 const LOOK_TIME: Duration = Duration::from_secs(1);
 /// Without a witness nothing has a lease; this is how long services may take that must stop at once.
 const USUAL_LEASE_MS: u64 = 10_000;
-/// Each renewal in the directory is a change that is replicated to all its controllers.
-const DIRECTORY_LEASE_MS: u64 = 60_000;
 
 /// See the module.
 pub(in crate::daemon) struct Watch {
@@ -64,11 +63,7 @@ pub(super) struct Inner {
 
 /// How long a renewal at the group's witness counts.
 fn lease_ms(group: &Group) -> u64 {
-    match &group.witness {
-        Some(Witness::Etcd(etcd)) => etcd.lease_ms,
-        Some(Witness::Directory(_)) => DIRECTORY_LEASE_MS,
-        None => USUAL_LEASE_MS,
-    }
+    group.witness.as_ref().map_or(USUAL_LEASE_MS, Witness::lease_ms)
 }
 
 /// The spans of a group.
@@ -355,8 +350,10 @@ impl Watch {
     fn take_over(&self, from: &NodeName, answers: bool) -> Result<(), String> {
         tracing::warn!(group = %self.written.name, %from, "this node takes over by itself");
         if let Some(fence) = self.written.fence.as_ref().filter(|_| !answers) {
-            let variables = self.alerting.variables(&[("STANDIN_LOST", from.as_str())]);
-            stop::fence(fence, &variables, &self.written.name)?;
+            let done = hook::fence(fence, (&self.written.name, &self.here), from, hook::FENCE_LIMIT, &mut |_| {});
+            done.map_err(|trouble| {
+                format!("{trouble}; when it is mended, `standin monitor ack {}` has it tried again", self.written.name)
+            })?;
         }
         self.desk.take_over(answers)
     }

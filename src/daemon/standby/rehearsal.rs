@@ -1,25 +1,27 @@
 //! A clone of the replica at a point, for a drill: made beside it while replication goes on.
 //!
 //! The clone of a root is `drill/RUN/root-N` in the set's state directory, or, of a root in another file system, in `.standin` at the top of that
-//! root, so that data can be shared with it; that name is never replicated. It is brought near to the replica while that receives, then
-//! made exact while whoever sends waits for a moment. An older point is gone to in the clone, by copies of the journals.
+//! root, so that data can be shared with it; that name is never replicated. Of a root that is one file it is in `.NAME.standin-drill` beside that file
+//! if only there data can be shared; of a block device it is a file, with holes where the device has zeros. It is brought near to the replica while that
+//! receives, then made exact while whoever sends waits for a moment. An older point is gone to in the clone, by copies of the journals.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use standin_common::id::PointNumber;
+use standin_common::id::{PointNumber, RootIndex};
 use standin_common::link::CloseCode;
 use standin_common::message::RootKind;
-use standin_config::Set;
+use standin_common::path::RelPath;
 use standin_replicator::journal::Point;
 use standin_replicator::os::{OsVolume, free_bytes};
 use standin_replicator::standby::clone::{Cloner, Copied, weight};
 use standin_replicator::standby::state::{Phase, State};
 use standin_replicator::store::DirectoryStore;
-use standin_replicator::volume::Volume;
+use standin_replicator::volume::{Place, Volume};
 use standin_replicator::words::size;
 
 use super::{OsReplica, REPLICA, StandbySet, former};
@@ -45,6 +47,8 @@ pub(in crate::daemon) struct Rehearsed {
     pub(in crate::daemon) point: Point,
     /// The clone of each root.
     pub(in crate::daemon) roots: Vec<PathBuf>,
+    /// What each of them is a clone of.
+    pub(in crate::daemon) kinds: Vec<RootKind>,
     /// Whether all of it shares its data with the replica.
     pub(in crate::daemon) shared: bool,
     /// What was copied or shared, the first time.
@@ -66,9 +70,23 @@ impl Rehearsal {
         self.directory.join(DRILL).join(&self.run)
     }
 
-    fn place(&self, root: usize, inside: bool) -> PathBuf {
-        let own = self.roots.get(root).filter(|_| inside);
-        own.map_or_else(|| self.own(), |own| inside_of(own).join(&self.run)).join(format!("root-{root}"))
+    fn place(&self, root: usize, with_root: bool) -> PathBuf {
+        let own = self.roots.get(root).filter(|_| with_root);
+        own.map_or_else(|| self.own(), |own| with(own).join(&self.run)).join(format!("root-{root}"))
+    }
+
+    /// Where the clone of each root is best made.
+    fn spots(&self, replica: &OsReplica) -> Vec<Spot> {
+        let spot = |(root, volume): (&PathBuf, &OsVolume)| match volume.kind() {
+            RootKind::Directory => Spot { with_root: volume.has_side_inside(), shares: volume.abilities().clones },
+            RootKind::Device => Spot { with_root: false, shares: false },
+            RootKind::File => {
+                let here = volume.shares_into(&self.directory);
+                let with_root = !here && with(root).parent().is_some_and(|beside| volume.shares_into(beside));
+                Spot { with_root, shares: here || with_root }
+            }
+        };
+        self.roots.iter().zip(replica.volumes()).map(spot).collect()
     }
 
     /// Removes all of it.
@@ -82,8 +100,26 @@ impl Rehearsal {
     }
 }
 
-fn inside_of(root: &Path) -> PathBuf {
-    root.join(".standin").join(DRILL)
+/// Where the clone of one root is.
+#[derive(Debug, Clone, Copy)]
+struct Spot {
+    /// Whether it is in or beside the root, rather than in the state directory.
+    with_root: bool,
+    /// Whether it shares the root's data.
+    shares: bool,
+}
+
+/// Where clones of a root are that are in or beside it.
+fn with(root: &Path) -> PathBuf {
+    if root.is_dir() {
+        return root.join(".standin").join(DRILL);
+    }
+    // Where the file itself is, which a link may lead to.
+    let file = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let mut name = OsString::from(".");
+    name.push(file.file_name().unwrap_or_default());
+    name.push(".standin-drill");
+    file.with_file_name(name)
 }
 
 fn remove_all(path: &Path) -> io::Result<()> {
@@ -94,10 +130,10 @@ fn remove_all(path: &Path) -> io::Result<()> {
 }
 
 fn clear_run(directory: &Path, roots: &[PathBuf], run: &str) -> io::Result<()> {
-    for inside in roots.iter().map(|root| inside_of(root)) {
-        remove_all(&inside.join(run))?;
+    for beside in roots.iter().map(|root| with(root)) {
+        remove_all(&beside.join(run))?;
         // Others may be kept in it.
-        let _ = fs::remove_dir(&inside);
+        let _ = fs::remove_dir(&beside);
     }
     remove_all(&directory.join(DRILL).join(run))?;
     let _ = fs::remove_dir(directory.join(DRILL));
@@ -148,54 +184,74 @@ impl StandbySet {
         state.point(goal).ok_or_else(|| format!("point {goal} is not kept; `standin points` lists those that are"))?;
         // By the time it is cloned, the newest point may have passed into another one; one that was asked for is gone to.
         let older = point.is_some();
-        self.check_room(place, &replica, older)?;
-        let volumes = open(place, &self.set(), &replica).map_err(|error| format!("the clone cannot be made: {error}"))?;
-        let mut making = Making { set: self, replica: &replica, older, cloners: Vec::new(), paused: Duration::ZERO };
-        making.cloners = replica.volumes().iter().zip(&volumes).map(|(from, to)| Cloner::new(from, to)).collect();
+        let spots = place.spots(&replica);
+        self.check_room(place, &replica, &spots, older)?;
+        let volumes = open(place, &replica, &spots).map_err(|error| format!("the clone cannot be made: {error}"))?;
+        let cloners = replica.volumes().iter().zip(&volumes).map(|(from, to)| Cloner::new(from, to)).collect();
+        let mut making = Making { set: self, replica: &replica, older, cloners, since: None, paused: Duration::ZERO };
         let failed = |error: io::Error| format!("the replica cannot be cloned: {error}");
         let copied = making.near().map_err(failed)?;
         let state = making.exact(&|state| keep_journals(place, &self.directory, state, older)).map_err(failed)?;
         let paused = making.paused;
         drop(making);
-        let shared = volumes.iter().all(|volume| volume.abilities().clones);
         let reached = go_to(place, volumes, &state, older.then_some(goal))?;
-        let roots = replica.volumes().iter().enumerate().map(|(root, of)| place.place(root, of.has_side_inside())).collect();
-        Ok(Rehearsed { point: reached, roots, shared, copied, paused })
+        let roots = spots.iter().enumerate().map(|(root, spot)| place.place(root, spot.with_root)).collect();
+        let kinds = replica.volumes().iter().map(Volume::kind).collect();
+        let shared = spots.iter().all(|spot| spot.shares);
+        Ok(Rehearsed { point: reached, roots, kinds, shared, copied, paused })
     }
 
     /// Refuses where a copy has no room.
-    fn check_room(&self, place: &Rehearsal, replica: &OsReplica, older: bool) -> Result<(), String> {
+    fn check_room(&self, place: &Rehearsal, replica: &OsReplica, spots: &[Spot], older: bool) -> Result<(), String> {
         let failed = |error: io::Error| format!("how much room a clone needs cannot be seen: {error}");
+        // A device is read to see what its clone takes, unless there is room for all of it.
+        let most = |volume: &OsVolume| match volume.kind() {
+            RootKind::Device => Ok(volume.object(&Place::Tree(&RelPath::root()))?.map_or(0, |object| object.size)),
+            RootKind::Directory | RootKind::File => weight(volume),
+        };
+        let has_device = replica.volumes().iter().any(|volume| volume.kind() == RootKind::Device);
+        let mut lacking = self.lacking(place, replica, spots, (older, &most)).map_err(failed)?;
+        if lacking.is_some() && has_device {
+            lacking = self.lacking(place, replica, spots, (older, &weight)).map_err(failed)?;
+        }
+        lacking.map_or(Ok(()), Err)
+    }
+
+    /// What a copy has no room for, if there is such.
+    fn lacking(
+        &self,
+        place: &Rehearsal,
+        replica: &OsReplica,
+        spots: &[Spot],
+        (older, weigh): (bool, &dyn Fn(&OsVolume) -> io::Result<u64>),
+    ) -> io::Result<Option<String>> {
         let mut needs: Vec<(PathBuf, u64)> = Vec::new();
-        for (root, volume) in place.roots.iter().zip(replica.volumes()) {
-            if volume.kind() == RootKind::Device {
-                return Err(format!("{} is a block device, of which no clone is made: take a snapshot of it", root.display()));
-            }
-            let needed = if volume.abilities().clones { 0 } else { weight(volume).map_err(failed)? };
-            needs.push((if volume.has_side_inside() { root.clone() } else { self.directory.clone() }, needed));
+        for ((root, volume), spot) in place.roots.iter().zip(replica.volumes()).zip(spots) {
+            let at = if spot.with_root { root.clone() } else { self.directory.clone() };
+            needs.push((at, if spot.shares { 0 } else { weigh(volume)? }));
         }
         if older {
-            let journals = journals(&self.directory.join(REPLICA)).map_err(failed)?;
+            let journals = journals(&self.directory.join(REPLICA))?;
             let bytes = journals.iter().filter_map(|path| Some(path.metadata().ok()?.len())).sum();
             needs.push((self.directory.clone(), bytes));
         }
         // Those of one file system are taken together, which is told by what is free in it.
         for (path, _) in &needs {
             let device = |path: &Path| standin_replicator::os::mount_point(path);
-            let mount = device(path).map_err(failed)?;
+            let mount = device(path)?;
             let same = needs.iter().filter(|(other, _)| device(other).is_ok_and(|other| other == mount));
             let needed: u64 = same.map(|(_, bytes)| bytes).sum();
-            let free = free_bytes(path).map_err(failed)?;
+            let free = free_bytes(path)?;
             if needed > 0 && free < needed + MARGIN {
-                return Err(format!(
+                return Ok(Some(format!(
                     "a copy of the replica needs {} in {}, and {} are free: make room, or put the replica on a file system that can clone files (btrfs, XFS)",
                     size(needed + MARGIN),
                     mount.display(),
                     size(free)
-                ));
+                )));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Has whoever wants to send wait. `false` if a pass is being received that does not end.
@@ -220,19 +276,33 @@ struct Making<'a> {
     /// Whether it is to go to an older point than the newest.
     older: bool,
     cloners: Vec<Cloner<'a, OsVolume>>,
+    /// The point from which the replica can have moved since the last call that brought all began.
+    since: Option<PointNumber>,
     paused: Duration,
 }
 
+/// Nothing is wrong with it: the replica moved, or there was too much.
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::NotFound)
+}
+
 impl Making<'_> {
-    fn bring(&mut self, newest: u64, is_over: &dyn Fn() -> bool) -> io::Result<Copied> {
+    fn bring(&mut self, is_over: &dyn Fn() -> bool) -> io::Result<Copied> {
         let mut all = Copied::default();
-        for cloner in &mut self.cloners {
+        let before = self.replica.state();
+        for (cloner, root) in self.cloners.iter_mut().zip(0..) {
+            cloner.expect(self.since.and_then(|since| self.replica.changed_since(since, RootIndex(root))));
             let copied = cloner.bring(now(), is_over)?;
             (all.files, all.bytes) = (all.files + copied.files, all.bytes + copied.bytes);
             if self.older {
-                cloner.bring_side(newest, is_over)?;
+                cloner.bring_side(before.newest().unwrap_or_default().0, is_over)?;
             }
         }
+        self.since = match before.phase {
+            Phase::Settled { at } => Some(at),
+            Phase::Moving { from, to } => from.map(|from| from.min(to)),
+            _ => None,
+        };
         Ok(all)
     }
 
@@ -241,8 +311,7 @@ impl Making<'_> {
         let mut first = None;
         for _ in 0..TRIES {
             let begun = Instant::now();
-            let newest = self.replica.state().newest().unwrap_or_default().0;
-            let copied = self.bring(newest, &|| false)?;
+            let copied = self.bring(&|| false)?;
             let was_first = first.is_none();
             first.get_or_insert(copied);
             if !was_first && begun.elapsed() < NEAR {
@@ -257,36 +326,45 @@ impl Making<'_> {
         for _ in 0..TRIES {
             let (paused, _ended) = self.set.pause();
             let begun = Instant::now();
-            let before = self.replica.state();
-            let rests = |state: &State| matches!(state.phase, Phase::Settled { .. });
-            let newest = before.newest().unwrap_or_default().0;
-            let brought = self.bring(newest, &|| begun.elapsed() > MOMENT);
-            let kept = brought.and_then(|_| keep(&before));
-            let after = self.replica.state();
+            let tried = self.attempt(keep, &|| begun.elapsed() > MOMENT);
             drop(paused);
             self.paused = self.paused.max(begun.elapsed());
-            match kept {
-                Ok(()) if rests(&before) && before == after => return Ok(before),
-                Err(error) if !matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::NotFound) => return Err(error),
-                // It moved, or there was too much: what is new is brought without anybody waiting.
-                _ => self.bring(newest, &|| false)?,
+            // If it moved, or there was too much, what is new is brought without anybody waiting. That will do if it rests meanwhile.
+            let tried = match tried {
+                Err(error) if is_late(&error) => self.attempt(keep, &|| false),
+                Ok(None) => self.attempt(keep, &|| false),
+                tried => tried,
             };
+            match tried {
+                Ok(Some(state)) => return Ok(state),
+                Err(error) if !is_late(&error) => return Err(error),
+                _ => {}
+            }
         }
         Err(io::Error::other("it changes faster than it can be copied: try again when less is written"))
+    }
+
+    /// Brings what is new; the state that the clone is of, if the replica did not move meanwhile.
+    fn attempt(&mut self, keep: &dyn Fn(&State) -> io::Result<()>, is_over: &dyn Fn() -> bool) -> io::Result<Option<State>> {
+        let before = self.replica.state();
+        self.bring(is_over)?;
+        keep(&before)?;
+        let rested = matches!(before.phase, Phase::Settled { .. }) && before == self.replica.state();
+        Ok(rested.then_some(before))
     }
 }
 
 /// The clone's roots, made.
-fn open(place: &Rehearsal, set: &Set, replica: &OsReplica) -> io::Result<Vec<OsVolume>> {
+fn open(place: &Rehearsal, replica: &OsReplica, spots: &[Spot]) -> io::Result<Vec<OsVolume>> {
     let mut volumes = Vec::new();
-    for (index, (_, of)) in set.roots.iter().zip(replica.volumes()).enumerate() {
-        let path = place.place(index, of.has_side_inside());
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
+    for (index, (of, spot)) in replica.volumes().iter().zip(spots).enumerate() {
+        let path = place.place(index, spot.with_root);
+        // First in the state directory, so that a restart knows of it, wherever the clone is.
+        for directory in [place.own().as_path()].into_iter().chain(path.parent()) {
+            standin_common::disk::create_private_dir(directory).map_err(io::Error::from)?;
         }
-        // So that a restart knows of it, wherever the clone is.
-        standin_common::disk::create_private_dir(&place.own()).map_err(io::Error::from)?;
-        volumes.push(OsVolume::open_target(&path, &former::side_of(&place.own(), index), of.kind())?);
+        let kind = if of.kind() == RootKind::Device { RootKind::File } else { of.kind() };
+        volumes.push(OsVolume::open_target(&path, &former::side_of(&place.own(), index), kind)?);
     }
     Ok(volumes)
 }

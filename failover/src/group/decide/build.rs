@@ -8,6 +8,7 @@ use super::super::facts::Facts;
 use super::super::graph::{Group, Part};
 use super::super::plan::{Action, Step, StepId, Undo};
 use super::vouch::Vouch;
+use crate::resource::hook;
 use crate::witness::raise::Need;
 
 /// How long what only takes note of something may take, in milliseconds.
@@ -32,6 +33,8 @@ pub(super) struct Builder<'a> {
     claims: Vec<StepId>,
     /// Of the run.
     generation: Generation,
+    /// Who is kept from going on before anything is taken over.
+    lost: Option<NodeName>,
 }
 
 impl<'a> Builder<'a> {
@@ -39,7 +42,8 @@ impl<'a> Builder<'a> {
     pub(super) fn new(group: &'a Group, facts: &Facts, runner: &NodeName) -> Self {
         let mut there: Vec<NodeName> = facts.there().map(|(node, _)| node.clone()).collect();
         there.sort_by_key(|node| node != runner);
-        let mut builder = Self { group, there, steps: Vec::new(), claims: Vec::new(), generation: facts.next_generation() };
+        let (steps, claims, generation) = (Vec::new(), Vec::new(), facts.next_generation());
+        let mut builder = Self { group, there, steps, claims, generation, lost: None };
         for node in builder.there.clone() {
             let claim = builder.add(&node, Action::Claim, &builder.claims.clone(), NOTE_LIMIT_MS, Undo::By(Action::Unclaim));
             // The runner's own comes first, so that it knows of the run before anybody else does.
@@ -90,6 +94,11 @@ impl<'a> Builder<'a> {
         left
     }
 
+    /// Whoever takes over keeps this node from going on before that.
+    pub(super) fn fences(&mut self, lost: Option<NodeName>) {
+        self.lost = lost;
+    }
+
     /// A node becomes source of the sets, and starts everything, each after what it needs. What `other` was, it is the standby then.
     pub(super) fn take(
         &mut self,
@@ -102,6 +111,12 @@ impl<'a> Builder<'a> {
         let mut before = self.claims.clone();
         before.extend(left);
         let vouch = self.vouch(node, vouch, &mut before);
+        // After the witness's word: who is named there may serve, and is not to be switched off.
+        if let Some(lost) = self.lost.take() {
+            let limit_ms = u64::try_from(hook::FENCE_LIMIT.as_millis()).unwrap_or(u64::MAX);
+            let fenced = self.add(node, Action::Fence(lost), &before, limit_ms, Undo::Nothing);
+            before.push(fenced);
+        }
         let mut started = BTreeMap::new();
         let mut standbys = Vec::new();
         for part in self.volumes() {

@@ -38,6 +38,9 @@ pub enum Wish {
         /// What the witness has to say.
         #[serde(default)]
         heed: Heed,
+        /// Whether the lost node was kept from going on already, or a person made sure that it does not: then the group's fence is not run.
+        #[serde(default)]
+        fenced: bool,
     },
     /// The node that has the group hands it over.
     Handoff {
@@ -116,7 +119,7 @@ pub fn decide(group: &Group, facts: &Facts, wish: &Wish, run: RunId) -> Result<P
     }
     let maker = Maker { group, facts, run };
     match wish {
-        Wish::Failover { point, accept, force, heed, .. } => maker.failover(*point, *accept, *force, heed),
+        Wish::Failover { point, accept, force, heed, fenced, .. } => maker.failover((*point, *accept), *force, heed, *fenced),
         Wish::Handoff { force, .. } => maker.handoff(Kind::Handoff, *force),
         Wish::Failback => maker.handoff(Kind::Failback, true),
         Wish::Online { resource, force, heed } => maker.online(resource.as_ref(), *force, heed),
@@ -201,7 +204,13 @@ impl Maker<'_> {
         claims.filter(|claim| self.facts.view(&claim.runner).is_none()).max_by_key(|claim| claim.generation)
     }
 
-    fn failover(&self, point: Option<PointNumber>, accept: Accept, force: bool, heed: &Heed) -> Result<Plan, Refusal> {
+    fn failover(
+        &self,
+        (point, accept): (Option<PointNumber>, Accept),
+        force: bool,
+        heed: &Heed,
+        fenced: bool,
+    ) -> Result<Plan, Refusal> {
         let group = self.group.name.clone();
         let here = self.here().clone();
         self.free(Over::All)?;
@@ -223,6 +232,7 @@ impl Maker<'_> {
         let vouch = vouch(self.group, self.facts, Some(&from), &here, heed)?;
         let mut builder = Builder::new(self.group, self.facts, &here);
         let left = if alive { builder.leave(&from, false) } else { Vec::new() };
+        builder.fences((self.group.fences && !alive && !fenced).then(|| from.clone()));
         builder.take(&here, point, left, vouch, alive.then_some(&from));
         Ok(self.plan(Kind::Failover, Some(from), Some(here), Some(loss), Vec::new(), builder))
     }

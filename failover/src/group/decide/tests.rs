@@ -12,7 +12,7 @@ fn ask(world: &World, runner: &str, wish: &Wish) -> Result<Plan, Refusal> {
 }
 
 fn failover(point: Option<u64>, accept: Accept, force: bool) -> Wish {
-    Wish::Failover { to: Some(node("beta")), point: point.map(PointNumber), accept, force, heed: Heed::Usual }
+    Wish::Failover { to: Some(node("beta")), point: point.map(PointNumber), accept, force, heed: Heed::Usual, fenced: false }
 }
 
 fn handoff(to: &str) -> Wish {
@@ -52,7 +52,7 @@ fn a_failover_from_a_node_that_answers_points_to_the_handoff() {
 
 #[test]
 fn the_first_by_priority_that_answers_takes_over() {
-    let wish = Wish::Failover { to: None, point: None, accept: Accept::Known, force: false, heed: Heed::Usual };
+    let wish = Wish::Failover { to: None, point: None, accept: Accept::Known, force: false, heed: Heed::Usual, fenced: false };
     assert_eq!(runner(&World::new().group, &lost_alpha().facts("beta"), &wish), Ok(node("beta")));
     let world = World::new();
     world.with("beta", |beta| beta.lost = true);
@@ -165,7 +165,14 @@ fn runs_that_are_not_finished_keep_others_out() {
     // Its runner is lost: alpha was to give the group up, and may take it back by a failover only.
     world.with("beta", |beta| beta.lost = true);
     assert!(matches!(ask(&world, "alpha", &offline), Err(Refusal::Stranded { .. })));
-    let back = Wish::Failover { to: Some(node("alpha")), point: None, accept: Accept::Known, force: false, heed: Heed::Usual };
+    let back = Wish::Failover {
+        to: Some(node("alpha")),
+        point: None,
+        accept: Accept::Known,
+        force: false,
+        heed: Heed::Usual,
+        fenced: false,
+    };
     let plan = ask(&world, "alpha", &back).unwrap();
     assert_eq!(
         (plan.from.clone(), plan.to().cloned(), plan.loss.unwrap().behind_ms),

@@ -13,7 +13,7 @@ fn word(generation: u64, holder: &str, renewals: u64) -> Word {
 }
 
 fn failover(heed: Heed) -> Wish {
-    Wish::Failover { to: Some(node("beta")), point: None, accept: Accept::Known, force: false, heed }
+    Wish::Failover { to: Some(node("beta")), point: None, accept: Accept::Known, force: false, heed, fenced: false }
 }
 
 fn online(force: bool, heed: Heed) -> Wish {

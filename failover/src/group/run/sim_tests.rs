@@ -98,7 +98,7 @@ impl World {
             part("web", None, &["imap"]),
         ];
         let members = [("alpha", 1), ("beta", 10)].map(|(name, priority)| Member { node: node(name), priority });
-        let group = Group::new("mail".parse().unwrap(), members.to_vec(), parts).unwrap();
+        let group = Group::new("mail".parse().unwrap(), members.to_vec(), parts).unwrap().with_fence(true);
         let state =
             GroupState { generation: Generation(1), seen: Generation(1), online: Some(node("alpha")), ..GroupState::default() };
         let side = |source: bool| SimSet { generation: Generation(1), source, retired: false, data: 10 };
@@ -291,9 +291,8 @@ impl Inner {
             }
             Action::Drain(set) => {
                 let data = here.sets[set].data;
-                let point = PointNumber(data);
                 self.nodes.get_mut(&other).unwrap().sets.get_mut(set).unwrap().data = data;
-                return if there.lost { Err(refused("the other node is away".into())) } else { Ok(at(point)) };
+                return if there.lost { Err(refused("the other node is away".into())) } else { Ok(at(PointNumber(data))) };
             }
             Action::Retire(set) => here.sets.get_mut(set).unwrap().retired = true,
             Action::Release(set) => {
@@ -314,6 +313,7 @@ impl Inner {
                 let (source, generation) = (false, *since);
                 *here.sets.get_mut(set).unwrap() = SimSet { generation, source, retired: false, data: there.sets[set].data };
             }
+            Action::Fence(lost) => assert!(self.nodes[lost].lost, "{lost} is fenced, and is there"),
             Action::CatchUp(_) | Action::Claim | Action::Unclaim | Action::Settle => {}
             Action::Raise(asked) => {
                 self.assert_offline_but(name);

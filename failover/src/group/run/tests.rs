@@ -26,7 +26,7 @@ struct Scene {
 }
 
 fn failover(force: bool) -> Wish {
-    Wish::Failover { to: Some(node("beta")), point: None, accept: Accept::Known, force, heed: Heed::Usual }
+    Wish::Failover { to: Some(node("beta")), point: None, accept: Accept::Known, force, heed: Heed::Usual, fenced: false }
 }
 
 fn lose_alpha(world: &World) {
@@ -365,7 +365,14 @@ fn a_runner_that_comes_back_too_late_is_not_heard() {
     });
     assert!(session(&world, &records, died.map(|at| (at, true)), false, false).is_err());
     world.with("beta", |beta| beta.lost = true);
-    let wish = Wish::Failover { to: Some(node("alpha")), point: None, accept: Accept::Known, force: false, heed: Heed::Usual };
+    let wish = Wish::Failover {
+        to: Some(node("alpha")),
+        point: None,
+        accept: Accept::Known,
+        force: false,
+        heed: Heed::Usual,
+        fenced: false,
+    };
     let over = begin(&world, decide(&world.group, &world.facts("alpha"), &wish, run_id(2)).unwrap());
     assert_eq!(session(&world, &over, None, false, false).unwrap(), Some(End::Finished));
     world.mend();

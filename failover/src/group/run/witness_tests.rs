@@ -14,7 +14,7 @@ fn handoff() -> Wish {
 }
 
 fn failover(heed: Heed) -> Wish {
-    Wish::Failover { to: Some(node("beta")), point: None, accept: Accept::Known, force: false, heed }
+    Wish::Failover { to: Some(node("beta")), point: None, accept: Accept::Known, force: false, heed, fenced: false }
 }
 
 fn lost_alpha() -> World {

@@ -3,10 +3,12 @@
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Access, access};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, test_kill_process_group};
 
 use super::{Ended, Limited};
@@ -15,6 +17,11 @@ use super::{Ended, Limited};
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// Read at once.
 const PIECE_BYTES: usize = 64 * 1024;
+
+/// Whether this process may run a file.
+pub(super) fn is_executable(path: &Path) -> bool {
+    access(path, Access::EXEC_OK).is_ok()
+}
 
 /// `grace` is from the request to end to the end by force.
 pub(super) fn run(limited: &Limited<'_>, grace: Duration, output: &mut dyn FnMut(&[u8])) -> io::Result<Ended> {

@@ -36,6 +36,8 @@ fn what_is_not_there_or_may_not_run_is_said() {
     let plain = trouble(&[file.path().display().to_string()]);
     assert!(plain.contains("chmod +x"), "{plain}");
     assert!(super::missing(&["sh".to_owned()]).is_none() && super::missing(&["/bin".to_owned()]).is_some());
+    let not_executable = super::missing(&[file.path().display().to_string()]).unwrap();
+    assert!(not_executable.what.ends_with("is not executable") && not_executable.mend.contains("chmod +x"), "{not_executable:?}");
 }
 
 #[test]

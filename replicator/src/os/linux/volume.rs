@@ -98,6 +98,14 @@ impl OsVolume {
         self.side.as_ref().is_some_and(|side| side.inside)
     }
 
+    /// Whether a new file in `directory` could share the data of this root, which is one file: tried with the file itself, since that depends
+    /// on it, too. Nothing of the try is left, or ever has a name.
+    pub fn shares_into(&self, directory: &Path) -> bool {
+        let Root::Single { path, kind: RootKind::File } = &self.root else { return false };
+        let probe = open(directory, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, FILE);
+        probe.is_ok_and(|probe| File::open(path).is_ok_and(|file| ioctl_ficlone(&probe, &file).is_ok()))
+    }
+
     fn directory(&self) -> io::Result<BorrowedFd<'_>> {
         match &self.root {
             Root::Directory(fd) => Ok(fd.as_fd()),

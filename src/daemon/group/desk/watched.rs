@@ -44,7 +44,9 @@ impl Desk {
         let wish = match answers {
             true => Wish::Handoff { to, force: true },
             // What may be lost was weighed before, by what the lost node said last.
-            false => Wish::Failover { to: Some(to), point: None, accept: Accept::Any, force: false, heed: Heed::Usual },
+            false => {
+                Wish::Failover { to: Some(to), point: None, accept: Accept::Any, force: false, heed: Heed::Usual, fenced: true }
+            }
         };
         self.carry_out(|| self.begin(&wish))
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use standin_common::id::{GroupName, NodeName, PointNumber, RunId, SetName};
+use standin_common::message::RootKind;
 
 use super::super::asked::{Checked, Foreseen};
 
@@ -63,6 +64,9 @@ pub(crate) struct Cloned {
     pub(crate) behind_ms: Option<u64>,
     /// Where each root was.
     pub(crate) roots: Vec<PathBuf>,
+    /// What each root is; the clone of a device is a file with what it holds.
+    #[serde(default)]
+    pub(crate) kinds: Vec<RootKind>,
     /// How many files.
     pub(crate) files: u64,
     /// How many bytes.

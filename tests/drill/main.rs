@@ -2,8 +2,12 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "support/mod.rs"]
+#[path = "../../src/demo/material/mod.rs"]
+mod material;
+#[path = "../support/mod.rs"]
 mod support;
+
+mod disks;
 
 use std::fs;
 use std::path::{Path, PathBuf};
