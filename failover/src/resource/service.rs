@@ -4,8 +4,11 @@
 //! `systemctl` is wherever systemd is, and it also works where the bus does not.
 
 #[cfg_attr(target_os = "linux", path = "service/linux.rs")]
+#[cfg_attr(windows, path = "service/windows.rs")]
 mod platform;
 mod restarts;
+#[cfg(any(windows, test))]
+mod scm;
 
 use std::collections::BTreeMap;
 
