@@ -58,7 +58,9 @@ fn a_person_is_mailed_that_a_node_is_lost_and_takes_over_once_it_is_fenced() {
     ] {
         assert!(mail.contains(part), "{part}: {mail}");
     }
-    assert!(scene.beta.json(&["monitor", "mail"])[0]["alerts"].to_string().contains("alpha has the group and is not heard any more"));
+    assert!(
+        scene.beta.json(&["monitor", "mail"])[0]["alerts"].to_string().contains("alpha has the group and is not heard any more")
+    );
     // Nothing is taken over while nobody knows whether alpha is off.
     let dry = scene.beta.run(&["failover", "mail", "--accept-loss", "any", "--dry-run"]).expect(0);
     assert!(dry.stdout.contains("keep alpha from going on, by the fence command"), "{dry:?}");

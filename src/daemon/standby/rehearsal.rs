@@ -109,6 +109,9 @@ struct Spot {
     shares: bool,
 }
 
+/// How many bytes a copy of a root takes.
+type Weigh<'a> = &'a dyn Fn(&OsVolume) -> io::Result<u64>;
+
 /// Where clones of a root are that are in or beside it.
 fn with(root: &Path) -> PathBuf {
     if root.is_dir() {
@@ -223,7 +226,7 @@ impl StandbySet {
         place: &Rehearsal,
         replica: &OsReplica,
         spots: &[Spot],
-        (older, weigh): (bool, &dyn Fn(&OsVolume) -> io::Result<u64>),
+        (older, weigh): (bool, Weigh<'_>),
     ) -> io::Result<Option<String>> {
         let mut needs: Vec<(PathBuf, u64)> = Vec::new();
         for ((root, volume), spot) in place.roots.iter().zip(replica.volumes()).zip(spots) {
