@@ -84,6 +84,9 @@ impl Resolver<'_> {
     ) {
         let Some(lease_ms) = witness.filter(|_| failover == Failover::Automatic).map(Witness::lease_ms) else { return };
         let lease = print_span(lease_ms);
+        // That of the directory is as it is.
+        let or_lease =
+            |how: &str| if matches!(witness, Some(Witness::Etcd(_))) { format!(", or a {how} lease") } else { String::new() };
         let place = |written: &Option<Placed<String>>, key: &str| {
             let lease = raw.witness.as_ref().and_then(|witness| witness.lease.as_ref());
             let own = written.as_ref().or(lease).map(|written| (written.at, written.key.clone()));
@@ -95,7 +98,7 @@ impl Resolver<'_> {
                 "with a heartbeat every {} and a lease of {lease}, one heartbeat that is lost while the witness is silent stops the group",
                 print_span(heartbeat_ms)
             );
-            let instead = format!("write heartbeat = {:?} or less, or a longer lease", print_span(lease_ms / 4));
+            let instead = format!("write heartbeat = {:?} or less{}", print_span(lease_ms / 4), or_lease("longer"));
             self.problems.add(at, &key, wrong, instead);
         }
         if let Some(most) = accept_loss_ms.filter(|most| *most < lease_ms) {
@@ -105,7 +108,8 @@ impl Resolver<'_> {
                  none would ever go by itself",
                 print_span(most)
             );
-            let instead = format!("write accept_loss = {:?} or more, or a shorter lease", print_span(lease_ms.saturating_mul(2)));
+            let instead =
+                format!("write accept_loss = {:?} or more{}", print_span(lease_ms.saturating_mul(2)), or_lease("shorter"));
             self.problems.add(at, &key, wrong, instead);
         }
     }
