@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use standin_common::id::PointNumber;
-use standin_config::Role;
+use standin_config::{Capture, Role};
 
 use crate::explain::{explain, trouble};
 use crate::report::{SetReport, SetState};
+
+/// So long whoever just started, or is about to order a mirror, is waited for.
+const MOMENT: Duration = Duration::from_secs(5);
 
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +72,11 @@ impl Goal {
             (Self::Synced, _, SetState::Following | SetState::CatchingUp) if only_newer => Outlook::Reached,
             // Nothing is ordered, and what was ordered last came to nothing.
             (_, None, SetState::Idle) if report.trouble.is_some() => Outlook::Failed(report.trouble.clone().unwrap_or_default()),
-            (Self::Synced, None, SetState::Idle) if report.point.is_some() => Outlook::Reached,
+            (Self::Synced, None, SetState::Idle) if report.point.is_some() && !is_to_be_watched(report) => Outlook::Reached,
+            // Changes are not noticed, and nothing will ever be sent by itself.
+            (_, None, SetState::Idle) if waited >= MOMENT => {
+                Outlook::Stuck(format!("{}: {}", report.set, explain(report).brief()))
+            }
             _ => Outlook::Coming,
         }
     }
@@ -82,6 +89,11 @@ impl Goal {
             _ => Outlook::Coming,
         }
     }
+}
+
+/// Whether the settings say that something watches the roots.
+fn is_to_be_watched(report: &SetReport) -> bool {
+    matches!(report.capture, Some(Capture::Watch | Capture::Ordered))
 }
 
 #[cfg(test)]
@@ -128,6 +140,17 @@ mod tests {
         }
         let failed = SetReport { trouble: Some("refused".into()), ..report(Role::Source, Idle, Some(3), None) };
         assert_eq!(Goal::Synced.outlook(&failed, Duration::ZERO), Outlook::Failed("refused".into()));
+    }
+
+    #[test]
+    fn where_nothing_is_noticed_though_it_should_be_nothing_is_synced() {
+        let stopped = SetReport { capture: Some(Capture::Ordered), ..report(Role::Source, SetState::Idle, Some(3), None) };
+        assert_eq!(Goal::Synced.outlook(&stopped, Duration::ZERO), Outlook::Coming, "it may just have been started");
+        let never = SetReport { capture: Some(Capture::Scan), ..report(Role::Source, SetState::Idle, None, None) };
+        for report in [stopped, never] {
+            let outlook = Goal::Synced.outlook(&report, MOMENT);
+            assert!(matches!(&outlook, Outlook::Stuck(why) if why.contains("mirror start mail")), "{outlook:?}");
+        }
     }
 
     #[test]

@@ -16,6 +16,9 @@ use super::part::{Part, TurnError};
 use super::roles::Roles;
 use crate::control::Failed;
 
+/// For how long a standby that does not take what is sent is waited for while a set is drained.
+const MOST_HINDERED: Duration = Duration::from_secs(20);
+
 /// The sets of a daemon.
 pub(crate) struct DaemonVolumes(pub(super) Arc<Daemon>);
 
@@ -46,7 +49,7 @@ fn behind(report: &SetReport, now: Duration) -> Option<Duration> {
     let newest = report.point.as_ref();
     let seconds = |seconds| Duration::try_from_secs_f64(seconds).ok();
     match (report.role, &report.lag) {
-        (Role::Source, Some(lag)) if lag.changes == 0 && report.state == SetState::Following => Some(Duration::ZERO),
+        (Role::Source, Some(lag)) if lag.changes == 0 && report.counts_all() => Some(Duration::ZERO),
         (Role::Source, Some(lag)) if newest.is_some() => {
             lag.oldest_seconds.and_then(seconds).or_else(|| newest.and_then(|point| age(point, now)))
         }
@@ -81,7 +84,22 @@ impl Volumes for DaemonVolumes {
             return Ok(point);
         }
         let source = part.source().ok_or_else(|| trouble(what, set, "this node is not its source"))?;
-        let point = source.drain(deadline, &mut |_| true).map_err(|Failed { text, .. }| trouble(what, set, text))?;
+        // Services are down meanwhile: what a person has to mend over there is not waited for.
+        let mut hindered: Option<(Instant, String)> = None;
+        let drained = source.drain(deadline, &mut |report| {
+            let (since, why) = match &report.trouble {
+                Some(why) if report.state == SetState::Hindered => {
+                    (hindered.take().map_or_else(Instant::now, |(since, _)| since), why)
+                }
+                _ => {
+                    hindered = None;
+                    return true;
+                }
+            };
+            hindered = Some((since, why.clone()));
+            since.elapsed() < MOST_HINDERED
+        });
+        let point = drained.map_err(|Failed { text, .. }| trouble(what, set, hindered.map_or(text, |(_, why)| why)))?;
         part.was_drained(point.number);
         Ok(point.number)
     }

@@ -18,6 +18,8 @@ use crate::daemon::source::SourceSet;
 
 /// Between attempts to put the layers there.
 const AGAIN: Duration = Duration::from_secs(1);
+/// So many, where a run is to be gone on with: it may be what makes them possible.
+const ATTEMPTS: u32 = 5;
 
 /// The ordered sets of a group of which this node is the source, and what needs them, in the order of the starts.
 fn upon(daemon: &Daemon, desk: &Desk) -> (Vec<Arc<SourceSet>>, Vec<ResourceName>) {
@@ -35,20 +37,30 @@ fn upon(daemon: &Daemon, desk: &Desk) -> (Vec<Arc<SourceSet>>, Vec<ResourceName>
 }
 
 fn is_here(desk: &Desk) -> bool {
-    let state = desk.local().state();
-    state.claim.is_none() && state.online.as_ref() == Some(desk.local().node())
+    desk.local().state().online.as_ref() == Some(desk.local().node())
+}
+
+/// Whether a run has the group.
+fn is_claimed(desk: &Desk) -> bool {
+    desk.local().state().claim.is_some()
 }
 
 /// Before the daemon ends.
 pub(super) fn end(daemon: &Daemon, desk: &Desk) {
-    let (_, names) = upon(daemon, desk);
-    stop(desk, &names, "the layers end with the daemon");
+    // A run that goes on without the daemon finds what runs stopped when that is back.
+    if !is_claimed(desk) {
+        let (_, names) = upon(daemon, desk);
+        stop(desk, &names, "the layers end with the daemon");
+    }
 }
 
-/// When it begins; returns when nothing is left of before.
+/// When it begins; returns when nothing is left of before. Also where a run is to be gone on with: it would take what runs on a dead layer for
+/// started.
 pub(super) fn begin(daemon: &Daemon, desk: &Desk) {
     let (sets, names) = upon(daemon, desk);
-    while is_here(desk) && !desk.is_ending() {
+    let mut attempts = 0;
+    while is_here(desk) && !desk.is_ending() && !(is_claimed(desk) && attempts == ATTEMPTS) {
+        attempts += 1;
         // Only with the layers there can it be seen what runs, and what stops it work.
         match sets.iter().try_for_each(|set| set.mount()) {
             Ok(()) => return stop(desk, &names, "it ran before the layers were there"),

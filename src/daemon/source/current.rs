@@ -12,7 +12,7 @@ use crate::daemon::peer;
 fn lacking(report: &SetReport) -> Option<Duration> {
     let lag = report.lag.as_ref()?;
     match (report.state, lag.oldest_seconds) {
-        (SetState::Following, _) if lag.changes == 0 => Some(Duration::ZERO),
+        (SetState::Following | SetState::CatchingUp, _) if lag.changes == 0 && report.counts_all() => Some(Duration::ZERO),
         (SetState::Following | SetState::CatchingUp, Some(seconds)) => Duration::try_from_secs_f64(seconds).ok(),
         _ => None,
     }
@@ -36,7 +36,7 @@ impl SourceSet {
 mod tests {
     use standin_common::id::Generation;
     use standin_config::Role;
-    use standin_replicator::report::Lag;
+    use standin_replicator::report::{Lag, LayerReport, StreamReport};
 
     use super::*;
 
@@ -52,7 +52,10 @@ mod tests {
         assert_eq!(lacking(&quiet), Some(Duration::ZERO));
         assert_eq!(lacking(&SetReport { lag: None, ..quiet }), None);
         assert_eq!(lacking(&new(SetState::CatchingUp)), Some(Duration::from_millis(1500)));
-        assert_eq!(lacking(&SetReport { lag: Some(Lag::default()), ..new(SetState::CatchingUp) }), None);
+        let drained = SetReport { lag: Some(Lag::default()), ..new(SetState::CatchingUp) };
+        assert_eq!(lacking(&drained), None);
+        let layer = LayerReport { stream: Some(StreamReport::default()), ..LayerReport::default() };
+        assert_eq!(lacking(&SetReport { layer: Some(layer), ..drained }), Some(Duration::ZERO));
         assert_eq!(lacking(&new(SetState::Disconnected)), None);
         let unknown = Lag { oldest_seconds: None, changes: 1, ..Lag::default() };
         assert_eq!(lacking(&SetReport { lag: Some(unknown), ..new(SetState::Following) }), None);

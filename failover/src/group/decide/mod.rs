@@ -94,10 +94,14 @@ pub fn runner(group: &Group, facts: &Facts, wish: &Wish) -> Result<NodeName, Ref
     match wish {
         Wish::Failover { to: Some(to), .. } | Wish::Handoff { to, .. } => member(group, to),
         Wish::Failover { to: None, .. } => {
-            let has_it = facts.newest().online;
+            // A run of somebody who is lost may have brought the group there.
+            let has_it = stranded(facts).and_then(|claim| claim.to.clone()).or(facts.newest().online);
             let others = group.by_priority().into_iter().filter(|node| has_it.as_ref() != Some(*node));
             let there = others.filter(|node| facts.view(node).is_some()).map(NodeName::clone).next();
-            there.ok_or_else(|| Refusal::NobodyThere(group.name.clone()))
+            there.ok_or_else(|| match has_it.filter(|node| facts.view(node).is_some()) {
+                Some(node) => Refusal::There { group: group.name.clone(), node },
+                None => Refusal::NobodyThere(group.name.clone()),
+            })
         }
         Wish::Failback => {
             group.by_priority().first().map(|node| (*node).clone()).ok_or_else(|| Refusal::NobodyThere(group.name.clone()))
@@ -126,6 +130,12 @@ pub fn decide(group: &Group, facts: &Facts, wish: &Wish, run: RunId) -> Result<P
         Wish::Offline { resource } => maker.offline(resource.as_ref()),
         Wish::Rejoin => maker.rejoin(),
     }
+}
+
+/// The claim of a run whose runner does not answer.
+fn stranded(facts: &Facts) -> Option<&Claim> {
+    let claims = facts.there().filter_map(|(_, view)| view.state.claim.as_ref());
+    claims.filter(|claim| facts.view(&claim.runner).is_none()).max_by_key(|claim| claim.generation)
 }
 
 fn member(group: &Group, node: &NodeName) -> Result<NodeName, Refusal> {
@@ -190,18 +200,12 @@ impl Maker<'_> {
                 }
             }
         }
-        match self.stranded() {
+        match stranded(self.facts) {
             Some(Claim { run, runner, .. }) if over != Over::All => {
                 Err(Refusal::Stranded { run: run.clone(), runner: runner.clone(), group: self.group.name.clone() })
             }
             _ => Ok(()),
         }
-    }
-
-    /// The claim of a run whose runner does not answer.
-    fn stranded(&self) -> Option<&Claim> {
-        let claims = self.facts.there().filter_map(|(_, view)| view.state.claim.as_ref());
-        claims.filter(|claim| self.facts.view(&claim.runner).is_none()).max_by_key(|claim| claim.generation)
     }
 
     fn failover(
@@ -216,7 +220,7 @@ impl Maker<'_> {
         self.free(Over::All)?;
         let online = self.facts.newest().online.ok_or_else(|| Refusal::Offline(group.clone()))?;
         // A run of somebody who is lost may have brought the group there.
-        let taken_to = self.stranded().and_then(|claim| claim.to.clone()).filter(|to| *to != here);
+        let taken_to = stranded(self.facts).and_then(|claim| claim.to.clone()).filter(|to| *to != here);
         let was_here = online == here;
         let from =
             if was_here { taken_to.ok_or_else(|| Refusal::There { group: group.clone(), node: here.clone() })? } else { online };
@@ -224,7 +228,7 @@ impl Maker<'_> {
         if alive && !force {
             return Err(Refusal::Alive { group, node: from, to: here });
         }
-        if self.facts.heard.contains(&from) && !force && *heed != Heed::Without {
+        if self.facts.heard.contains(&from) && !force {
             let why = self.facts.away().find(|(node, _)| **node == from).map(|(_, why)| why.to_owned()).unwrap_or_default();
             return Err(Refusal::Heard { group, node: from, why });
         }

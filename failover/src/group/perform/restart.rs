@@ -34,12 +34,16 @@ impl Local {
         what.iter().try_for_each(|name| self.tend(name, true, &began, is_cancelled))
     }
 
-    /// Only stops these, the last first, and those before one that cannot be stopped all the same. The group is still online here.
+    /// Only stops these, the last first, and those before one that cannot be stopped all the same. The group is still online here, also if a run
+    /// has it that is to be gone on with.
     ///
     /// # Errors
     /// As [`restart`](Self::restart); the first of several.
     pub fn rest(&self, what: &[ResourceName], is_cancelled: &dyn Fn() -> bool) -> Result<(), Failed> {
-        let began = self.own()?;
+        let began = self.state();
+        if began.online.as_ref() != Some(&self.node) {
+            return Err(unchanged("it is not online here"));
+        }
         let mut first = Ok(());
         for name in what.iter().rev() {
             first = first.and(self.tend(name, false, &began, is_cancelled));
