@@ -56,7 +56,9 @@ fn the_first_by_priority_that_answers_takes_over() {
     assert_eq!(runner(&World::new().group, &lost_alpha().facts("beta"), &wish), Ok(node("beta")));
     let world = World::new();
     world.with("beta", |beta| beta.lost = true);
-    assert!(matches!(runner(&world.group, &world.facts("alpha"), &wish), Err(Refusal::NobodyThere(_))));
+    assert!(
+        matches!(runner(&world.group, &world.facts("alpha"), &wish), Err(Refusal::There { node: there, .. }) if there == node("alpha"))
+    );
     assert!(matches!(runner(&world.group, &world.facts("alpha"), &handoff("gamma")), Err(Refusal::NoMember(..))));
     assert!(matches!(ask(&world, "alpha", &handoff("beta")), Err(Refusal::OtherRunner(other)) if other == node("beta")));
 }
@@ -165,15 +167,10 @@ fn runs_that_are_not_finished_keep_others_out() {
     // Its runner is lost: alpha was to give the group up, and may take it back by a failover only.
     world.with("beta", |beta| beta.lost = true);
     assert!(matches!(ask(&world, "alpha", &offline), Err(Refusal::Stranded { .. })));
-    let back = Wish::Failover {
-        to: Some(node("alpha")),
-        point: None,
-        accept: Accept::Known,
-        force: false,
-        heed: Heed::Usual,
-        fenced: false,
-    };
-    let plan = ask(&world, "alpha", &back).unwrap();
+    let back = |to| Wish::Failover { to, point: None, accept: Accept::Known, force: false, heed: Heed::Usual, fenced: false };
+    let unnamed = runner(&world.group, &world.facts("alpha"), &back(None));
+    assert_eq!(unnamed, Ok(node("alpha")), "beta may have it, and is lost");
+    let plan = ask(&world, "alpha", &back(Some(node("alpha")))).unwrap();
     assert_eq!(
         (plan.from.clone(), plan.to().cloned(), plan.loss.unwrap().behind_ms),
         (Some(node("beta")), Some(node("alpha")), Some(0))
