@@ -92,7 +92,17 @@ fn a_node_that_is_shut_down_hands_over_first() {
     scene.alpha.kill();
     scene.alpha.start();
     scene.wait_for_mail();
-    assert!(scene.alpha.log().contains("it ran before the layers were there"));
+    let stopped = |scene: &Scene| scene.alpha.log().matches("it ran before the layers were there").count();
+    assert_eq!(stopped(&scene), 1);
+    // So they are where a run has the group, which would take them for started.
+    scene.wait_synced("alpha");
+    let begun = scene.alpha.json(&["online", "mail", "--no-wait"]);
+    scene.alpha.kill();
+    scene.alpha.start();
+    let report = scene.wait_for_end("alpha", "finished");
+    assert_eq!(report["run"], begun["run"], "{report:#}");
+    scene.wait_for_mail();
+    assert_eq!(stopped(&scene), 2);
     scene.stop_clients();
     scene.assert_all_there();
 }
