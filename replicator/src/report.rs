@@ -106,12 +106,6 @@ impl SetReport {
             peer: PeerReport { node: peer, path: None },
         }
     }
-
-    /// Whether the standby has everything if no change is counted in `lag`. A source that is catching up may not have counted all; a stream of
-    /// operations begins with a point of everything, and misses none.
-    pub fn counts_all(&self) -> bool {
-        self.state == SetState::Following || self.layer.as_ref().is_some_and(|layer| layer.stream.is_some())
-    }
 }
 
 /// What scrubs of a replica did and found.

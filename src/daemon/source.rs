@@ -41,6 +41,7 @@ use standin_replicator::source::pace::Pace;
 use standin_replicator::source::state::{Event, Hold, Phase, Source};
 
 use self::asked::Asked;
+pub(super) use self::current::counts_all;
 pub(super) use self::kept::{Began, left};
 use self::kept::{Following, Job, Kept, KeptFile, Ordered, OrderedBy};
 use self::layers::Layers;

@@ -14,6 +14,7 @@ use standin_replicator::report::{SetReport, SetState};
 use super::Daemon;
 use super::part::{Part, TurnError};
 use super::roles::Roles;
+use super::source::counts_all;
 use crate::control::Failed;
 
 /// For how long a standby that does not take what is sent is waited for while a set is drained.
@@ -49,7 +50,7 @@ fn behind(report: &SetReport, now: Duration) -> Option<Duration> {
     let newest = report.point.as_ref();
     let seconds = |seconds| Duration::try_from_secs_f64(seconds).ok();
     match (report.role, &report.lag) {
-        (Role::Source, Some(lag)) if lag.changes == 0 && report.counts_all() => Some(Duration::ZERO),
+        (Role::Source, Some(lag)) if lag.changes == 0 && counts_all(report) => Some(Duration::ZERO),
         (Role::Source, Some(lag)) if newest.is_some() => {
             lag.oldest_seconds.and_then(seconds).or_else(|| newest.and_then(|point| age(point, now)))
         }

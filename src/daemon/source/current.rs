@@ -8,11 +8,17 @@ use standin_replicator::report::{SetReport, SetState};
 use super::SourceSet;
 use crate::daemon::peer;
 
+/// Whether the standby has everything if no change is counted in `lag`. A source that is catching up may not have counted all; a stream of
+/// operations begins with a point of everything, and misses none.
+pub(in crate::daemon) fn counts_all(report: &SetReport) -> bool {
+    report.state == SetState::Following || report.layer.as_ref().is_some_and(|layer| layer.stream.is_some())
+}
+
 /// How old the oldest change is that the standby lacks; `None` if that is not known.
 fn lacking(report: &SetReport) -> Option<Duration> {
     let lag = report.lag.as_ref()?;
     match (report.state, lag.oldest_seconds) {
-        (SetState::Following | SetState::CatchingUp, _) if lag.changes == 0 && report.counts_all() => Some(Duration::ZERO),
+        (SetState::Following | SetState::CatchingUp, _) if lag.changes == 0 && counts_all(report) => Some(Duration::ZERO),
         (SetState::Following | SetState::CatchingUp, Some(seconds)) => Duration::try_from_secs_f64(seconds).ok(),
         _ => None,
     }

@@ -128,6 +128,13 @@ impl Kept {
         self.job.as_ref().map(|job| job.paused).or(following).unwrap_or_default()
     }
 
+    /// The mirror goes on with its next pass, or is over; unless it was stopped meanwhile. What a person said of it meanwhile holds.
+    pub(super) fn passed(&mut self, mirror: MirrorId, next: Option<Job>) {
+        if let Some(now) = self.job.take_if(|job| job.mirror == mirror) {
+            self.job = next.map(|next| Job { paused: now.paused, ordered_by: now.ordered_by, ..next });
+        }
+    }
+
     /// Pauses, or goes on.
     pub(super) fn set_paused(&mut self, paused: bool) {
         self.job.iter_mut().for_each(|job| job.paused = paused);

@@ -80,12 +80,7 @@ impl SourceSet {
             let left = passed.point.as_ref().map_or(0, |point| point.orphans);
             let next = job.next_pass(&passed.summary, left);
             let kept = self.keep(|kept| {
-                // Whoever stopped or paused it meanwhile has changed the job.
-                if let Some(now) = kept.job.take_if(|kept| kept.mirror == job.mirror)
-                    && !last
-                {
-                    kept.job = Some(Job { paused: now.paused, ordered_by: now.ordered_by, ..next.clone() });
-                }
+                kept.passed(job.mirror, (!last).then(|| next.clone()));
                 kept.roots = remembered.clone();
                 kept.point = passed.point.clone();
                 kept.since = job.began.filter(|_| !flawed).or(kept.since);
