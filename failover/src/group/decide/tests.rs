@@ -70,6 +70,10 @@ fn who_is_heard_and_does_not_answer_is_not_lost() {
     let ask = |force| decide(&world.group, &facts, &failover(None, Accept::Known, force), run_id(5));
     assert!(matches!(ask(false), Err(Refusal::Heard { node: heard, .. }) if heard == node("alpha")));
     assert!(ask(true).is_ok(), "a person knows better");
+    let heed = Heed::Without;
+    let without = Wish::Failover { to: None, point: None, accept: Accept::Known, force: false, heed, fenced: false };
+    let refused = decide(&world.group, &facts, &without, run_id(5));
+    assert!(matches!(refused, Err(Refusal::Heard { .. })), "the witness has no part in that");
 }
 
 #[test]
