@@ -85,6 +85,47 @@ fn what_does_not_start_where_it_went_is_handed_to_the_node_that_is_back() {
 }
 
 #[test]
+fn a_node_that_dies_while_it_gets_the_group_leaves_it_where_it_was() {
+    // Before it was source, and after.
+    for (node, spoilt) in [("alpha", "tardy"), ("beta", "slow")] {
+        let Some(mut scene) = Scene::new() else { return };
+        scene.spoil(node, spoilt);
+        scene.hand_over_in_the_background("beta");
+        let begun = scene.dir.path().join(node).join("begun");
+        wait_until("it is on its way", PATIENCE, || begun.exists());
+        scene.machines.power_off("beta");
+        scene.beta.kill();
+        scene.mend(node, spoilt);
+        scene.wait_until_served_by("alpha");
+        println!("{spoilt}: {} ms without an answer", scene.longest_gap_ms());
+        scene.machines.plug("beta", true);
+        scene.beta.start();
+        wait_until("beta knows that alpha has the group", PATIENCE, || scene.view(&scene.beta)["online"] == "alpha");
+        scene.alpha.run(&["wait", "mail", "--synced", "--timeout", "60"]).expect(0);
+        scene.alpha.run(&["handoff", "mail", "--to", "beta"]).expect(0);
+        scene.wait_until_served_by("beta");
+    }
+}
+
+#[test]
+fn a_node_that_dies_while_it_gives_the_group_is_stood_in_for() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.spoil("alpha", "tardy");
+    scene.hand_over_in_the_background("beta");
+    let begun = scene.dir.path().join("alpha/begun");
+    wait_until("it is on its way", PATIENCE, || begun.exists());
+    scene.machines.power_off("alpha");
+    scene.alpha.kill();
+    scene.wait_until_served_by("beta");
+    println!("{} ms without an answer", scene.longest_gap_ms());
+    scene.mend("alpha", "tardy");
+    scene.machines.plug("alpha", true);
+    scene.alpha.start();
+    wait_until("alpha knows that beta has the group", PATIENCE, || scene.view(&scene.alpha)["online"] == "beta");
+    scene.wait_until_served_by("beta");
+}
+
+#[test]
 fn a_group_that_is_a_persons_from_now_on_is_not_stopped_by_an_old_guard() {
     let Some(mut scene) = Scene::new() else { return };
     scene.rewrite("failover = \"automatic\"", "failover = \"manual\"");
@@ -146,6 +187,7 @@ fn a_server_that_does_not_say_how_it_stands_is_stopped_all_the_same() {
 #[test]
 fn without_the_peer_or_without_the_witness_it_serves_on() {
     let Some(scene) = Scene::new() else { return };
+    let server = scene.server("alpha");
     scene.machines.cut("alpha", "beta", true);
     wait_until("beta misses alpha", PATIENCE, || scene.view(&scene.beta)["time_to_fail_ms"] == 0);
     // Longer than a candidate waits: the witness's word moves, so it goes on waiting.
@@ -159,8 +201,10 @@ fn without_the_peer_or_without_the_witness_it_serves_on() {
     wait_until("the witness is missed for long", PATIENCE, || since.elapsed().as_secs() > 14);
     assert_eq!(scene.view(&scene.alpha)["is_down"], false);
     scene.wait_until_served_by("alpha");
-    let gap_ms = scene.longest_gap_ms();
-    assert!(gap_ms < 2000, "{gap_ms} ms without an answer");
+    // How long a client waited is a matter of the machine, too; that nothing was stopped or started anew is not.
+    println!("{} ms without an answer", scene.longest_gap_ms());
+    assert_eq!(scene.server("alpha"), server, "it was started anew");
+    assert!(!scene.alpha.log().contains("stops what it has"), "{}", scene.alpha.log());
 }
 
 #[test]

@@ -90,6 +90,11 @@ impl Scene {
         Group::new(&keys).store().address().service("server", &["store", "address"], &server, "").text()
     }
 
+    /// A handoff begins, and nobody waits for its end.
+    pub(crate) fn hand_over_in_the_background(&self, to: &str) {
+        self.alpha.run(&["handoff", "mail", "--to", to, "--no-wait"]).expect(0);
+    }
+
     /// Has a script of a node's server hang or fail from now on, as [`spoilt`] lists them.
     pub(crate) fn spoil(&self, node: &str, what: &str) {
         std::fs::write(self.dir.path().join(node).join(what), "").unwrap();
@@ -117,10 +122,15 @@ impl Scene {
         node.json(&["monitor", "mail"])[0]["failed"].take()
     }
 
+    /// The process of a node's server.
+    pub(crate) fn server(&self, node: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(node).join("server.pid")).unwrap().trim().to_owned()
+    }
+
     /// Kills the server of a node.
     pub(crate) fn kill_server(&self, node: &str) {
-        let pid = std::fs::read_to_string(self.dir.path().join(node).join("server.pid")).unwrap();
-        let killed = std::process::Command::new("kill").args(["-9", pid.trim()]).status().unwrap();
+        let pid = self.server(node);
+        let killed = std::process::Command::new("kill").args(["-9", &pid]).status().unwrap();
         assert!(killed.success(), "{pid}");
     }
 
@@ -174,8 +184,8 @@ impl Scene {
     }
 }
 
-/// Scripts that do as these, until a file in the node's directory has one hang: `slow` the start for twenty seconds, which says in `begun` that it
-/// began; `stuck` the stop, and `blind` the state, for ever. With `broken` the start fails.
+/// Scripts that do as these, until a file in the node's directory has one hang: `slow` the start for twenty seconds and `tardy` the stop for five,
+/// which say in `begun` that they began; `stuck` the stop, and `blind` the state, for ever. With `broken` the start fails.
 fn spoilt(dir: &Path, [start, stop, state]: [String; 3]) -> [String; 3] {
     let dir = dir.display();
     let hangs = "trap '' TERM; sleep 1000; sleep 1000";
@@ -183,7 +193,9 @@ fn spoilt(dir: &Path, [start, stop, state]: [String; 3]) -> [String; 3] {
         format!(
             "if test -f {dir}/broken; then exit 1; fi; if test -f {dir}/slow; then echo begun >>{dir}/begun; sleep 20; fi; {start}"
         ),
-        format!("if test -f {dir}/stuck; then {hangs}; fi; {stop}"),
+        format!(
+            "if test -f {dir}/stuck; then {hangs}; fi; if test -f {dir}/tardy; then echo begun >>{dir}/begun; sleep 5; fi; {stop}"
+        ),
         format!("if test -f {dir}/blind; then {hangs}; fi; {state}"),
     ]
 }

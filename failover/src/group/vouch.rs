@@ -40,7 +40,8 @@ pub(super) fn give_back(
     patience: &Patience<'_>,
 ) -> Result<Done, Failed> {
     let place = witness.place();
-    match raise::give_back(witness, order.claim.generation, holder, patience) {
+    // Whom a run has named is who carries it out.
+    match raise::give_back(witness, order.claim.generation, (&order.claim.runner, holder), patience) {
         Ok(()) => Ok(told(format!("the witness at {place} names {holder} again"))),
         Err(why) => {
             let why = format!("the witness at {place} may not name {holder} again: {why}");

@@ -115,7 +115,8 @@ impl Monitor {
     /// Decides. Acts that are returned count as begun; those on the witness are told of later.
     pub fn next(&mut self, now: Moment) -> Next {
         let mut acts = Vec::new();
-        if self.setting.automatic {
+        self.follow_run(now);
+        if self.setting.automatic && !self.take(now, &mut acts) && !self.give_back(now, &mut acts) {
             if self.holds() {
                 self.keep(now, &mut acts);
             } else if self.is_down {
@@ -123,7 +124,7 @@ impl Monitor {
             } else if self.own.claiming {
                 self.claim(now, &mut acts);
             } else {
-                self.stand_by(now, &mut acts);
+                self.look(now, &mut acts);
             }
         }
         Next { acts, wake: self.wake(now) }
@@ -159,10 +160,11 @@ impl Monitor {
             return;
         }
         if self.attempt == Attempt::Won {
-            let from = self.own.online.clone().unwrap_or_else(|| self.setting.here.clone());
-            let answers = self.is_answered_by(&from, now);
-            self.attempt = Attempt::Acting;
-            acts.push(Act::TakeOver { from, answers });
+            // Nobody, where a cutover that seemed lost, or stalled, goes on after all.
+            let is_over = self.of_run(now).is_none();
+            let from = self.holder().filter(|node| is_over && **node != self.setting.here).cloned();
+            self.attempt = if from.is_some() { Attempt::Acting } else { Attempt::Idle };
+            acts.extend(from.map(|from| Act::TakeOver { answers: self.is_answered_by(&from, now), from }));
         }
         self.renew(now, acts);
     }
@@ -240,31 +242,44 @@ impl Monitor {
         }
     }
 
-    fn stand_by(&mut self, now: Moment, acts: &mut Vec<Act>) {
-        if self.attempt == Attempt::Idle
-            && self.may_try(now)
-            && self.obstacle(now).is_none()
-            && let Some(Watched { word: Some(last), .. }) = self.word.clone()
-        {
-            let own = last.holder == self.setting.here;
-            let (generation, renewals) = if own {
-                (last.generation, last.renewals.saturating_add(1))
-            } else {
-                (last.generation.max(self.own.seen).next(), 0)
-            };
-            let new = Word { generation, holder: self.setting.here.clone(), renewals };
-            self.attempt = Attempt::Asked;
-            return self.swap(now, Some(last), new, true, acts);
+    /// Asks the witness for the group, if nothing is in the way. Returns whether it does.
+    fn take(&mut self, now: Moment, acts: &mut Vec<Act>) -> bool {
+        if self.attempt != Attempt::Idle || self.own.stopping || !self.may_try(now) || self.obstacle(now).is_some() {
+            return false;
         }
-        self.look(now, acts);
+        let Some(Watched { word: Some(last), .. }) = self.word.clone() else { return false };
+        // Of an attempt before this one, no run knows.
+        let is_above_all = last.holder == self.setting.here && last.generation > self.own.seen;
+        let (generation, renewals) = match is_above_all {
+            true => (last.generation, last.renewals.saturating_add(1)),
+            false => (last.generation.max(self.own.seen).next(), 0),
+        };
+        let new = Word { generation, holder: self.setting.here.clone(), renewals };
+        self.attempt = Attempt::Asked;
+        self.swap(now, Some(last), new, true, acts);
+        true
+    }
+
+    /// Gives the witness's word to the node that a cutover brings the group to, where this one took it as that cutover seemed lost, and it
+    /// goes on after all. Returns whether it does.
+    fn give_back(&mut self, now: Moment, acts: &mut Vec<Act>) -> bool {
+        let heir = self.own.handing_to.clone().filter(|_| self.stranded.is_none() && self.attempt == Attempt::Idle);
+        let is_taken = |word: &Word| word.holder == self.setting.here && word.generation > self.own.seen;
+        let word = self.word.as_ref().and_then(|watched| watched.word.clone()).filter(is_taken);
+        let (Some(heir), Some(last)) = (heir.filter(|_| self.may_try(now)), word) else { return false };
+        let new = Word { holder: heir, renewals: 0, ..last.clone() };
+        self.swap(now, Some(last), new, false, acts);
+        true
     }
 
     /// Why this node does not take over now; none if it does.
     pub fn obstacle(&self, now: Moment) -> Option<Obstacle> {
-        if self.holds() || self.is_down {
+        let is_here = self.own.online.as_ref() == Some(&self.setting.here);
+        let is_given_up = self.stranded.is_some() || (self.own.stalled && !is_here);
+        if self.has_won() || (!is_given_up && (self.holds() || self.is_down)) {
             return Some(Obstacle::Here);
         }
-        let Some(has_it) = self.own.online.clone() else { return Some(Obstacle::Offline) };
+        let Some(has_it) = self.holder().cloned() else { return Some(Obstacle::Offline) };
         self.of_run(now)
             .or_else(|| self.of_holder(&has_it, now))
             .or_else(|| self.of_this_node(&has_it, now))
@@ -273,7 +288,8 @@ impl Monitor {
 
     fn of_run(&self, now: Moment) -> Option<Obstacle> {
         let runner = self.own.runner.clone()?;
-        (runner == self.setting.here || self.to_fail_ms(&runner, now) > 0).then_some(Obstacle::Running(runner))
+        let is_over = if runner == self.setting.here { self.own.stalled } else { self.is_silent(&runner, now) };
+        (!is_over).then_some(Obstacle::Running(runner))
     }
 
     /// Whether a node has not been heard for as long as makes it count as lost.
@@ -331,6 +347,11 @@ impl Monitor {
                 return Some(Obstacle::Loss(loss, most));
             }
         }
+        let named = self.word.as_ref().and_then(|watched| watched.word.as_ref());
+        if self.stranded.is_some() || named.is_some_and(|word| word.holder == self.setting.here) {
+            // Nobody else takes it over from a node that is there, or against the witness's word.
+            return None;
+        }
         let before = self.setting.by_priority.iter().take_while(|node| **node != self.setting.here);
         let could = |node: &&NodeName| {
             let peer = self.peers.get(*node);
@@ -341,10 +362,11 @@ impl Monitor {
         before.filter(|node| could(node)).map(|node| Obstacle::After(node.clone())).next()
     }
 
-    /// How old what would be lost may be, in milliseconds: what the standby lacked when the node that has the group said so last, and what
-    /// it may have served since, until its right ended.
+    /// How old what would be lost may be, in milliseconds: what the standby lacked when the node that has the group said so last, or when
+    /// this one gave it up, and what that one may have served since, until its right ended.
     pub(super) fn loss_ms(&self, has_it: &NodeName) -> Option<u64> {
-        let (said, behind_ms) = self.peers.get(has_it)?.behind?;
+        let given = self.gave_up.filter(|_| self.stranded.is_some()).map(|since| (since, 0));
+        let (said, behind_ms) = self.peers.get(has_it)?.behind.max(given)?;
         let last = self.others.map_or(said, |others| others.max(said));
         Some(behind_ms.saturating_add(last.since(said)).saturating_add(self.rule().lease_ms))
     }

@@ -29,6 +29,8 @@ pub struct Own {
     pub stopping: bool,
     /// Who carries out the cutover that is under way, if there is one.
     pub runner: Option<NodeName>,
+    /// Whether that one is this node's own, has stopped on its way, and could still be taken back: by itself it brings the group nowhere.
+    pub stalled: bool,
     /// Why this node could not take over; empty if it could.
     pub unready: String,
     /// How much may be lost by an automatic failover, in milliseconds; none: whatever it is.
@@ -81,6 +83,11 @@ pub struct Monitor {
     pub(super) setting: Setting,
     pub(super) started: Moment,
     pub(super) own: Own,
+    /// Since when all is stopped here for the node that a cutover brings the group to.
+    pub(super) gave_up: Option<Moment>,
+    /// To whom a cutover was bringing the group from here, whose runner is lost: this node counts as a candidate, and that one as the
+    /// holder, whether it had got it or not.
+    pub(super) stranded: Option<NodeName>,
     pub(super) peers: BTreeMap<NodeName, Peer>,
     /// When this node last promised to leave the group to another one; it does not know what it promised before it started.
     pub(super) promised: Moment,
@@ -137,6 +144,8 @@ impl Monitor {
             setting,
             started: now,
             own,
+            gave_up: None,
+            stranded: None,
             peers,
             promised: now,
             word: None,
@@ -169,9 +178,29 @@ impl Monitor {
         self.own = own;
     }
 
+    /// Takes note of how a cutover stands that brings the group from here to another node.
+    pub(super) fn follow_run(&mut self, now: Moment) {
+        self.gave_up = self.own.gave_up.then(|| self.gave_up.unwrap_or(now));
+        let runner = self.own.runner.as_ref().filter(|runner| **runner != self.setting.here);
+        let is_lost = runner.is_some_and(|runner| self.is_silent(runner, now));
+        let is_here = self.own.online.as_ref() == Some(&self.setting.here);
+        self.stranded = self.own.handing_to.clone().filter(|_| is_lost && is_here);
+    }
+
+    /// Who has the group as far as it matters for taking it over.
+    pub(super) fn holder(&self) -> Option<&NodeName> {
+        self.stranded.as_ref().or(self.own.online.as_ref())
+    }
+
+    /// Whether the witness has given this node the group.
+    pub(super) fn has_won(&self) -> bool {
+        matches!(self.attempt, Attempt::Won | Attempt::Acting)
+    }
+
     /// Whether this node serves, or is about to.
     pub(super) fn holds(&self) -> bool {
-        !self.is_down && (self.own.serves || matches!(self.attempt, Attempt::Won | Attempt::Acting))
+        let is_left = self.stranded.is_some() && self.gave_up.is_some();
+        !self.is_down && (self.has_won() || (self.own.serves && !is_left))
     }
 
     /// Whether every other node answered within the last lease.
@@ -188,11 +217,15 @@ impl Monitor {
         let serves = holds && self.own.online.as_ref() == Some(&self.setting.here);
         Beat {
             generation: self.own.generation,
-            online: self.own.online.clone(),
+            online: self.holder().cloned(),
             serves,
             // One that was cut off may hope only if everybody hears it and is heard; or promises in vain would keep others from taking over.
             wants: holds || self.own.claiming || hopes,
-            could: self.own.takes_over && self.own.unready.is_empty() && self.failed.is_none() && self.sees_witness(now),
+            could: self.own.takes_over
+                && self.own.unready.is_empty()
+                && self.failed.is_none()
+                && !self.is_down
+                && self.sees_witness(now),
             stands_down: self.own.stands_down,
             behind_ms: self.own.behind_ms.filter(|_| serves),
             patience_ms: self.setting.rule.patience_ms(),
@@ -206,7 +239,10 @@ impl Monitor {
     /// A heartbeat came; what to answer.
     pub fn heard(&mut self, now: Moment, from: &NodeName, beat: &Beat) -> Answer {
         let is_free = self.attempt == Attempt::Idle && (!self.holds() || self.own.handing_to.as_ref() == Some(from));
-        let promises = self.setting.automatic && beat.wants && is_free && beat.generation >= self.own.generation;
+        // What the witness gave to this node at a later generation it may use yet.
+        let word = self.word.as_ref().and_then(|watched| watched.word.as_ref());
+        let is_later = word.is_some_and(|word| word.holder == self.setting.here && word.generation > beat.generation);
+        let promises = self.setting.automatic && beat.wants && is_free && beat.generation >= self.own.generation && !is_later;
         if let Some(peer) = self.peers.get_mut(from) {
             peer.heard(now, beat);
             if promises {
@@ -253,10 +289,12 @@ impl Monitor {
         let is_taking = asked.takes && self.attempt == Attempt::Asked;
         match answer {
             Ok(()) => {
+                if asked.new.holder == self.setting.here {
+                    self.renewed = self.renewed.max(Some(asked.at));
+                }
                 self.observe(now, Some(asked.new));
-                self.renewed = self.renewed.max(Some(asked.at));
                 if is_taking {
-                    self.attempt = Attempt::Won;
+                    (self.attempt, self.is_down) = (Attempt::Won, false);
                 }
                 return;
             }
@@ -285,7 +323,7 @@ impl Monitor {
             self.attempt = Attempt::Idle;
         }
         let pause_ms = self.failed.as_ref().map_or(FIRST_PAUSE_MS, |before| LONGEST_PAUSE_MS.min(2 * before.pause_ms));
-        let in_silence = self.own.online.as_ref().is_some_and(|node| self.is_silent(node, now));
+        let in_silence = self.holder().is_some_and(|node| self.is_silent(node, now));
         self.failed = done.err().map(|why| Failures { why, again: now.after(pause_ms), pause_ms, in_silence });
     }
 

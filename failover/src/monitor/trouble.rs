@@ -20,9 +20,11 @@ impl Monitor {
     }
 
     fn lost_words(&self) -> String {
-        let Some(node) = &self.own.online else { return String::new() };
+        let Some(node) = self.holder() else { return String::new() };
         let many = if self.peers.get(node).is_some_and(|peer| peer.paths.len() > 1) { "on any path" } else { "any more" };
-        format!("{node} has the group and is not heard {many}")
+        let has_it =
+            if self.stranded.is_some() { "was getting the group by a cutover that is not finished," } else { "has the group" };
+        format!("{node} {has_it} and is not heard {many}")
     }
 
     fn witness_words(&self, now: Moment) -> Option<String> {

@@ -82,7 +82,7 @@ impl Monitor {
             seen_ms: ago(self.seen),
             trouble: self.trouble.clone(),
         });
-        let elsewhere = self.own.online.as_ref().filter(|node| **node != self.setting.here);
+        let elsewhere = self.holder().filter(|node| **node != self.setting.here);
         View {
             online: self.own.online.clone(),
             automatic: self.setting.automatic,

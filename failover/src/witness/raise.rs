@@ -116,7 +116,8 @@ pub fn raise(
     let mut seen = witness.read();
     let why = loop {
         let failed = match seen {
-            Ok(Some(now)) if now.generation == generation && now.holder == *holder => return Ok(Raised::Named),
+            // Above the run's where another node took it meanwhile, and left it to this one again.
+            Ok(Some(now)) if now.generation >= generation && now.holder == *holder => return Ok(Raised::Named),
             Ok(now) => {
                 if let Some(lost) = asked.over.refuses(now.as_ref(), generation, &witness.place()) {
                     return Err(lost);
@@ -151,7 +152,7 @@ pub fn raise(
 
 /// Whether a look at this word ends the matter without another write.
 fn is_decided(now: Option<&Word>, asked: &Raise, new: &Word) -> bool {
-    let is_own = now.is_some_and(|now| now.generation == new.generation && now.holder == new.holder);
+    let is_own = now.is_some_and(|now| now.generation >= new.generation && now.holder == new.holder);
     is_own || asked.over.refuses(now, new.generation, "").is_some()
 }
 
@@ -174,23 +175,25 @@ impl Over {
     }
 }
 
-/// Takes a [`raise`] back: the witness names `holder`, at the run's generation, unless somebody went on at a higher one. It writes even
-/// where nothing was raised, so that an answer to the raise that comes late finds another word.
+/// Takes a [`raise`] of `named` back: the witness names `holder`, at the run's generation or the one that it stands at, unless somebody else went
+/// on at a higher one. It writes even where nothing was raised, so that an answer to the raise that comes late finds another word.
 ///
 /// # Errors
 /// Why it was not done; it may be done all the same.
 pub fn give_back(
     witness: &dyn Witness,
     generation: Generation,
-    holder: &NodeName,
+    (named, holder): (&NodeName, &NodeName),
     patience: &Patience<'_>,
 ) -> Result<(), String> {
-    let old = Word { generation, holder: holder.clone(), renewals: 0 };
     loop {
         let tried = witness.read().and_then(|now| match now {
-            Some(now) if now.generation > generation => Ok(()),
+            Some(now) if now.generation > generation && now.holder != *named => Ok(()),
             Some(now) if now.generation == generation && now.holder == *holder => Ok(()),
-            now => witness.swap(now.as_ref(), &old),
+            now => {
+                let generation = now.as_ref().map_or(generation, |now| now.generation.max(generation));
+                witness.swap(now.as_ref(), &Word { generation, holder: holder.clone(), renewals: 0 })
+            }
         });
         match tried {
             Ok(()) => return Ok(()),

@@ -24,7 +24,7 @@ fn raise_at(witness: &SimWitness, over: Over, need: Need) -> Result<Raised, NotR
 }
 
 fn give_back_at(witness: &SimWitness) -> Result<(), String> {
-    patient(3, |patience| give_back(witness, Generation(5), &"alpha".parse().unwrap(), patience))
+    patient(3, |patience| give_back(witness, Generation(5), (&"beta".parse().unwrap(), &"alpha".parse().unwrap()), patience))
 }
 
 fn with(word: Option<Word>, faults: &[Option<Fault>]) -> SimWitness {

@@ -20,6 +20,12 @@ pub(super) struct Node {
     pub(super) seen: Generation,
     /// The generation of its own run that is not finished, and whether that can only go forward.
     pub(super) claim: Option<(Generation, bool)>,
+    /// Its own run is to be taken back, and nobody carries that out now.
+    pub(super) stalled: bool,
+    /// The generation of another node's run that brings the group there, and which node.
+    pub(super) foreign: Option<(Generation, usize)>,
+    /// That run knows that all is stopped here.
+    pub(super) gave_up: bool,
     /// The right that it remembers while its machine runs.
     pub(super) remembered: Moment,
     pub(super) monitor: Option<Monitor>,
@@ -49,14 +55,20 @@ impl Node {
         ((moment.0 + 1) * 1000).saturating_sub(self.offset) * 1000 / self.rate
     }
 
-    pub(super) fn own(&self) -> Own {
+    pub(super) fn own(&self, names: &[NodeName]) -> Own {
+        let runner = self.foreign.map(|(_, runner)| names[runner].clone());
+        let serves = self.online.as_ref() == Some(&self.name);
         Own {
             online: self.online.clone(),
             generation: self.claim.map_or(self.generation, |(generation, _)| generation),
             seen: self.seen,
-            serves: self.online.as_ref() == Some(&self.name) || self.claim.is_some(),
-            stopping: self.service == Service::Stopping,
-            runner: self.claim.map(|_| self.name.clone()),
+            serves,
+            claiming: self.claim.is_some() && !serves && !self.stalled,
+            stalled: self.claim.is_some() && self.stalled,
+            stopping: self.service == Service::Stopping && self.foreign.is_none(),
+            handing_to: runner.clone(),
+            gave_up: self.gave_up,
+            runner: self.claim.map(|_| self.name.clone()).or(runner),
             stands_down: true,
             takes_over: true,
             ..Own::default()
@@ -71,7 +83,7 @@ impl Node {
         if self.service != Service::On {
             self.remembered = Moment::default();
         }
-        self.monitor = Some(Monitor::new(setting, self.own(), self.clock(real), self.remembered));
+        self.monitor = Some(Monitor::new(setting, self.own(nodes), self.clock(real), self.remembered));
         self.wake = real;
     }
 

@@ -1,7 +1,9 @@
 //! Nodes, lines and the witness, in one queue of events.
 
 mod faults;
+mod handoff;
 mod plots;
+mod runs;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -18,8 +20,6 @@ const MISSES: u16 = 4;
 const LEASE_MS: u64 = 4_000;
 /// After so long the witness's client gives up, in milliseconds.
 const WITNESS_LIMIT_MS: u64 = 1_000;
-/// After so long a run that stopped is gone on with, in microseconds.
-const AGAIN: u64 = 10_000_000;
 
 #[derive(Clone, Debug)]
 pub(super) enum Event {
@@ -40,11 +40,13 @@ pub(super) enum Event {
     /// At the witness: read, or swap.
     Ask {
         life: u64,
+        at: Moment,
         asked: Option<Asked>,
     },
     /// Back from it.
     Read {
         life: u64,
+        at: Moment,
         answer: Result<Option<Word>, WitnessError>,
     },
     Swapped {
@@ -64,6 +66,17 @@ pub(super) enum Event {
         life: u64,
     },
     Finish {
+        life: u64,
+    },
+    /// Somebody wants the node to have the group.
+    HandOver,
+    /// Its handoff goes on.
+    Hand {
+        life: u64,
+        handoff: handoff::Handoff,
+    },
+    /// Its handoff is taken back.
+    TakeBack {
         life: u64,
     },
     /// Something breaks, or is mended.
@@ -94,6 +107,7 @@ pub(super) struct World {
     pub(super) taken_over: u64,
     pub(super) stood_down: u64,
     pub(super) resumed: u64,
+    pub(super) handed_over: u64,
     /// Answers of the witness that are on their way: one that gave up is not told twice.
     pending: BTreeMap<(usize, u64, Moment), ()>,
 }
@@ -122,6 +136,7 @@ impl World {
             taken_over: 0,
             stood_down: 0,
             resumed: 0,
+            handed_over: 0,
             pending: BTreeMap::new(),
         };
         for (index, name) in names.iter().enumerate() {
@@ -132,6 +147,9 @@ impl World {
                 generation: Generation(1),
                 seen: Generation(1),
                 claim: None,
+                stalled: false,
+                foreign: None,
+                gave_up: false,
                 remembered: Moment::default(),
                 monitor: None,
                 life: 0,
@@ -193,7 +211,7 @@ impl World {
     }
 
     fn happen(&mut self, index: usize, event: Event) {
-        let is_elsewhere = matches!(event, Event::Fault | Event::Unpause | Event::Ask { .. } | Event::Send);
+        let is_elsewhere = matches!(event, Event::Fault | Event::Unpause | Event::Ask { .. } | Event::Send | Event::HandOver);
         if self.nodes[index].paused && !is_elsewhere {
             self.nodes[index].waiting.push(event);
             return;
@@ -203,13 +221,17 @@ impl World {
             Event::Beat { from, sent, life, beat } => self.heard(index, from, sent, life, &beat),
             Event::Answered { from, sent, life, answer } if self.is_alive(index, life) => {
                 let (now, peer) = (self.nodes[index].clock(self.now), self.names[from].clone());
-                self.learn(index, &answer.beat);
+                self.learn(index, from, &answer.beat);
                 let monitor = self.nodes[index].monitor.as_mut();
                 monitor.unwrap().answered(now, &peer, "line", sent, &answer);
                 self.step(index);
             }
-            Event::Ask { life, asked } => self.witness(index, life, asked),
-            Event::Read { life, answer } if self.is_alive(index, life) => {
+            Event::Ask { life, at, asked } => self.witness(index, life, at, asked),
+            Event::Read { life, at, answer } if self.is_alive(index, life) => {
+                // Whoever gave up does not hear the answer any more.
+                if self.pending.remove(&(index, life, at)).is_none() {
+                    return;
+                }
                 let now = self.nodes[index].clock(self.now);
                 self.nodes[index].monitor.as_mut().unwrap().read(now, answer);
                 self.step(index);
@@ -223,11 +245,12 @@ impl World {
                 self.say(index, "has stopped".to_owned());
             }
             Event::Cross { life } if self.is_alive(index, life) => {
-                if let Some((generation, false)) = self.nodes[index].claim {
-                    self.nodes[index].claim = Some((generation, true));
-                }
+                self.cross(index);
             }
             Event::Finish { life } if self.is_alive(index, life) => self.finish(index),
+            Event::HandOver => self.hand_over(index),
+            Event::Hand { life, handoff } if self.is_alive(index, life) => self.hand(index, handoff),
+            Event::TakeBack { life } if self.is_alive(index, life) => self.take_back(index),
             Event::Fault => self.fault(),
             Event::Unpause => self.unpause(index),
             Event::Boot => self.boot(index),
@@ -270,7 +293,7 @@ impl World {
         if self.nodes[index].monitor.is_none() {
             return;
         }
-        self.learn(index, beat);
+        self.learn(index, from, beat);
         let (now, peer) = (self.nodes[index].clock(self.now), self.names[from].clone());
         let monitor = self.nodes[index].monitor.as_mut().unwrap();
         let answer = monitor.heard(now, &peer, beat);
@@ -285,14 +308,15 @@ impl World {
     }
 
     /// What nodes that see each other tell of settled cutovers.
-    fn learn(&mut self, index: usize, beat: &Beat) {
-        let is_settled = beat.serves && beat.online.as_ref().is_some_and(|online| *online != self.nodes[index].name);
-        if !is_settled || beat.generation <= self.nodes[index].seen {
+    fn learn(&mut self, index: usize, from: usize, beat: &Beat) {
+        let is_settled = beat.online.as_ref() == Some(&self.names[from]);
+        let node = &mut self.nodes[index];
+        let is_later = node.claim.is_some_and(|(generation, _)| generation > beat.generation);
+        if !is_settled || beat.generation <= node.generation || is_later {
             return;
         }
-        let node = &mut self.nodes[index];
-        (node.generation, node.seen, node.online) = (beat.generation, beat.generation, beat.online.clone());
-        node.claim = None;
+        (node.generation, node.seen, node.online) = (beat.generation, node.seen.max(beat.generation), beat.online.clone());
+        (node.claim, node.stalled, node.foreign, node.gave_up) = (None, false, None, false);
         // It stops what it has, and becomes a standby.
         if node.service == Service::On {
             self.stop(index, None);
@@ -301,7 +325,7 @@ impl World {
     }
 
     fn tell_own(&mut self, index: usize) {
-        let own = self.nodes[index].own();
+        let own = self.nodes[index].own(&self.names);
         if let Some(monitor) = self.nodes[index].monitor.as_mut() {
             monitor.own(own);
         }
@@ -341,10 +365,11 @@ impl World {
                     self.at(after, index, Event::Finish { life });
                 }
                 Act::TakeOver { .. } => {
-                    let generation = self.nodes[index].seen.max(self.word.as_ref().map_or(Generation(0), |word| word.generation));
+                    let generation = self.next_generation(index);
                     self.say(index, format!("takes over at generation {generation}"));
                     let node = &mut self.nodes[index];
                     (node.claim, node.seen) = (Some((generation, false)), generation);
+                    (node.stalled, node.foreign, node.gave_up) = (false, None, false);
                     let (half, whole) = (1000 * self.random(1000), 1000 * (1000 + self.random(1500)));
                     self.at(half, index, Event::Cross { life });
                     self.at(whole, index, Event::Finish { life });
@@ -373,66 +398,33 @@ impl World {
         if self.nodes[index].service == Service::On {
             self.stop(index, Some(right.min(now)));
         }
-        if let Some((_, false)) = self.nodes[index].claim {
-            self.nodes[index].claim = None;
-        }
-    }
-
-    /// A run, or a start, comes to its end.
-    fn finish(&mut self, index: usize) {
-        // A start after a stand-down is tried again by itself.
-        let fails = self.is_stormy && self.nodes[index].claim.is_some() && self.random(4) == 0;
-        let now = self.nodes[index].clock(self.now);
-        let monitor = self.nodes[index].monitor.as_ref().unwrap();
-        let may = monitor.gate().is_some_and(|until| now < until)
-            && self.nodes[index].service == Service::Off
-            && self.nodes[index].own().serves;
-        let done = if may && !fails { Ok(()) } else { Err("it failed".to_owned()) };
-        if done.is_ok() {
-            let node = &mut self.nodes[index];
-            if let Some((generation, _)) = node.claim.take() {
-                (node.generation, node.online) = (generation, Some(node.name.clone()));
-                self.taken_over += 1;
-            }
-            self.nodes[index].service = Service::On;
-            self.say(index, "serves".to_owned());
-        } else if let Some((_, false)) = self.nodes[index].claim {
-            self.nodes[index].claim = None;
-        } else if fails {
-            // A run that can only go forward is gone on with by itself.
-            let life = self.nodes[index].life;
-            self.at(AGAIN, index, Event::Finish { life });
-        }
-        self.tell_own(index);
-        self.nodes[index].monitor.as_mut().unwrap().took_over(now, done);
-        self.step(index);
+        self.leave_run(index);
+        let life = self.nodes[index].life;
+        self.at(0, index, Event::TakeBack { life });
     }
 
     fn ask(&mut self, index: usize, life: u64, asked: Option<Asked>) {
         let witness = self.nodes.len();
+        let at = self.nodes[index].clock(self.now);
+        self.pending.insert((index, life, at), ());
         if let Some(delay) = self.delay(index, witness) {
-            self.at(delay, index, Event::Ask { life, asked: asked.clone() });
+            self.at(delay, index, Event::Ask { life, at, asked: asked.clone() });
         }
         let silent = || WitnessError::Unreachable("no answer".to_owned());
         let limit = 1000 * WITNESS_LIMIT_MS;
-        match asked {
-            None => {
-                self.pending.insert((index, life, Moment::default()), ());
-                self.at(limit, index, Event::Read { life, answer: Err(silent()) });
-            }
-            Some(asked) => {
-                self.pending.insert((index, life, asked.at), ());
-                self.at(limit, index, Event::Swapped { life, asked, answer: Err(silent()) });
-            }
-        }
+        let given_up = match asked {
+            None => Event::Read { life, at, answer: Err(silent()) },
+            Some(asked) => Event::Swapped { life, asked, answer: Err(silent()) },
+        };
+        self.at(limit, index, given_up);
     }
 
     /// At the witness.
-    fn witness(&mut self, index: usize, life: u64, asked: Option<Asked>) {
+    fn witness(&mut self, index: usize, life: u64, at: Moment, asked: Option<Asked>) {
         let word = self.word.clone();
         let back = self.delay(self.nodes.len(), index);
         let event = match asked {
-            None => Event::Read { life, answer: Ok(word) },
+            None => Event::Read { life, at, answer: Ok(word) },
             Some(asked) if word == asked.expected => {
                 self.word = Some(asked.new.clone());
                 Event::Swapped { life, asked, answer: Ok(()) }

@@ -9,9 +9,7 @@ impl World {
         (node.monitor, node.service, node.remembered) = (None, Service::Off, Moment::default());
         (node.paused, node.life, node.machine) = (false, node.life + 1, node.machine + 1);
         node.waiting.clear();
-        if let Some((_, false)) = node.claim {
-            node.claim = None;
-        }
+        self.leave_run(index);
     }
 
     pub(super) fn boot(&mut self, index: usize) {
@@ -25,6 +23,24 @@ impl World {
             let (names, rule) = (self.names.clone(), self.rule);
             self.nodes[index].start(self.now, &names, rule);
             self.look(index);
+            let life = self.nodes[index].life;
+            self.at(0, index, Event::TakeBack { life });
+            if let Some((_, true)) = self.nodes[index].claim {
+                self.at(1_000_000, index, Event::Finish { life });
+            }
+        }
+    }
+
+    /// A run that nobody carries out any more: what can be taken back is, once its node runs again.
+    pub(super) fn leave_run(&mut self, index: usize) {
+        let generation = self.nodes[index].claim.filter(|(_, is_crossed)| !is_crossed).map(|(generation, _)| generation);
+        let is_known = generation.is_some_and(|of| self.nodes.iter().any(|node| node.foreign == Some((of, index))));
+        let node = &mut self.nodes[index];
+        node.gave_up = false;
+        match generation {
+            Some(_) if is_known => node.stalled = true,
+            Some(_) => node.claim = None,
+            None => {}
         }
     }
 
@@ -105,9 +121,8 @@ impl World {
         self.say(index, "loses its daemon".to_owned());
         let node = &mut self.nodes[index];
         (node.monitor, node.life) = (None, node.life + 1);
-        if let Some((_, false)) = node.claim {
-            node.claim = None;
-        }
+        self.leave_run(index);
+        let node = &mut self.nodes[index];
         let machine = node.machine;
         let until = node.real(node.remembered).saturating_sub(self.now);
         self.at(until, index, Event::Guard { machine });

@@ -11,6 +11,7 @@ impl World {
     /// Trouble for a while.
     pub(in crate::monitor::tests) fn storm(&mut self) -> Result<(), String> {
         self.at(3_000_000, 0, Event::Fault);
+        self.at(5_000_000, 1, Event::HandOver);
         self.run(self.now + STORM)
     }
 
@@ -45,6 +46,18 @@ impl World {
         self.one("the holder died")
     }
 
+    /// A handoff, and one of its two nodes dies for good at some moment of it.
+    pub(in crate::monitor::tests) fn dies_in_a_handoff(&mut self, dead: usize) -> Result<(), String> {
+        self.calm();
+        self.run(self.now + 5_000_000)?;
+        self.at(0, 1, Event::HandOver);
+        let until = self.now + 1_000 * self.random(4_000);
+        self.run(until)?;
+        self.crash(dead);
+        self.run(self.now + BOUND)?;
+        self.one("a node died in a handoff")
+    }
+
     fn calm(&mut self) {
         self.is_stormy = false;
         self.cut.clear();
@@ -53,6 +66,14 @@ impl World {
 
     fn one(&mut self, after: &str) -> Result<(), String> {
         let at_work = self.nodes.iter().filter(|node| node.service == Service::On).count();
-        if at_work == 1 { Ok(()) } else { Err(format!("{at_work} nodes serve after {after}")) }
+        if at_work == 1 {
+            return Ok(());
+        }
+        let now = |node: &Node| node.clock(self.now);
+        let told = self.nodes.iter().map(|node| {
+            let view = node.monitor.as_ref().map(|monitor| monitor.view(now(node)));
+            format!("{}: {:?}, {view:?}\n", node.name, node.own(&self.names))
+        });
+        Err(format!("{at_work} nodes serve after {after}: {:?}\n{}", self.word, told.collect::<String>()))
     }
 }
