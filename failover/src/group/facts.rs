@@ -20,6 +20,10 @@ pub struct Facts {
     /// Those that did not answer, and sent heartbeats or counted up at the witness all the same while they were asked: they are not lost.
     #[serde(default)]
     pub heard: BTreeSet<NodeName>,
+    /// For how long at least each of the others that did not answer can have taken nothing any more if it is lost, in milliseconds, where that is
+    /// known: since its last heartbeat and the next that did not come, or, where it needs a right, since that ended.
+    #[serde(default)]
+    pub gone_ms: BTreeMap<NodeName, u64>,
     /// What the group's witness says to the runner, if there is one and it was asked.
     #[serde(default)]
     pub witness: Option<Testimony>,

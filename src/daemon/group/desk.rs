@@ -64,6 +64,8 @@ pub(crate) struct Desk {
 struct Inner {
     /// The run that is being carried out, and what takes it back.
     running: Option<(RunId, Arc<AtomicBool>)>,
+    /// When the last one that was ended.
+    ended: Option<Instant>,
     /// Runs of others that are taken back, and the last order of each that is to end: what takes it back comes after.
     hurried: BTreeMap<RunId, u64>,
     /// What this node waits for a person for.
@@ -124,6 +126,8 @@ impl Desk {
         let mut facts = nodes::facts(&self.context, &self.name, &self.local, own, question, &is_silent);
         let is_heard = |node: &NodeName| self.watch.get().is_some_and(|watch| watch.has_heard_within(node, begun.elapsed()));
         facts.heard = facts.away().filter(|(node, _)| is_heard(node)).map(|(node, _)| node.clone()).collect();
+        let gone_ms = |node: &NodeName| self.watch.get().and_then(|watch| watch.gone_ms(node));
+        facts.gone_ms = facts.away().filter_map(|(node, _)| Some((node.clone(), gone_ms(node)?))).collect();
         facts
     }
 
@@ -275,14 +279,15 @@ impl Desk {
     }
 
     fn leave(&self) {
-        self.lock().running = None;
+        let mut inner = self.lock();
+        (inner.running, inner.ended, inner.is_nudged) = (None, Some(Instant::now()), true);
         self.changed.notify_all();
     }
 
     fn start(self: &Arc<Self>, mut journal: Journal<Lines<Record>>, cancel: Arc<AtomicBool>) -> Result<(), Refused> {
         let desk = self.clone();
         let carrying = thread::Builder::new().name("cutover".to_owned()).spawn(move || {
-            let members = Members { context: desk.context.clone(), local: desk.local.clone() };
+            let members = desk.members();
             let clock = SystemClock::default();
             let progress = |plan: &Plan, record: &Record| tell(plan, record);
             match carry(&mut journal, &Tools { nodes: &members, clock: &clock, cancel: &cancel, progress: &progress }) {
@@ -296,6 +301,12 @@ impl Desk {
         });
         let failed = |error| Refused::new(FailedKind::Failed, format!("cannot start a thread: {error}"));
         carrying.map(drop).inspect_err(|_| self.leave()).map_err(failed)
+    }
+
+    fn members(self: &Arc<Self>) -> Members {
+        let desk = self.clone();
+        let is_silent = Box::new(move |node: &NodeName| desk.watch.get().is_some_and(|watch| watch.is_silent(node)));
+        Members { context: self.context.clone(), local: self.local.clone(), is_silent }
     }
 
     /// Closes a run that another one goes on from.
@@ -375,8 +386,10 @@ impl Desk {
             resource.check().into_iter().map(|finding| Checked::of(name, &finding)).collect::<Vec<_>>()
         };
         let sets = self.local.view().sets.into_iter().map(|(name, view)| Checked::set(&name, &view));
+        let lease = Duration::from_millis(self.written.witness.as_ref().map_or(0, standin_config::group::Witness::lease_ms));
         let witness = self.local.witness();
-        let witness = witness.map(|witness| super::witness::check(witness.as_ref(), &self.local.state(), self.name.as_str()));
+        let witness =
+            witness.map(|witness| super::witness::check(witness.as_ref(), &self.local.state(), self.name.as_str(), lease));
         let settings = foresight::compare(&self.written, self.local.node(), &self.facts()).map(|why| Checked::settings(&why));
         let programs = foresight::missing_programs(&self.written);
         let is_off = self.watch.get().is_some_and(|watch| watch.is_switched_off());

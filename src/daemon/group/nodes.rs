@@ -98,7 +98,7 @@ pub(super) fn facts(
         asked.into_iter().map(|(node, thread)| (node.clone(), thread.join().unwrap_or_else(|_| lost()))).collect()
     });
     nodes.insert(local.node().clone(), own);
-    Facts { runner: local.node().clone(), nodes, heard: BTreeSet::new(), witness: None }
+    Facts { runner: local.node().clone(), nodes, heard: BTreeSet::new(), gone_ms: BTreeMap::new(), witness: None }
 }
 
 fn seen(dialled: Result<Connection, PeerError>, node: &NodeName, group: &GroupName, question: &Ask) -> Seen {
@@ -114,6 +114,8 @@ fn seen(dialled: Result<Connection, PeerError>, node: &NodeName, group: &GroupNa
 pub(super) struct Members {
     pub(super) context: Arc<Context>,
     pub(super) local: Arc<Local>,
+    /// Whether a node has not been heard for so long that it counts as lost: it is asked once, and not waited for.
+    pub(super) is_silent: Box<dyn Fn(&NodeName) -> bool + Send + Sync>,
 }
 
 impl Nodes for Members {
@@ -122,11 +124,12 @@ impl Nodes for Members {
             return self.local.perform(order, is_cancelled);
         }
         let until = Instant::now() + PATIENCE.min(Duration::from_millis(order.limit_ms));
+        let is_over = || is_cancelled() || Instant::now() >= until || (self.is_silent)(node);
         loop {
             match self.ask(node, order, is_cancelled) {
                 Ok(done) => return done,
                 // Each step may be repeated, so it is asked for again: perhaps only the answer was lost.
-                Err(why) if is_cancelled() || Instant::now() >= until => return Err(Failed { why, unchanged: false }),
+                Err(why) if is_over() => return Err(Failed { why, unchanged: false }),
                 Err(why) => tracing::debug!(%node, %why, "asking again"),
             }
             thread::sleep(PAUSE);
@@ -146,7 +149,11 @@ impl Members {
         let limit = Duration::from_millis(order.limit_ms).saturating_add(GRACE);
         let group = &order.group;
         let answer = thread::scope(|scope| {
-            let asking = scope.spawn(|| ask(&self.context, node, group, &question, limit));
+            let dial = || match (self.is_silent)(node) {
+                true => self.context.dial_briefly(node, BRIEFLY),
+                false => self.context.dial(node),
+            };
+            let asking = scope.spawn(move || ask_over(dial(), node, group, &question, limit));
             let mut hurried = false;
             while !asking.is_finished() {
                 if is_cancelled() && !hurried {

@@ -1,6 +1,7 @@
 //! The witness of a group, as the settings of this node reach it, and whether it is ready.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use standin_config::group::Group as Written;
 use standin_failover::group::state::GroupState;
@@ -23,8 +24,10 @@ pub(super) fn open(context: &Arc<Context>, written: &Written) -> Result<Option<A
     Ok(Some(witness.into()))
 }
 
-/// Whether the witness answers, what it says, and whether this node may write there: the same word once more, which changes nothing.
-pub(super) fn check(witness: &dyn Witness, state: &GroupState, group: &str) -> Checked {
+/// Whether the witness answers, soon enough for the lease, what it says, and whether this node may write there: the same word once more, which
+/// changes nothing.
+pub(super) fn check(witness: &dyn Witness, state: &GroupState, group: &str, lease: Duration) -> Checked {
+    let begun = Instant::now();
     let found = |grade: &str, what: String, mend: String| Checked {
         of: "witness".to_owned(),
         grade: grade.to_owned(),
@@ -43,9 +46,24 @@ pub(super) fn check(witness: &dyn Witness, state: &GroupState, group: &str) -> C
         // Who has the group counts up: that it could be read and refused is as good.
         Ok(()) | Err(WitnessError::Changed(_)) => {}
         Err(error) => {
-            let what = format!("it names {word}, and this node may not write there: {error}");
-            return found("fail", what, mend(&error).to_owned());
+            let cannot = if matches!(error, WitnessError::Unreachable(_)) {
+                "took nothing that was written"
+            } else {
+                "may not be written to by this node"
+            };
+            return found("fail", format!("it names {word}, and {cannot}: {error}"), mend(&error).to_owned());
         }
+    }
+    // Who serves counts up each third of a lease, and needs the answer before the rest is over.
+    let took = begun.elapsed();
+    if took > lease / 3 {
+        let (took, lease) = (took.as_secs_f64(), lease.as_secs_f64());
+        let what = format!("it names {word}, and takes {took:.1} s to be read and written: too long for a lease of {lease} s");
+        return found(
+            "fail",
+            what,
+            format!("look why it is so slow, or write a `lease` of {} s or more on all nodes", (took * 4.0).ceil()),
+        );
     }
     match stale(&word, state) {
         None => found("ok", format!("it names {word}, and this node may write there"), String::new()),
@@ -83,16 +101,20 @@ mod tests {
     #[test]
     fn what_the_witness_says_is_compared_with_what_this_node_knows() {
         let witness = MemoryWitness::default();
-        let grade = |state: &GroupState| check(&witness, state, "mail").grade;
+        let lease = Duration::from_secs(3);
+        let grade = |state: &GroupState| check(&witness, state, "mail", lease).grade;
         assert_eq!(grade(&state("alpha", 3)), "warn", "nobody was written there yet");
         let word = Word { generation: Generation(3), holder: "alpha".parse().unwrap(), renewals: 4 };
         witness.swap(None, &word).unwrap();
-        let checked = check(&witness, &state("alpha", 3), "mail");
+        let checked = check(&witness, &state("alpha", 3), "mail", lease);
         assert_eq!((checked.grade.as_str(), checked.mend.as_str()), ("ok", ""));
         assert_eq!(checked.what, "memory: it names alpha since generation 3, and this node may write there");
-        let checked = check(&witness, &state("beta", 4), "mail");
+        let checked = check(&witness, &state("beta", 4), "mail", lease);
         assert_eq!((checked.grade.as_str(), checked.mend.as_str()), ("warn", "`standin online mail` tells it"));
         assert!(checked.what.ends_with("and this node knows it on beta since generation 4"), "{checked:?}");
         assert_eq!(witness.read(), Ok(Some(word)), "nothing was changed");
+        let checked = check(&witness, &state("alpha", 3), "mail", Duration::ZERO);
+        assert_eq!(checked.grade, "fail");
+        assert!(checked.what.contains("too long for a lease of 0 s"), "{checked:?}");
     }
 }

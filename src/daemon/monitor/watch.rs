@@ -164,6 +164,14 @@ impl Watch {
         self.lock().monitor.heard_ms(node, now()).is_some_and(|heard| heard < ms)
     }
 
+    /// For how long at least a node that is lost has taken nothing any more, in milliseconds, if it was heard since this daemon runs: it may have died
+    /// just before its next heartbeat, or have served on for as long as its right lasted.
+    pub(in crate::daemon) fn gone_ms(&self, node: &NodeName) -> Option<u64> {
+        let longest_ms = if self.is_automatic() { self.rule.lease_ms } else { self.rule.heartbeat_ms };
+        let heard_ms = self.lock().monitor.heard_ms(node, now())?;
+        Some(heard_ms.saturating_sub(longest_ms))
+    }
+
     /// How long it takes yet until whom the witness names would have counted up, if it could.
     pub(in crate::daemon) fn until_counted_up(&self, word: &Word) -> Duration {
         let still_ms = self.lock().monitor.still_ms(word, now());
@@ -445,18 +453,19 @@ fn own(here: &NodeName, written: &Group, desk: &Desk, kept: &Kept, gate: Option<
     // After a start it is not known what a run had begun.
     let has_begun = to_here.is_some() && gate.is_none_or(Gate::has_passed);
     let serves = state.online.as_ref() == Some(here) || has_begun;
+    let stalled = claim.is_some_and(|claim| claim.runner == *here && desk.is_stalled(&claim.run));
     let mut unready = String::new();
     let mut behind_ms = Some(0);
     for (set, view) in &view.sets {
         match view {
             SetView::Unknown(why) => unready = format!("how set {set} stands here cannot be seen: {why}"),
-            SetView::Known { newest: None, .. } => unready = format!("there is no recovery point of set {set} here"),
-            SetView::Known { standby, .. } if standby != here && !serves => {
-                unready = format!("this node is not the standby of set {set}")
-            }
-            SetView::Known { behind_ms: of_set, .. } => {
+            // All that it ever had is here.
+            SetView::Known { source, behind_ms: of_set, .. } if source == here && serves => {
                 behind_ms = behind_ms.zip(*of_set).map(|(one, other): (u64, u64)| one.max(other));
             }
+            SetView::Known { newest: None, .. } => unready = format!("there is no recovery point of set {set} here"),
+            SetView::Known { standby, .. } if standby != here => unready = format!("this node is not the standby of set {set}"),
+            SetView::Known { .. } => {}
         }
     }
     Own {
@@ -464,11 +473,12 @@ fn own(here: &NodeName, written: &Group, desk: &Desk, kept: &Kept, gate: Option<
         generation: to_here.map_or(state.generation, |claim| claim.generation),
         seen: state.seen.max(state.generation),
         serves,
-        claiming: to_here.is_some() && !serves,
+        claiming: to_here.is_some() && !serves && !stalled,
         handing_to: claim.and_then(|claim| claim.to.clone()).filter(|to| to != here),
         gave_up: desk.local().has_stopped_all(),
         stopping: false,
         runner: claim.map(|claim| claim.runner.clone()),
+        stalled,
         unready,
         accept_loss_ms: written.accept_loss_ms,
         behind_ms: behind_ms.filter(|_| serves),

@@ -232,7 +232,8 @@ impl Maker<'_> {
             let why = self.facts.away().find(|(node, _)| **node == from).map(|(_, why)| why.to_owned()).unwrap_or_default();
             return Err(Refusal::Heard { group, node: from, why });
         }
-        let loss = self.loss(&here, point, accept, was_here)?;
+        let gone_ms = self.facts.gone_ms.get(&from).copied().filter(|_| !was_here);
+        let loss = self.loss(&here, (point, accept), was_here, gone_ms)?;
         let vouch = vouch(self.group, self.facts, Some(&from), &here, heed)?;
         let mut builder = Builder::new(self.group, self.facts, &here);
         let left = if alive { builder.leave(&from, false) } else { Vec::new() };
@@ -242,9 +243,15 @@ impl Maker<'_> {
     }
 
     /// What a failover to this node loses, if that is accepted.
-    fn loss(&self, here: &NodeName, point: Option<PointNumber>, accept: Accept, was_source: bool) -> Result<Loss, Refusal> {
+    fn loss(
+        &self,
+        here: &NodeName,
+        (point, accept): (Option<PointNumber>, Accept),
+        was_source: bool,
+        gone_ms: Option<u64>,
+    ) -> Result<Loss, Refusal> {
         let view = self.view(here)?;
-        let mut loss = Loss { points: Vec::new(), behind_ms: Some(0) };
+        let mut loss = Loss { points: Vec::new(), behind_ms: Some(0), gone_ms };
         for set in self.group.sets() {
             match view.sets.get(set) {
                 // It was source when the runner was lost: all that it ever had is here.
@@ -260,7 +267,8 @@ impl Maker<'_> {
                 }
                 Some(SetView::Known { behind_ms, .. }) => {
                     loss.points.push((set.clone(), point));
-                    loss.behind_ms = loss.behind_ms.zip(*behind_ms).map(|(one, other)| one.max(other));
+                    let at_loss_ms = behind_ms.map(|ms| ms.saturating_sub(gone_ms.unwrap_or(0)));
+                    loss.behind_ms = loss.behind_ms.zip(at_loss_ms).map(|(one, other)| one.max(other));
                 }
                 Some(SetView::Unknown(why)) => {
                     return Err(Refusal::SetUnknown { set: set.clone(), node: here.clone(), why: why.clone() });
@@ -273,7 +281,9 @@ impl Maker<'_> {
         }
         match (accept, loss.behind_ms) {
             (Accept::Known | Accept::AtMost(_), None) => Err(Refusal::LossUnknown),
-            (Accept::AtMost(most_ms), Some(behind_ms)) if behind_ms > most_ms => Err(Refusal::Loss { behind_ms, most_ms }),
+            (Accept::AtMost(most_ms), Some(behind_ms)) if behind_ms > most_ms => {
+                Err(Refusal::Loss { behind_ms, most_ms, gone_ms })
+            }
             _ => Ok(loss),
         }
     }

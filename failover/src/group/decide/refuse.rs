@@ -129,15 +129,14 @@ pub enum Refusal {
         why: String,
     },
     /// More would be lost than is accepted.
-    #[error(
-        "this node last had everything {} ago; what the source wrote after that, for as long as it went on, is not here, and --accept-loss \
-         allows {}. If it died soon after, less is lost: a longer --accept-loss, or `any`, goes on", words(*behind_ms), words(*most_ms)
-    )]
+    #[error("{}, and --accept-loss allows {}: a longer --accept-loss, or `any`, goes on", lost(*behind_ms, *gone_ms), words(*most_ms))]
     Loss {
         /// What would be, in milliseconds.
         behind_ms: u64,
         /// What is accepted, in milliseconds.
         most_ms: u64,
+        /// How long ago the source was lost at least, in milliseconds, if it is known.
+        gone_ms: Option<u64>,
     },
     /// Nobody knows what would be lost.
     #[error(
@@ -245,6 +244,20 @@ impl Refusal {
     /// Whether it is only that somebody does not answer.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::NobodyThere(_))
+    }
+}
+
+/// What a failover would lose, for people.
+fn lost(behind_ms: u64, gone_ms: Option<u64>) -> String {
+    let behind = words(behind_ms);
+    match gone_ms {
+        Some(gone_ms) => format!(
+            "of what the source took in the last {behind} before it was lost, {} ago, some may not be here",
+            words(gone_ms)
+        ),
+        None => format!(
+            "this node last had everything {behind} ago, and what the source took after that, for as long as it went on, is not here"
+        ),
     }
 }
 

@@ -86,6 +86,10 @@ fn what_would_be_lost_is_said_and_bounded() {
         })
     };
     let ask = |behind, accept| decide(&world.group, &facts(behind), &failover(None, accept, false), run_id(5));
+    let ask_later = |gone_ms, accept| {
+        let facts = Facts { gone_ms: [(node("alpha"), gone_ms)].into(), ..facts(Some(45_000)) };
+        decide(&world.group, &facts, &failover(None, accept, false), run_id(5))
+    };
     let refused = ask(Some(45_000), Accept::AtMost(30_000)).unwrap_err();
     let words = refused.to_string();
     assert!(
@@ -93,6 +97,11 @@ fn what_would_be_lost_is_said_and_bounded() {
         "{words}"
     );
     assert_eq!(ask(Some(45_000), Accept::AtMost(60_000)).unwrap().loss.unwrap().behind_ms, Some(45_000));
+    // A person who comes late loses no more than one who was there.
+    let loss = ask_later(44_000, Accept::AtMost(30_000)).unwrap().loss.unwrap();
+    assert_eq!((loss.behind_ms, loss.gone_ms), (Some(1000), Some(44_000)));
+    let refused = ask_later(10_000, Accept::AtMost(30_000)).unwrap_err().to_string();
+    assert!(refused.contains("in the last 35 s before it was lost, 10 s ago"), "{refused}");
     assert!(ask(Some(45_000), Accept::Known).is_ok());
     assert_eq!(ask(None, Accept::Known), Err(Refusal::LossUnknown));
     assert_eq!(ask(None, Accept::AtMost(60_000)), Err(Refusal::LossUnknown));

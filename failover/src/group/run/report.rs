@@ -34,7 +34,8 @@ pub struct Report {
     pub points: Vec<(SetName, PointNumber)>,
     /// Changes of how long before the loss of the source may be missing, in milliseconds: 0 for a handoff; `None` if nobody knows.
     pub loss_ms: Option<u64>,
-    /// From the first stop, or the order to fail over, until everything that the group needs was online, in milliseconds.
+    /// From the first stop, or since the source was lost as far as that is known, or the order to fail over, until everything that the group
+    /// needs was online, in milliseconds; `None`: nothing was down, or it is so still.
     pub outage_ms: Option<u64>,
     /// Each step, as often as it was taken, in the order of their beginnings.
     pub steps: Vec<Taken>,
@@ -87,7 +88,7 @@ pub fn report(told: &Told) -> Report {
             Some(loss) => loss.behind_ms,
             None => Some(0),
         },
-        outage_ms: outage(plan, &steps),
+        outage_ms: progress.closed().and_then(|_| outage(plan, &steps)),
         by_hand: by_hand(plan, progress.closed(), &steps),
         steps,
     }
@@ -143,7 +144,7 @@ fn points(plan: &Plan, records: &[Record]) -> Vec<(SetName, PointNumber)> {
     records.iter().filter_map(of).collect()
 }
 
-/// From the first stop to the last start that counts. A failover has no stop where the source is lost: it counts from its order.
+/// From the first stop to the last start that counts. A failover has no stop where the source is lost: it counts from that loss.
 fn outage(plan: &Plan, steps: &[Taken]) -> Option<u64> {
     let action = |taken: &Taken| plan.step(taken.step).map(|step| &step.action);
     let stops = steps.iter().filter(|taken| taken.way == Way::Forward && matches!(action(taken), Some(Action::Stop(_))));
@@ -158,7 +159,8 @@ fn outage(plan: &Plan, steps: &[Taken]) -> Option<u64> {
         starts && taken.failed.is_none() && step.is_some_and(|step| !step.lenient)
     };
     let up = steps.iter().filter(counts).filter_map(|taken| Some(taken.at_ms + taken.took_ms?)).max()?;
-    Some(up.saturating_sub(down))
+    let before = if plan.kind == Kind::Failover { plan.loss.as_ref().and_then(|loss| loss.gone_ms) } else { None };
+    Some(up.saturating_sub(down).saturating_add(before.unwrap_or(0)))
 }
 
 fn by_hand(plan: &Plan, end: Option<End>, steps: &[Taken]) -> Vec<String> {
@@ -178,7 +180,15 @@ fn by_hand(plan: &Plan, end: Option<End>, steps: &[Taken]) -> Vec<String> {
         hints.push(match loss.behind_ms {
             None => "nobody knows how much is lost: compare the newest messages with what senders have".to_owned(),
             Some(0) => "nothing is known to be lost".to_owned(),
-            Some(behind_ms) => format!("up to {} before the loss of the source may be missing", words(behind_ms)),
+            Some(behind_ms) => match loss.gone_ms {
+                Some(gone_ms) => format!(
+                    "of what the source took in the last {} before it was lost, {} before this run, some may be missing; if it was only cut off, \
+                     what it took after that is kept aside when it comes back",
+                    words(behind_ms),
+                    words(gone_ms)
+                ),
+                None => format!("up to {} before the loss of the source may be missing", words(behind_ms)),
+            },
         });
         if let Some((_, Some(point))) = loss.points.iter().find(|(_, point)| point.is_some()) {
             hints.push(format!("point {point} was asked for: everything after it is lost as well"));

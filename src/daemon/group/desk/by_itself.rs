@@ -1,9 +1,10 @@
 //! What a node does for a group by itself: it goes on with what was not finished, and starts what should be online here.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use standin_common::id::RunId;
+use standin_common::id::{NodeName, RunId};
 use standin_config::group::Failover;
 use standin_failover::group::decide::{Heed, Wish};
 use standin_failover::group::wake::{Own, Wake, wake};
@@ -15,9 +16,10 @@ use super::{Desk, disk};
 /// How often it is looked whether there is something to do: until all is as it should be, and from then on.
 const LOOK: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// Between attempts to do it; the second comes sooner, as what was in the way may have been a matter of a moment.
-const AGAIN: Duration = Duration::from_secs(30);
-const SECOND: Duration = Duration::from_secs(10);
+/// Before the second attempt to do it, as what was in the way may have been a matter of a moment; before each later one twice as long, up to
+/// the longest.
+const AGAIN: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(30);
 /// After so many attempts to go on with a run that can only go forward it is for another node.
 const ATTEMPTS: u32 = 1;
 
@@ -26,6 +28,25 @@ struct Tried {
     what: Wake,
     at: Instant,
     times: u32,
+    /// The nodes that answered then.
+    there: BTreeSet<NodeName>,
+}
+
+impl Tried {
+    /// Whether it is time to try again: some time after the last attempt, which may have taken long, or at once where other nodes answer.
+    fn is_due(&self, ended: Option<Instant>, there: &BTreeSet<NodeName>) -> bool {
+        let pause = LONGEST.min(AGAIN.saturating_mul(1 << self.times.saturating_sub(1).min(8)));
+        self.there != *there || ended.map_or(self.at, |ended| ended.max(self.at)).elapsed() >= pause
+    }
+}
+
+/// What is to be done, and what that was decided by.
+struct Next {
+    wake: Wake,
+    /// It is a run that can only go forward.
+    is_crossed: bool,
+    /// The nodes that answer.
+    there: BTreeSet<NodeName>,
 }
 
 impl Desk {
@@ -43,9 +64,9 @@ impl Desk {
                 .changed
                 .wait_timeout_while(inner, pause, |inner| !inner.ends && !inner.is_nudged && !inner.is_hurried)
                 .unwrap_or_else(PoisonError::into_inner);
-            pause = if is_looked_at { LOOK_AGAIN } else { LOOK };
+            pause = LOOK;
             inner.is_nudged = false;
-            let (ends, busy) = (inner.ends, inner.running.is_some());
+            let (ends, busy, ended) = (inner.ends, inner.running.is_some(), inner.ended);
             if std::mem::take(&mut inner.is_hurried) {
                 tried = None;
             }
@@ -57,39 +78,39 @@ impl Desk {
                 continue;
             }
             is_collected = is_collected || self.office.iter().all(|office| foresight::collect(office));
-            let (next, is_crossed) = self.next(is_looked_at);
-            self.lock().waits = match &next {
+            let Next { wake: what, is_crossed, there } = self.next(is_looked_at);
+            self.lock().waits = match &what {
                 Wake::Wait(why) => Some(why.clone()),
                 _ => None,
             };
-            is_looked_at |= next == Wake::Rest;
+            is_looked_at |= what == Wake::Rest;
             self.lock().is_settled = is_looked_at;
-            if next == Wake::Rest {
+            if what == Wake::Rest {
+                pause = LOOK_AGAIN;
                 continue;
             }
-            let before = tried.take().filter(|tried| tried.what == next);
+            let before = tried.take().filter(|tried| tried.what == what);
             let times = before.as_ref().map_or(0, |tried| tried.times);
-            let again = if times == 1 { SECOND } else { AGAIN };
             tried = match before {
-                Some(before) if before.at.elapsed() < again => Some(before),
+                Some(before) if !before.is_due(ended, &there) => Some(before),
                 _ => {
-                    self.act(&next, is_crossed && times >= ATTEMPTS);
-                    Some(Tried { what: next, at: Instant::now(), times: times + 1 })
+                    self.act(&what, is_crossed && times >= ATTEMPTS);
+                    Some(Tried { what, at: Instant::now(), times: times + 1, there })
                 }
             };
         }
     }
 
-    /// What is to be done, and whether it is a run that can only go forward.
-    fn next(&self, is_looked_at: bool) -> (Wake, bool) {
+    fn next(&self, is_looked_at: bool) -> Next {
         let own = self.unfinished().ok().flatten();
         let view = if is_looked_at { self.local.brief() } else { self.local.view() };
         let has_right = self.watch.get().is_some_and(|watch| watch.has_right());
         let is_crossed = own.as_ref().is_some_and(|told| told.progress.is_crossed(&told.plan));
         let of_run = own.as_ref().map(|told| Own { plan: &told.plan, is_crossed, has_right });
-        let next = wake(self.local.node(), &self.facts_by(&Ask::Brief, view), of_run);
+        let facts = self.facts_by(&Ask::Brief, view);
+        let wake = wake(self.local.node(), &facts, of_run);
         self.forget_run(own.as_ref());
-        (next, is_crossed)
+        Next { wake, is_crossed, there: facts.there().map(|(node, _)| node.clone()).collect() }
     }
 
     fn act(self: &Arc<Self>, next: &Wake, is_stuck: bool) {

@@ -84,6 +84,12 @@ impl Desk {
         }
     }
 
+    /// Whether a run of this node is not finished and not being carried out, and could be taken back.
+    pub(in crate::daemon) fn is_stalled(&self, run: &RunId) -> bool {
+        let can_be_taken_back = |told: Journalled| told.progress.closed().is_none() && !told.progress.is_crossed(&told.plan);
+        !self.is_running(run) && self.read(run).is_ok_and(can_be_taken_back)
+    }
+
     /// Takes note of the run that is not finished, or cannot be read, or that there is none.
     pub(super) fn note_run(&self, told: Result<Option<Journalled>, Refused>) {
         let words = |told: Journalled| {
