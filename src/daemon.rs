@@ -236,7 +236,8 @@ impl Daemon {
 
     /// How a set stands here.
     fn report(&self, name: &SetName) -> Option<SetReport> {
-        self.parts.get(name).map(Part::report)
+        let group = self.context.settings().group_of(name).map(|group| group.name.clone());
+        self.parts.get(name).map(|part| SetReport { group, ..part.report() })
     }
 
     fn peer_status(&self, name: &SetName) -> Option<PeerStatus> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use standin_common::entry::Time;
-use standin_common::id::{Generation, MirrorId, NodeName, PointNumber, RootIndex, SetName};
+use standin_common::id::{Generation, GroupName, MirrorId, NodeName, PointNumber, RootIndex, SetName};
 use standin_common::message::{Comparison, Difference};
 use standin_config::{Acknowledge, Capture, Change, OnDisconnect, Rate, Reconnect, Role};
 
@@ -15,6 +15,9 @@ use crate::words::{count, size};
 pub struct SetReport {
     /// The set.
     pub set: SetName,
+    /// The group that it moves with, if there is one.
+    #[serde(default)]
+    pub group: Option<GroupName>,
     /// This node's part in it.
     pub role: Role,
     /// The generation.
@@ -83,6 +86,7 @@ impl SetReport {
     pub fn new(set: SetName, role: Role, generation: Generation, state: SetState, peer: NodeName) -> Self {
         Self {
             set,
+            group: None,
             role,
             generation,
             state,
