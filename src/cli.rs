@@ -99,7 +99,7 @@ enum Command {
     /// Put the layers over the roots of a set whose capture is `ordered`; `run` does so, too.
     Mount(mount::Options),
     /// Take the layers away. If somebody uses a root, the processes are named.
-    Unmount(mount::Options),
+    Unmount(mount::Unmount),
     /// List the recovery points of a set.
     Points(points::Options),
     /// Make the replica a plain, writable tree, on the standby.

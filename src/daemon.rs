@@ -20,6 +20,7 @@ pub(crate) mod monitor;
 mod pairing;
 mod part;
 mod password;
+mod past;
 mod peer;
 pub(crate) mod roles;
 mod scrub;

@@ -136,7 +136,7 @@ fn who_hangs_up_is_gone_and_so_is_everybody_when_the_server_stops() {
     let (server, gone) = start(dir.path());
     let begin = || {
         let mut lines = Lines::new(platform::connect(dir.path()).unwrap(), MOST_LINE_BYTES);
-        lines.write(&Request::Stop { set: set() }).unwrap();
+        lines.write(&Request::Stop { set: set(), force: false }).unwrap();
         let replies: [Reply; 2] = std::array::from_fn(|_| lines.read(&mut || true).unwrap().unwrap());
         assert!(matches!(replies, [Reply::Heard, Reply::Progress(_)]));
         lines

@@ -10,6 +10,7 @@ mod health;
 mod layers;
 mod nodes;
 mod pause;
+mod sets;
 mod shutdown;
 mod witness;
 mod zone;
