@@ -61,7 +61,7 @@ fn ask(
     progress: &mut dyn FnMut(&SetReport),
     confirm: &mut dyn FnMut(&NodeName, &str) -> bool,
 ) -> Result<Answer, AskError> {
-    client::ask(dir, request, Waiting { progress, confirm })
+    client::ask(dir, request, Waiting { progress, is_interrupted: &|| false, confirm })
 }
 
 fn set() -> standin_common::id::SetName {
@@ -114,7 +114,7 @@ fn a_daemon_that_hangs_is_not_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     // It listens, and nobody accepts.
     let _listener = listen(dir.path()).unwrap();
-    let waiting = Waiting { progress: &mut |_| {}, confirm: &mut |_, _| false };
+    let waiting = Waiting { progress: &mut |_| {}, is_interrupted: &|| false, confirm: &mut |_, _| false };
     let silent = client::ask_within(Duration::from_millis(300), dir.path(), &Request::Reload, waiting).unwrap_err();
     assert!(matches!(silent, AskError::Silent), "{silent}");
 }
