@@ -83,7 +83,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a node of this machine: its settings file, state directory and identity. Running it again changes nothing.
+    /// Make a node of this machine: its settings file, state directory and identity. Running it again changes nothing; what would need other settings is refused.
     Init(init::Options),
     /// Pair with another node, so that the two trust each other.
     Pair(pair::Options),
