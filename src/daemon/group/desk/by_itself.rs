@@ -87,7 +87,7 @@ impl Desk {
         let has_right = self.watch.get().is_some_and(|watch| watch.has_right());
         let is_crossed = own.as_ref().is_some_and(|told| told.progress.is_crossed(&told.plan));
         let of_run = own.as_ref().map(|told| Own { plan: &told.plan, is_crossed, has_right });
-        let next = wake(self.local.node(), &self.facts_by(&Ask::Brief, view), of_run);
+        let next = wake(&self.name, self.local.node(), &self.facts_by(&Ask::Brief, view), of_run);
         self.forget_run(own.as_ref());
         (next, is_crossed)
     }
