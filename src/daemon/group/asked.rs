@@ -102,10 +102,19 @@ pub(crate) enum Told {
     Monitor(Box<MonitorStatus>),
     /// See [`MonitorAsk::Automatic`].
     Switched(Switched),
-    /// How many alerts there were.
-    Acknowledged(usize),
+    /// See [`MonitorAsk::Acknowledge`].
+    Acknowledged(Answered),
     /// It is not done, and nothing was changed.
     Refused(Refused),
+}
+
+/// What became of the alerts of a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Answered {
+    /// How many were answered.
+    pub(crate) count: usize,
+    /// The nodes that were not reached, where they stay, and why.
+    pub(crate) away: Vec<(NodeName, String)>,
 }
 
 /// Why not.
