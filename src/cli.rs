@@ -9,6 +9,7 @@ mod drill;
 mod group;
 mod guard;
 mod init;
+mod interrupt;
 mod mirror;
 mod monitor;
 mod mount;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use standin_config::{LoadError, Settings};
 
+use self::interrupt::{INTERRUPTED, Interrupt};
 use crate::control::client::{self, AskError, Waiting};
 use crate::control::{Answer, Failed, FailedKind, Request};
 use crate::directory::Stop;
@@ -46,7 +48,8 @@ Exit codes:
   3  refused: not safe, too many orphans left, or a person has to act first
   4  the daemon does not run or does not answer, or the peer cannot be reached
   5  both sides differ: verify, set check; or a scrub found files that are wrong
-  6  what was waited for did not come in time";
+  6  what was waited for did not come in time
+  130  Ctrl-C: it is not waited for any more; what becomes of it is said";
 
 /// The settings file where no other is named.
 const USUAL_CONFIG: &str = "/etc/standin/standin.toml";
@@ -80,7 +83,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a node of this machine: its settings file, state directory and identity. Running it again changes nothing.
+    /// Make a node of this machine: its settings file, state directory and identity. Running it again changes nothing; what would need other settings is refused.
     Init(init::Options),
     /// Pair with another node, so that the two trust each other.
     Pair(pair::Options),
@@ -99,7 +102,7 @@ enum Command {
     /// Put the layers over the roots of a set whose capture is `ordered`; `run` does so, too.
     Mount(mount::Options),
     /// Take the layers away. If somebody uses a root, the processes are named.
-    Unmount(mount::Options),
+    Unmount(mount::Unmount),
     /// List the recovery points of a set.
     Points(points::Options),
     /// Make the replica a plain, writable tree, on the standby.
@@ -185,7 +188,7 @@ pub(crate) enum Failure {
     /// It did not come in time.
     #[error("{0}")]
     TimedOut(String),
-    /// Ctrl-C ended the waiting; what was begun goes on.
+    /// Ctrl-C ended the waiting, and what becomes of it.
     #[error("{0}")]
     Interrupted(String),
     /// The settings.
@@ -208,7 +211,7 @@ impl Failure {
             Self::Refused(_) => 3,
             Self::Unreachable(_) => 4,
             Self::TimedOut(_) => 6,
-            Self::Interrupted(_) => 130,
+            Self::Interrupted(_) => INTERRUPTED,
             Self::Directory(stop) => stop.outcome.code(),
         }
     }
@@ -237,6 +240,7 @@ impl From<AskError> for Failure {
             | AskError::NotRunning(_)
             | AskError::Silent
             | AskError::Ended => Self::Unreachable(text),
+            AskError::Interrupted => Self::Interrupted(text),
             AskError::Socket(_) | AskError::Unreadable(_) => Self::Failed(text),
         }
     }
@@ -307,10 +311,14 @@ impl Scene<'_> {
 
     /// Asks the daemon for what takes time, with a progress bar if somebody sees it.
     fn ask_and_wait(&self, request: &Request) -> Result<Answer, Failure> {
-        let bar = bar::Bar::new(self.json);
+        let bar = bar::Bar::new(self.json, bar::awaited(request));
+        let interrupt = Interrupt::watch()?;
         let progress = &mut |report: &_| bar.show(report);
-        let waiting = Waiting { progress, confirm: &mut |_, _| false };
-        Ok(client::ask(&self.state_dir()?, request, waiting)?)
+        let waiting = Waiting { progress, is_interrupted: &|| interrupt.is_pressed(), confirm: &mut |_, _| false };
+        match client::ask(&self.state_dir()?, request, waiting) {
+            Err(AskError::Interrupted) => Err(Failure::Interrupted(interrupt::left(request))),
+            answered => Ok(answered?),
+        }
     }
 
     /// Prints a value as JSON, or what people read. `false` if nobody reads any more.

@@ -66,12 +66,12 @@ pub(crate) enum Request {
     Pause { set: SetName },
     /// Goes on with a paused mirror.
     Resume { set: SetName },
-    /// Ends a mirror; the newest point stays.
-    Stop { set: SetName },
+    /// Ends a mirror; the newest point stays. The set of a group that is online only by `force`, as with [`Request::Unmount`].
+    Stop { set: SetName, force: bool },
     /// Puts the layers over the roots of a set; answered by [`Answer::Ok`], as the next one.
     Mount { set: SetName },
     /// Takes them away.
-    Unmount { set: SetName },
+    Unmount { set: SetName, force: bool },
     /// Makes a recovery point of what is there now, on a source that watches its roots; answered by [`Answer::Pointed`].
     Point { set: SetName, wait: bool, timeout_seconds: Option<f64> },
     /// Waits until a set is so far; answered by [`Answer::Reached`]. [`Reply::Progress`] comes before.

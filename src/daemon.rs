@@ -20,6 +20,7 @@ pub(crate) mod monitor;
 mod pairing;
 mod part;
 mod password;
+mod past;
 mod peer;
 pub(crate) mod roles;
 mod scrub;
@@ -236,7 +237,8 @@ impl Daemon {
 
     /// How a set stands here.
     fn report(&self, name: &SetName) -> Option<SetReport> {
-        self.parts.get(name).map(Part::report)
+        let group = self.context.settings().group_of(name).map(|group| group.name.clone());
+        self.parts.get(name).map(|part| SetReport { group, ..part.report() })
     }
 
     fn peer_status(&self, name: &SetName) -> Option<PeerStatus> {

@@ -1,5 +1,5 @@
 //! What both halves of Standin share: ids, paths, entries, the block tree, wire messages, the link, identities, durable files,
-//! secrets.
+//! secrets, sentences.
 //!
 //! Nothing here decides anything about replication or cutover; see `ARCHITECTURE.md` for the map.
 
@@ -17,3 +17,4 @@ pub mod secret;
 pub mod stream;
 pub mod tree;
 pub mod uptime;
+pub mod words;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use standin_common::id::{GroupName, NodeName, SetName};
 
 use crate::address::Address;
-use crate::group::Group;
+use crate::group::{Group, Kind, Resource};
 use crate::problem::nearest;
 use crate::timetable::{Hours, Timetable};
 use crate::units::{UnitError, parse_percentage};
@@ -391,6 +391,12 @@ impl Set {
 }
 
 impl Settings {
+    /// The group that a set moves with, if there is one.
+    pub fn group_of(&self, set: &SetName) -> Option<&Group> {
+        let has_it = |resource: &Resource| matches!(&resource.kind, Kind::Volume(volume) if volume.set == *set);
+        self.groups.values().find(|group| group.resources.iter().any(has_it))
+    }
+
     /// What is allowed but perhaps not meant, for people to read: sets in which this node has no part, settings without effect.
     pub fn notes(&self) -> Vec<String> {
         let unused = self.sets.values().filter(|set| set.role(&self.node.name).is_none());

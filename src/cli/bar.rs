@@ -5,42 +5,44 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use standin_config::Rate;
+use standin_replicator::goal::Goal;
 use standin_replicator::report::{ScrubReport, SetReport, SetState, Stage};
 
 use super::show;
+use crate::control::Request;
 
 /// A bar, lines, or nothing for a program that reads JSON.
 pub(crate) enum Bar {
-    /// On a terminal.
-    Drawn(ProgressBar),
+    /// On a terminal; with what is waited for, if no mirror shows it.
+    Drawn(ProgressBar, Option<String>),
     /// In a pipe or file, with the line that was printed last.
-    Lines(RefCell<Option<String>>),
+    Lines(RefCell<Option<String>>, Option<String>),
     /// For programs.
     Silent,
 }
 
 impl Bar {
-    /// A bar that shows nothing yet.
-    pub(crate) fn new(json: bool) -> Self {
+    /// A bar that shows nothing yet, for whoever waits for something that no mirror shows, if that is so.
+    pub(crate) fn new(json: bool, awaited: Option<String>) -> Self {
         if json {
             return Self::Silent;
         }
         if !std::io::stderr().is_terminal() {
-            return Self::Lines(RefCell::default());
+            return Self::Lines(RefCell::default(), awaited);
         }
         let bar = ProgressBar::new(0);
         if let Ok(style) = ProgressStyle::with_template("{msg}\n{wide_bar} {percent:>3} %") {
             bar.set_style(style);
         }
-        Self::Drawn(bar)
+        Self::Drawn(bar, awaited)
     }
 
     /// Shows how far a mirror is.
     pub(crate) fn show(&self, report: &SetReport) {
-        let bar = match self {
-            Self::Drawn(bar) => bar,
-            Self::Lines(last) => {
-                let line = waits_for(report);
+        let (bar, awaited) = match self {
+            Self::Drawn(bar, awaited) => (bar, awaited),
+            Self::Lines(last, awaited) => {
+                let line = waits_for(report).or_else(|| awaited.clone());
                 if line.is_some() && line != *last.borrow() {
                     eprintln!("standin: {}", line.as_deref().unwrap_or_default());
                 }
@@ -55,7 +57,7 @@ impl Bar {
             bar.set_position(running.done_bytes.min(running.bytes));
             return;
         }
-        bar.set_message(describe(report));
+        bar.set_message(awaited.clone().filter(|_| report.mirror.is_none()).unwrap_or_else(|| describe(report)));
         if let Some(progress) = &report.mirror {
             bar.set_length(progress.wanted_bytes.max(1));
             bar.set_position(progress.done_bytes.min(progress.wanted_bytes));
@@ -65,9 +67,49 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if let Self::Drawn(bar) = self {
+        if let Self::Drawn(bar, _) = self {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// One line on a terminal that says what is being done, and is gone at the end.
+pub(crate) struct Line(Option<ProgressBar>);
+
+impl Line {
+    /// A line with nothing in it yet. In a pipe there is none: what is printed at the end says it all.
+    pub(crate) fn new(json: bool) -> Self {
+        let is_seen = !json && std::io::stderr().is_terminal();
+        let line = is_seen.then(ProgressBar::new_spinner);
+        if let (Some(line), Ok(style)) = (&line, ProgressStyle::with_template("{wide_msg}")) {
+            line.set_style(style);
+        }
+        Self(line)
+    }
+
+    /// Shows this.
+    pub(crate) fn show(&self, text: String) {
+        if let Some(line) = &self.0 {
+            line.set_message(text);
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Some(line) = &self.0 {
+            line.finish_and_clear();
+        }
+    }
+}
+
+/// What a request waits for that may never come, in one line.
+pub(crate) fn awaited(request: &Request) -> Option<String> {
+    match request {
+        Request::Wait { set, goal: Goal::Point(number), .. } => {
+            Some(format!("waiting for recovery point {number} of {set}, which is not there yet"))
+        }
+        _ => None,
     }
 }
 

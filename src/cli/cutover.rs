@@ -2,18 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::SIGINT;
 use standin_common::id::{GroupName, NodeName, PointNumber, ResourceName, RunId};
 use standin_failover::group::decide::{Accept, Heed, Wish};
 use standin_failover::group::plan::{Action, Plan, Step};
 use standin_failover::group::run::report::{Report, Taken};
 use standin_failover::group::run::{End, Way};
 
-use super::{Failure, Scene, show, unexpected};
+use super::interrupt::Interrupt;
+use super::{Failure, Scene, bar, show, unexpected};
 use crate::control::{Answer, Request};
 use crate::daemon::group::{Ask, Foreseen, Told};
 
@@ -32,8 +30,6 @@ Exit codes:
 const NOT_FINISHED: u8 = 5;
 /// How often a run is looked at.
 const LOOK: Duration = Duration::from_millis(200);
-/// Exit code of a command that Ctrl-C ended, as a shell has it.
-const INTERRUPTED: i32 = 130;
 /// How long the node that carries it out may not answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -233,17 +229,13 @@ pub(super) fn begin(scene: &Scene<'_>, group: &GroupName, asked: Ask, wait: bool
     })
 }
 
-/// Waits for the end of a run, and tells each step that ended on standard error.
+/// Waits for the end of a run, and shows at which step it is, where somebody sees it: the report at its end has all of them.
 fn watch(scene: &Scene<'_>, group: &GroupName, run: &RunId, node: &NodeName) -> Result<Report, Failure> {
-    let mut told = 0;
+    let line = bar::Line::new(scene.json);
     let mut heard = Instant::now();
-    let interrupted = Arc::new(AtomicBool::new(false));
-    // The second Ctrl-C ends it at once.
-    signal_hook::flag::register_conditional_shutdown(SIGINT, INTERRUPTED, interrupted.clone())
-        .and_then(|_| signal_hook::flag::register(SIGINT, interrupted.clone()))
-        .map_err(Failure::failed)?;
+    let interrupt = Interrupt::watch()?;
     loop {
-        if interrupted.load(Ordering::SeqCst) {
+        if interrupt.is_pressed() {
             let text = format!(
                 "it is not waited for any more; {node} goes on with run {run}: `standin group report {group} {run}` shows how far it is, \
                  `standin group undo {group}` takes it back"
@@ -253,11 +245,8 @@ fn watch(scene: &Scene<'_>, group: &GroupName, run: &RunId, node: &NodeName) -> 
         match ask(scene, group, Some(node.clone()), Ask::Report(Some(run.clone()))) {
             Ok(Told::Report { report, running, .. }) => {
                 heard = Instant::now();
-                let ended: Vec<&Taken> = report.steps.iter().take_while(|taken| taken.took_ms.is_some()).collect();
-                if !scene.json {
-                    ended.iter().skip(told).for_each(|taken| eprintln!("standin: {}", step(taken)));
-                }
-                told = told.max(ended.len());
+                let first = report.steps.iter().find(|taken| taken.took_ms.is_none()).or(report.steps.last());
+                first.into_iter().for_each(|taken| line.show(step(taken)));
                 if !running {
                     return Ok(*report);
                 }

@@ -8,6 +8,7 @@ use standin_common::message::RootKind;
 use standin_replicator::words::size;
 
 use super::cutover::{ask, show_foreseen};
+use super::interrupt::Interrupt;
 use super::{Failure, Scene, show, unexpected};
 use crate::daemon::group::{Ask, Cloned, DrillEnd, DrillReport, DrillWish, Looked, Told};
 
@@ -18,7 +19,8 @@ Exit codes:
   1  something was not: the check command failed, or a failover would not work; the report says what
   2  the command line or the settings are wrong
   3  refused: no room for a copy, no such point, or another drill is under way
-  4  the daemon does not run, or the node does not answer";
+  4  the daemon does not run, or the node does not answer
+  130  Ctrl-C: it is not waited for any more, and goes on";
 
 /// How often a drill is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -54,7 +56,14 @@ pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Fail
 
 fn watch(scene: &Scene<'_>, group: &GroupName, run: &RunId, node: &NodeName) -> Result<DrillReport, Failure> {
     let mut heard = Instant::now();
+    let interrupt = Interrupt::watch()?;
     loop {
+        if interrupt.is_pressed() {
+            let text = format!(
+                "it is not waited for any more; {node} goes on with it: `standin group report {group} {run}` shows its report"
+            );
+            return Err(Failure::Interrupted(text));
+        }
         match ask(scene, group, Some(node.clone()), Ask::DrillReport(Some(run.clone()))) {
             Ok(Told::Drilled(report)) if report.end.is_some() => return Ok(*report),
             Ok(Told::Drilled(_)) => heard = Instant::now(),

@@ -44,7 +44,7 @@ pub(super) enum GroupCommand {
         /// `on` or `off`.
         #[arg(action = clap::ArgAction::Set, value_name = "on|off", value_parser = clap::builder::BoolishValueParser::new())]
         on: bool,
-        /// Off, although not all nodes answer: somebody made sure that none of those takes over.
+        /// Off, although not all nodes answer: somebody made sure that none of those takes over. Otherwise they are named, and the exit code is 4.
         #[arg(long)]
         force: bool,
     },
@@ -105,16 +105,22 @@ fn automatic(scene: &Scene<'_>, group: &GroupName, on: bool, force: bool) -> Res
         return Err(unexpected());
     };
     scene.print(&switched, || {
-        let mut text = format!("automatic failover of {group} is {}\n", if on { "on" } else { "off" });
+        let (word, there) = match on {
+            true => ("on", "does not take over by itself yet"),
+            false => ("off", "may still take over by itself, if the witness lets it"),
+        };
+        let mut text = format!("automatic failover of {group} is {word}\n");
         for (node, why) in &switched.away {
-            text += &format!("{node} was not told: {}\n", show::harmless(why));
+            text += &format!("{node}  NOT REACHED, and {there}; say it again when it is back: {}\n", show::harmless(why));
         }
         if !on && switched.stands_down {
-            text += "so whoever serves and sees neither that node nor the witness stops its services still\n";
+            text +=
+                "so whoever serves and sees neither that node nor the witness stops its services still; --force ends that, too\n";
         }
         text
     })?;
-    Ok(ExitCode::SUCCESS)
+    // With --force somebody knows better of the rest.
+    Ok(if switched.away.is_empty() || force { ExitCode::SUCCESS } else { ExitCode::from(4) })
 }
 
 fn status(scene: &Scene<'_>, group: Option<GroupName>) -> Result<Vec<GroupStatus>, Failure> {
@@ -208,8 +214,12 @@ fn check(scene: &Scene<'_>, group: &GroupName) -> Result<ExitCode, Failure> {
     let written =
         settings.groups.get(group).ok_or_else(|| Failure::Usage(format!("there is no group {group} in the settings")))?;
     let mut found: Vec<(String, String, String)> = Vec::new();
+    // First, as all others are asked through it: that this daemon does not run says nothing about them.
+    let own = ask(scene, group, None, Ask::Check)?;
+    let here = &settings.node.name;
     for node in written.by_priority() {
-        match ask(scene, group, Some(node.clone()), Ask::Check) {
+        let told = if node == here { Ok(own.clone()) } else { ask(scene, group, Some(node.clone()), Ask::Check) };
+        match told {
             Ok(Told::Checked(checked)) => found.extend(checked.into_iter().map(|checked| {
                 let mend = if checked.mend.is_empty() { String::new() } else { format!("; {}", checked.mend) };
                 (format!("{node} {}", checked.of), checked.grade, format!("{}{mend}", checked.what))

@@ -27,10 +27,13 @@ pub(super) enum MirrorCommand {
         /// The set.
         set: SetName,
     },
-    /// End a mirror; the newest recovery point stays.
+    /// End a mirror, and following; the newest recovery point stays.
     Stop {
         /// The set.
         set: SetName,
+        /// Also if the set is one of a group that is online.
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -97,7 +100,9 @@ pub(super) fn run(scene: &Scene<'_>, command: &MirrorCommand) -> Result<ExitCode
         MirrorCommand::Start(start) => return run_start(scene, start),
         MirrorCommand::Pause { set } => (Request::Pause { set: set.clone() }, "paused"),
         MirrorCommand::Resume { set } => (Request::Resume { set: set.clone() }, "goes on"),
-        MirrorCommand::Stop { set } => (Request::Stop { set: set.clone() }, "stopped; the newest recovery point stays"),
+        MirrorCommand::Stop { set, force } => {
+            (Request::Stop { set: set.clone(), force: *force }, "stopped; the newest recovery point stays")
+        }
     };
     let Answer::Ok = scene.ask(&request)? else { return Err(unexpected()) };
     scene.print(&serde_json::json!({ "ok": true }), || said.to_owned())?;

@@ -10,7 +10,7 @@ use standin_failover::monitor::{PeerView, View, WitnessView};
 use super::cutover::ask;
 use super::{Failure, Scene, show, unexpected};
 use crate::control::{Answer, Request};
-use crate::daemon::group::{Ask, MonitorAsk, Told};
+use crate::daemon::group::{Answered, Ask, MonitorAsk, Told};
 use crate::daemon::monitor::MonitorStatus;
 
 /// How often it is shown with `--watch`.
@@ -39,11 +39,19 @@ enum MonitorCommand {
 
 pub(super) fn run(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Failure> {
     if let Some(MonitorCommand::Ack { group }) = &options.command {
-        let Told::Acknowledged(count) = ask(scene, group, None, Ask::Monitor(MonitorAsk::Acknowledge))? else {
+        let Told::Acknowledged(Answered { count, away }) = ask(scene, group, None, Ask::Monitor(MonitorAsk::Acknowledge))? else {
             return Err(unexpected());
         };
-        scene
-            .print(&serde_json::json!({ "answered": count }), || format!("{} answered\n", show::count(count as u64, "alert")))?;
+        scene.print(&serde_json::json!({ "answered": count, "away": away }), || {
+            let mut text = format!("{} answered\n", show::count(count as u64, "alert"));
+            for (node, why) in &away {
+                text += &format!(
+                    "{node}  not reached ({}): what it tells of stays until it is answered there\n",
+                    show::harmless(why)
+                );
+            }
+            text
+        })?;
         return Ok(ExitCode::SUCCESS);
     }
     loop {

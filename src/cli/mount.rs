@@ -13,15 +13,24 @@ pub(super) struct Options {
     set: SetName,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct Unmount {
+    /// The set.
+    set: SetName,
+    /// Also if the set is one of a group that is online.
+    #[arg(long)]
+    force: bool,
+}
+
 pub(super) fn mount(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Failure> {
     let set = &options.set;
     ask(scene, &Request::Mount { set: set.clone() }, &format!("the layers are over the roots of {set}"))
 }
 
-pub(super) fn unmount(scene: &Scene<'_>, options: &Options) -> Result<ExitCode, Failure> {
+pub(super) fn unmount(scene: &Scene<'_>, options: &Unmount) -> Result<ExitCode, Failure> {
     let set = &options.set;
     let told = format!("the layers of {set} are away: what changes now is not seen until `standin mount {set}`");
-    ask(scene, &Request::Unmount { set: set.clone() }, &told)
+    ask(scene, &Request::Unmount { set: set.clone(), force: options.force }, &told)
 }
 
 fn ask(scene: &Scene<'_>, request: &Request, told: &str) -> Result<ExitCode, Failure> {

@@ -170,7 +170,8 @@ fn dial(settings: &Settings, trust: &Trust, address: &Address, options: &Options
 fn accept(settings: &Settings, trust: &Trust, options: &Options) -> Result<(NodeName, String), Failure> {
     must_be_able_to_ask(options)?;
     let request = Request::AcceptPairing { timeout_seconds: options.timeout.ceil() as u64 };
-    let waiting = Waiting { progress: &mut |_| {}, confirm: &mut |node, key| confirm(options, node, key) };
+    let waiting =
+        Waiting { progress: &mut |_| {}, is_interrupted: &|| false, confirm: &mut |node, key| confirm(options, node, key) };
     match client::ask(&settings.node.state_dir, &request, waiting) {
         Ok(Answer::Paired { node, fingerprint }) => Ok((node, fingerprint)),
         Ok(_) => Err(unexpected()),

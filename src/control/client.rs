@@ -33,6 +33,9 @@ pub(crate) enum AskError {
     /// The daemon went away.
     #[error("the daemon ended before it answered; what it was told to do goes on when it runs again")]
     Ended,
+    /// Whoever asked does not wait any more.
+    #[error("it is not waited for any more")]
+    Interrupted,
     /// What came is no reply.
     #[error("the daemon's answer cannot be read ({0}): is it of another release?")]
     Unreadable(io::Error),
@@ -45,6 +48,8 @@ pub(crate) enum AskError {
 pub(crate) struct Waiting<'a> {
     /// Is told how far it is.
     pub(crate) progress: &'a mut dyn FnMut(&SetReport),
+    /// Says whether nobody waits any more; is asked a few times a second.
+    pub(crate) is_interrupted: &'a dyn Fn() -> bool,
     /// Is asked whether this is the right node.
     pub(crate) confirm: &'a mut dyn FnMut(&NodeName, &str) -> bool,
 }
@@ -66,10 +71,11 @@ pub(super) fn ask_within(limit: Duration, state_dir: &Path, request: &Request, w
     let until = Instant::now() + limit;
     let mut heard = false;
     loop {
-        let read = lines.read(&mut || heard || Instant::now() < until);
+        let read = lines.read(&mut || !(waiting.is_interrupted)() && (heard || Instant::now() < until));
         let silent = !heard && Instant::now() >= until;
         heard = true;
         match read {
+            Ok(None) if (waiting.is_interrupted)() => return Err(AskError::Interrupted),
             Ok(None) if silent => return Err(AskError::Silent),
             Ok(Some(Reply::Heard)) => {}
             Ok(Some(Reply::Progress(report))) => (waiting.progress)(&report),
@@ -87,5 +93,5 @@ pub(super) fn ask_within(limit: Duration, state_dir: &Path, request: &Request, w
 
 /// Asks for what is answered at once.
 pub(crate) fn ask_at_once(state_dir: &Path, request: &Request) -> Result<Answer, AskError> {
-    ask(state_dir, request, Waiting { progress: &mut |_| {}, confirm: &mut |_, _| false })
+    ask(state_dir, request, Waiting { progress: &mut |_| {}, is_interrupted: &|| false, confirm: &mut |_, _| false })
 }

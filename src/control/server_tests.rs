@@ -61,7 +61,7 @@ fn ask(
     progress: &mut dyn FnMut(&SetReport),
     confirm: &mut dyn FnMut(&NodeName, &str) -> bool,
 ) -> Result<Answer, AskError> {
-    client::ask(dir, request, Waiting { progress, confirm })
+    client::ask(dir, request, Waiting { progress, is_interrupted: &|| false, confirm })
 }
 
 fn set() -> standin_common::id::SetName {
@@ -114,7 +114,7 @@ fn a_daemon_that_hangs_is_not_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     // It listens, and nobody accepts.
     let _listener = listen(dir.path()).unwrap();
-    let waiting = Waiting { progress: &mut |_| {}, confirm: &mut |_, _| false };
+    let waiting = Waiting { progress: &mut |_| {}, is_interrupted: &|| false, confirm: &mut |_, _| false };
     let silent = client::ask_within(Duration::from_millis(300), dir.path(), &Request::Reload, waiting).unwrap_err();
     assert!(matches!(silent, AskError::Silent), "{silent}");
 }
@@ -136,7 +136,7 @@ fn who_hangs_up_is_gone_and_so_is_everybody_when_the_server_stops() {
     let (server, gone) = start(dir.path());
     let begin = || {
         let mut lines = Lines::new(platform::connect(dir.path()).unwrap(), MOST_LINE_BYTES);
-        lines.write(&Request::Stop { set: set() }).unwrap();
+        lines.write(&Request::Stop { set: set(), force: false }).unwrap();
         let replies: [Reply; 2] = std::array::from_fn(|_| lines.read(&mut || true).unwrap().unwrap());
         assert!(matches!(replies, [Reply::Heard, Reply::Progress(_)]));
         lines

@@ -10,6 +10,7 @@ mod health;
 mod layers;
 mod nodes;
 mod pause;
+mod sets;
 mod shutdown;
 mod witness;
 mod zone;
@@ -21,7 +22,7 @@ use std::thread::{self, JoinHandle};
 use standin_common::id::{GroupName, NodeName};
 use standin_common::message::GroupAnswer;
 
-pub(crate) use asked::{Ask, Foreseen, GroupStatus, LastRun, MonitorAsk, Refused, Told};
+pub(crate) use asked::{Answered, Ask, Foreseen, GroupStatus, LastRun, MonitorAsk, Refused, Told};
 pub(crate) use build::resources;
 pub(crate) use desk::Desk;
 pub(crate) use drill::{Cloned, DrillEnd, DrillReport, DrillWish, Looked};

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use standin_common::id::{GroupName, MirrorId, NodeName, PointNumber, SetName};
 use standin_common::link::quic::Connection;
 use standin_common::message::{Comparison, SetAnswer};
-use standin_config::group::{Kind, Resource};
 use standin_config::{LoadError, Role, Set};
 use standin_replicator::explain::explain;
 use standin_replicator::goal::{Goal, Outlook};
@@ -17,6 +16,7 @@ use standin_replicator::standby::scrub;
 
 use super::group::{Ask, Desk};
 use super::part::TurnError;
+use super::past::Past;
 use super::peer::PeerError;
 use super::source::{Began, SourceSet};
 use super::standby::{StandbyError, StandbySet};
@@ -32,11 +32,6 @@ const MOST_DRAINING: Duration = Duration::from_secs(24 * 3600);
 
 /// How often a set that somebody waits for is looked at.
 const LOOK: Duration = Duration::from_millis(50);
-
-/// What becomes of a group if its set is promoted past it, and what `--force` does.
-const PROMOTED: [&str; 2] = ["have no standby any more", "promotes"];
-/// The same for a turn.
-const TURNED: [&str; 2] = ["have its services on one node and its files on the other", "turns"];
 
 /// Answers requests.
 pub(super) struct Requests(pub(super) Arc<Daemon>);
@@ -97,20 +92,28 @@ impl Handler for Requests {
             Request::Status { set } => self.status(set),
             Request::Points { set } => self.points(&set),
             Request::Promote { set, point, as_source, force } => {
-                self.refuse_of_group(&set, force, PROMOTED)?;
+                self.refuse_past_group(&set, force, Past::Promote)?;
                 self.promote(&set, point, as_source)
             }
             Request::Turn { set, to, timeout_seconds, force } => {
-                self.refuse_of_group(&set, force, TURNED)?;
+                self.refuse_past_group(&set, force, Past::Turn)?;
                 self.turn(&set, &to, Limit::new(timeout_seconds), client)
             }
             Request::Release { set } => self.0.part(&set)?.release().map(|()| Answer::Ok).map_err(Failed::from),
             Request::Mirror(order) => self.mirror(&order, client),
             Request::Pause { set } => self.source(&set)?.pause().map(|()| Answer::Ok),
             Request::Resume { set } => self.source(&set)?.resume().map(|()| Answer::Ok),
-            Request::Stop { set } => self.source(&set)?.stop().map(|()| Answer::Ok),
+            Request::Stop { set, force } => {
+                let source = self.source(&set)?;
+                self.refuse_past_group(&set, force, Past::Stop)?;
+                source.stop().map(|()| Answer::Ok)
+            }
             Request::Mount { set } => self.source(&set)?.mount().map(|()| Answer::Ok),
-            Request::Unmount { set } => self.source(&set)?.unmount().map(|()| Answer::Ok),
+            Request::Unmount { set, force } => {
+                let source = self.source(&set)?;
+                self.refuse_past_group(&set, force, Past::Unmount)?;
+                source.unmount().map(|()| Answer::Ok)
+            }
             Request::Point { set, wait, timeout_seconds } => self.point(&set, wait, Limit::new(timeout_seconds), client),
             Request::Wait { set, goal, timeout_seconds } => self.wait_for(&set, goal, timeout_seconds, client),
             Request::Verify { set, timeout_seconds } => {
@@ -164,7 +167,8 @@ impl Requests {
         let now = part.set();
         let node = if role == Role::Source { now.source } else { now.standby };
         if node == self.0.context.settings().node.name {
-            return failed(FailedKind::Refused, explain(&part.report()).brief());
+            let report = self.0.report(name).unwrap_or_else(|| part.report());
+            return failed(FailedKind::Refused, explain(&report).brief());
         }
         failed(FailedKind::Usage, format!("this node is not the {role} of {name}: ask for it on {node}"))
     }
@@ -189,17 +193,15 @@ impl Requests {
     }
 
     /// Whatever has a part in a group is left to the group's cutovers, which leave no node out.
-    fn refuse_of_group(&self, name: &SetName, force: bool, what: [&str; 2]) -> Result<(), Failed> {
+    fn refuse_past_group(&self, name: &SetName, force: bool, past: Past) -> Result<(), Failed> {
         let settings = self.0.context.settings();
-        let has_it = |resource: &Resource| matches!(&resource.kind, Kind::Volume(volume) if volume.set == *name);
-        let group = settings.groups.values().find(|group| group.resources.iter().any(has_it)).filter(|_| !force);
-        let Some(group) = group.map(|group| &group.name) else { return Ok(()) };
-        let [consequence, verb] = what;
-        let text = format!(
-            "{name} is the set of group {group}, which would {consequence}: `standin failover {group}` takes over when its node is \
-             lost, `standin handoff {group} --to NODE` when it is not, `standin drill {group}` tries a copy; --force {verb} it all the same"
-        );
-        Err(failed(FailedKind::Refused, text))
+        let Some(group) = settings.group_of(name).map(|group| &group.name).filter(|_| !force) else { return Ok(()) };
+        // Of one that cannot be opened nobody knows where it is.
+        let is_online = || self.desk(group).map_or(true, |desk| desk.local().state().online.is_some());
+        if past.matters_offline() || is_online() {
+            return Err(failed(FailedKind::Refused, past.refusal(name, group)));
+        }
+        Ok(())
     }
 
     fn promote(&self, name: &SetName, point: Option<PointNumber>, as_source: bool) -> Result<Answer, Failed> {
@@ -274,6 +276,8 @@ impl Requests {
                 return Err(failed(FailedKind::TimedOut, format!("it has not ended in time, {what}: {why}")));
             }
             if !client.progress(&source.report()) {
+                // What only the client wanted to see. A mirror goes on.
+                source.end_comparison(mirror);
                 let text = "the daemon ends; what it was told to do goes on when it runs again";
                 return Err(failed(FailedKind::Unreachable, text));
             }

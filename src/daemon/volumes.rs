@@ -62,7 +62,8 @@ fn behind(report: &SetReport, now: Duration) -> Option<Duration> {
 impl Volumes for DaemonVolumes {
     fn standing(&self, set: &SetName) -> Result<VolumeStanding, Trouble> {
         let part = self.part("looking at", set)?;
-        let (roles, now, report) = (part.roles(), part.set(), part.report());
+        let (roles, now) = (part.roles(), part.set());
+        let report = self.0.report(set).unwrap_or_else(|| part.report());
         let trouble = match (&report.trouble, report.state.waits_for_a_person()) {
             (None, false) => String::new(),
             _ => explain(&report).brief(),

@@ -175,7 +175,7 @@ impl Node {
 
     /// Asks the daemon, and tells `progress` how far it is.
     pub(super) fn ask(&self, request: &Request, progress: &mut dyn FnMut(&SetReport)) -> Result<Answer, DemoError> {
-        let waiting = Waiting { progress, confirm: &mut |_, _| false };
+        let waiting = Waiting { progress, is_interrupted: &|| false, confirm: &mut |_, _| false };
         client::ask(&self.state_dir(), request, waiting).map_err(|source| DemoError::Ask { node: self.name, source })
     }
 

@@ -181,7 +181,7 @@ impl Play {
 
     /// Asks alpha, with a progress bar.
     fn ask(&self, request: &Request) -> Result<Answer, DemoError> {
-        let bar = Bar::new(self.options.quiet);
+        let bar = Bar::new(self.options.quiet, None);
         self.alpha.ask(request, &mut |report: &SetReport| bar.show(report))
     }
 

@@ -43,8 +43,11 @@ fn init_makes_a_node_once() {
     assert_eq!(std::fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(std::fs::metadata(state.join("identity.key")).unwrap().permissions().mode() & 0o777, 0o600);
     let before = (std::fs::read(&config).unwrap(), std::fs::read(state.join("identity.key")).unwrap());
-    let again = node.run(&["init", "--name", "other"]).expect(0);
+    let again = node.run(&["init", "--name", "alpha"]).expect(0);
     assert!(said(&again).contains("there already, not changed"));
+    let other = node.run(&["init", "--name", "other", "--listen", "127.0.0.1:9"]).expect(3);
+    let told = other.stderr.contains("--name other, but `name = \"alpha\"`; --listen \"127.0.0.1:9\", but `listen = [\"");
+    assert!(told && other.stderr.contains("--config") && other.stdout.is_empty(), "{other:#?}");
     assert_eq!(before, (std::fs::read(&config).unwrap(), std::fs::read(state.join("identity.key")).unwrap()));
 }
 
@@ -168,7 +171,7 @@ fn the_readme_has_the_exit_codes_of_the_help_and_settings_that_load() {
         .skip(1)
         .map(|line| line.trim().split_once("  ").unwrap())
         .collect();
-    assert_eq!(codes.len(), 7, "{help}");
+    assert_eq!(codes.len(), 8, "{help}");
     for (code, meaning) in codes {
         assert!(README.contains(&format!("| {code} | {meaning} |\n")), "{code}: {meaning}");
     }
@@ -209,6 +212,12 @@ fn without_a_daemon_commands_say_how_to_start_it() {
         assert!(done.stderr.contains("standin run") && done.stdout.is_empty(), "{done:#?}");
     }
     assert_eq!(error(&node.run(&["--json", "status"]).expect(4))["code"], 4);
+    // Nobody else is blamed for it.
+    let group = "[groups.mail]\nnodes = { alpha = 1, beta = 2 }\naddresses = 0\n[[groups.mail.resources]]\nname = \"script\"\nkind = \"script\"\n\
+                 start = [\"/bin/true\"]";
+    node.add_settings(&format!("[peers.beta]\naddresses = [\"127.0.0.1:9\"]\n{group}"));
+    let check = node.run(&["group", "check", "mail"]).expect(4);
+    assert!(check.stderr.contains("standin run") && !check.stdout.contains("beta"), "{check:#?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What scripts wait for, what states mean, and settings that change while the daemons run.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,39 @@ fn rewrite(node: &Node, from: &str, to: &str) {
 
 fn keys(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|difference| difference["key"].as_str().unwrap()).collect()
+}
+
+/// Runs a command, presses Ctrl-C once it says that it waits for something, and returns what it said.
+fn interrupted(node: &Node, line: &[&str], waits: &str) -> String {
+    let mut child = node.command(line).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let first = lines.next().unwrap();
+    assert!(first.contains(waits), "{first}");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let rest: Vec<_> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
+    rest.join("\n")
+}
+
+#[test]
+fn whoever_stops_waiting_is_told_what_becomes_of_it() {
+    let mut pair = Pair::new("capture = \"watch\"");
+    std::fs::write(pair.source.join("a"), "mail").unwrap();
+    pair.mirror(&[]);
+    let said = interrupted(&pair.alpha, &["wait", "mail", "--point", "99"], "waiting for recovery point 99 of mail");
+    assert!(said.contains("it is not waited for any more"), "{said}");
+    pair.beta.stop();
+    wait_until("alpha knows", PATIENCE, || pair.alpha.json(&["status"])["sets"][0]["state"] == "disconnected");
+    let said = interrupted(&pair.alpha, &["set", "turn", "mail", "--to", "beta"], "waiting for beta");
+    assert!(said.contains("`standin set release mail` takes it back"), "{said}");
+    let said = interrupted(&pair.alpha, &["mirror", "start", "mail", "--wait"], "waiting for beta");
+    assert!(said.contains("the mirror goes on") && said.contains("`standin mirror stop mail` ends it"), "{said}");
+    pair.beta.start();
+    // The mirror does; what nobody waits for any more is not turned.
+    pair.alpha.run(&["wait", "mail", "--synced", "--timeout", "60s"]).expect(0);
+    let set = pair.alpha.json(&["status"])["sets"][0].clone();
+    assert_eq!((&set["role"], &set["generation"]), (&json!("source"), &json!(1)), "{set:#}");
 }
 
 #[test]

@@ -290,4 +290,25 @@ fn parts_go_offline_and_a_restarted_daemon_starts_what_should_be_online() {
     scene.assert_one("alpha", "beta");
     let check = scene.alpha.run(&["group", "check", "mail"]).expect(0);
     assert!(check.stdout.contains("ok"), "{check:?}");
+    what_is_said_of_a_group_and_its_set(&scene);
+}
+
+fn what_is_said_of_a_group_and_its_set(scene: &Scene) {
+    let explained = scene.beta.run(&["status", "mail", "--explain"]).expect(0);
+    assert!(
+        explained.stdout.contains("`standin failover mail`") && !explained.stdout.contains("standin promote"),
+        "{explained:?}"
+    );
+    let off = scene.alpha.run(&["offline", "mail", "script"]).expect(0);
+    let said = format!("{}{}", off.stdout, off.stderr);
+    assert_eq!(said.matches("alpha: stop script").count(), 1, "{said}");
+    scene.cut_over("alpha", &["online", "mail"]);
+    let refused = scene.alpha.run(&["mirror", "stop", "mail"]).expect(3);
+    assert!(refused.stderr.contains("set of group mail") && refused.stderr.contains("standin mirror pause mail"), "{refused:?}");
+    scene.alpha.run(&["mirror", "stop", "mail", "--force"]).expect(0);
+    let check = scene.beta.run(&["group", "check", "mail"]).expect(1);
+    let said = check.stdout.lines().find(|line| line.starts_with("FAIL  alpha set mail: ")).unwrap_or_default();
+    assert!(said.contains("nothing watches the roots") && said.contains("`standin mirror start mail`"), "{check:?}");
+    scene.alpha.run(&["mirror", "start", "mail", "--wait"]).expect(0);
+    scene.beta.run(&["group", "check", "mail"]).expect(0);
 }

@@ -165,7 +165,11 @@ fn a_drill_under_load_looks_at_a_clone_and_touches_nothing() {
         let point = done["sets"][0]["point"].as_u64().unwrap();
         let said = done["check"]["said"].to_string();
         assert!(said.contains(&format!("drill of mail at point {point}")), "{said}");
-        assert!(done["steps"].to_string().contains("beta: start server"), "{done:#}");
+        let steps = done["steps"].to_string();
+        assert!(
+            steps.contains("beta: start server") && !steps.contains("alpha:"),
+            "nothing is done on a node that is lost: {done:#}"
+        );
         assert!(during.0 < before.0 + 2_000, "replication went on");
         // One that fails says so, and what it said.
         scene.look("echo \"no mail in $STANDIN_CLONE\"; exit 3\n");

@@ -284,6 +284,10 @@ fn switched_off_nothing_goes_by_itself() {
     println!("{}", alert.stdout);
     assert!(alert.stdout.contains("ALERT"), "{}", alert.stdout);
     scene.beta.run(&["group", "automatic", "mail", "on"]).expect(3);
+    let off = scene.beta.run(&["group", "automatic", "mail", "off"]).expect(4);
+    assert!(off.stdout.contains("alpha  NOT REACHED, and may still take over by itself"), "{off:?}");
+    let answered = scene.beta.run(&["monitor", "ack", "mail"]).expect(0);
+    assert!(answered.stdout.contains("1 alert answered\nalpha  not reached"), "{answered:?}");
     scene.machines.cut("alpha", "beta", false);
     scene.machines.cut("alpha", "witness", false);
     // It stays so over a restart.

@@ -1,6 +1,7 @@
 //! The steps of a run at the witness: it names the node that the group goes to, or the one again that had it.
 
 use standin_common::id::NodeName;
+use standin_common::words::sentence;
 
 use super::run::{Done, Failed, Order};
 use crate::witness::Witness;
@@ -21,7 +22,8 @@ pub(super) fn raise(
     match raise::raise(witness, generation, node, asked, patience) {
         Ok(Raised::Named) => Ok(told(format!("the witness at {place} names {node}, at generation {generation}"))),
         Ok(Raised::Without(why)) => Ok(by_hand(format!(
-            "the witness at {place} does not name {node}, and the run went on without it: {why}. Mend it, and look with `standin group check {}`",
+            "the witness at {place} does not name {node}, and the run went on without it: {} Mend it, and look with `standin group check {}`",
+            sentence(&why),
             order.group
         ))),
         Err(error) => Err(Failed { unchanged: error.is_unchanged(), why: error.to_string() }),

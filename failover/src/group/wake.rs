@@ -1,6 +1,6 @@
 //! What a node does about a group by itself: after its start, and when it hears that others went on without it. Pure.
 
-use standin_common::id::{NodeName, RunId};
+use standin_common::id::{GroupName, NodeName, RunId};
 
 use super::facts::{Facts, SetView, Stand, View};
 use super::plan::Plan;
@@ -33,8 +33,8 @@ pub struct Own<'a> {
     pub has_right: bool,
 }
 
-/// Decides that. `run` is its own.
-pub fn wake(here: &NodeName, facts: &Facts, run: Option<Own<'_>>) -> Wake {
+/// Decides that for a group. `run` is its own.
+pub fn wake(group: &GroupName, here: &NodeName, facts: &Facts, run: Option<Own<'_>>) -> Wake {
     let Some(own) = facts.view(here) else { return Wake::Rest };
     let newest = facts.newest();
     if let Some(run) = run {
@@ -60,7 +60,7 @@ pub fn wake(here: &NodeName, facts: &Facts, run: Option<Own<'_>>) -> Wake {
     match facts.away().next() {
         _ if !missing => Wake::Rest,
         Some((node, why)) => Wake::Wait(format!(
-            "it was online here, and whether {node} took over meanwhile cannot be asked ({why}). If it did not, `standin online GROUP --force` starts it here"
+            "it was online here, and whether {node} took over meanwhile cannot be asked ({why}). If it did not, `standin online {group} --force` starts it here"
         )),
         None => Wake::Online,
     }
@@ -88,7 +88,8 @@ fn of_run(facts: &Facts, own: &View, own_run: Own<'_>) -> Wake {
     match facts.away().next() {
         Some(_) if is_crossed && has_right => Wake::Resume(run.clone()),
         Some((node, why)) => Wake::Wait(format!(
-            "run {run} was not finished, and {node} cannot be asked whether it went on without it ({why}): `standin group resume` goes on, `standin group undo` takes it back"
+            "run {run} was not finished, and {node} cannot be asked whether it went on without it ({why}): `standin group resume {0}` goes on, `standin group undo {0}` takes it back",
+            plan.group
         )),
         None => Wake::Resume(run.clone()),
     }
@@ -116,12 +117,15 @@ mod tests {
     #[test]
     fn a_node_that_was_online_asks_first() {
         let world = World::new();
-        let wake = |world: &World| wake(&node("alpha"), &world.facts("alpha"), None);
+        let wake = |world: &World| wake(&world.group.name, &node("alpha"), &world.facts("alpha"), None);
         assert_eq!(wake(&world), Wake::Rest, "all is well");
         world.with("alpha", |alpha| alpha.online.clear());
         assert_eq!(wake(&world), Wake::Online, "nobody else has it");
         world.with("beta", |beta| beta.lost = true);
-        assert!(matches!(wake(&world), Wake::Wait(why) if why.contains("beta")), "who cannot be asked might have it");
+        assert!(
+            matches!(wake(&world), Wake::Wait(why) if why.contains("beta") && why.contains("`standin online mail --force`")),
+            "who cannot be asked might have it"
+        );
         world.with("beta", |beta| {
             beta.lost = false;
             beta.state.online = Some(node("beta"));
@@ -138,7 +142,7 @@ mod tests {
             alpha.online.remove(&smtp);
             alpha.state.down = vec![smtp];
         });
-        assert_eq!(wake(&node("alpha"), &world.facts("alpha"), None), Wake::Rest);
+        assert_eq!(wake(&world.group.name, &node("alpha"), &world.facts("alpha"), None), Wake::Rest);
     }
 
     #[test]
@@ -149,14 +153,16 @@ mod tests {
             world.with(name, |node| node.state = node.state.claimed(&plan.claim).unwrap());
         }
         let own = |is_crossed, has_right| Own { plan: &plan, is_crossed, has_right };
-        let wake_as = |is_crossed, has_right| wake(&node("beta"), &world.facts("beta"), Some(own(is_crossed, has_right)));
+        let wake_as = |is_crossed, has_right| {
+            wake(&world.group.name, &node("beta"), &world.facts("beta"), Some(own(is_crossed, has_right)))
+        };
         let wake_beta = || wake_as(false, false);
         assert_eq!(wake_beta(), Wake::Resume(run_id(7)));
         let running = Unfinished { run: run_id(7), running: true, crossed: false };
         world.with("beta", |beta| beta.unfinished = Some(running));
-        assert_eq!(wake(&node("alpha"), &world.facts("alpha"), None), Wake::Rest, "another run has it");
+        assert_eq!(wake(&world.group.name, &node("alpha"), &world.facts("alpha"), None), Wake::Rest, "another run has it");
         world.with("alpha", |alpha| alpha.lost = true);
-        assert!(matches!(wake_beta(), Wake::Wait(_)));
+        assert!(matches!(wake_beta(), Wake::Wait(why) if why.contains("`standin group undo mail`")));
         assert!(matches!(wake_as(true, false), Wake::Wait(_)), "the lost node might have gone on");
         assert!(matches!(wake_as(false, true), Wake::Wait(_)), "it could be taken back: a person decides");
         assert_eq!(wake_as(true, true), Wake::Resume(run_id(7)), "the witness says that nobody went on without it");

@@ -1,9 +1,9 @@
 //! What nodes of a group ask each other, as JSON in one message each way.
 
 use serde::{Deserialize, Serialize};
-use standin_common::id::{GroupName, NodeName, ResourceName, RunId, SetName};
+use standin_common::id::{GroupName, NodeName, ResourceName, RunId};
 use standin_failover::group::decide::{Refusal, Wish};
-use standin_failover::group::facts::{Facts, SetView, View};
+use standin_failover::group::facts::{Facts, View};
 use standin_failover::group::plan::{Kind, Plan};
 use standin_failover::group::run::report::Report;
 use standin_failover::group::run::{Done, Failed, Order};
@@ -102,10 +102,19 @@ pub(crate) enum Told {
     Monitor(Box<MonitorStatus>),
     /// See [`MonitorAsk::Automatic`].
     Switched(Switched),
-    /// How many alerts there were.
-    Acknowledged(usize),
+    /// See [`MonitorAsk::Acknowledge`].
+    Acknowledged(Answered),
     /// It is not done, and nothing was changed.
     Refused(Refused),
+}
+
+/// What became of the alerts of a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Answered {
+    /// How many were answered.
+    pub(crate) count: usize,
+    /// The nodes that were not reached, where they stay, and why.
+    pub(crate) away: Vec<(NodeName, String)>,
 }
 
 /// Why not.
@@ -177,21 +186,6 @@ impl Checked {
     pub(super) fn settings(why: &str) -> Self {
         let mend = "write the same on all nodes, then `standin reload`, which says what needs a restart".to_owned();
         Self { of: "settings".to_owned(), grade: "fail".to_owned(), what: why.to_owned(), mend }
-    }
-
-    pub(super) fn set(name: &SetName, view: &SetView) -> Self {
-        let (grade, what) = match view {
-            SetView::Known { newest: None, trouble, .. } if trouble.is_empty() => {
-                ("warn", "there is no recovery point yet, so no other node could take over".to_owned())
-            }
-            SetView::Known { trouble, source, standby, generation, .. } if trouble.is_empty() => {
-                ("ok", format!("{source} -> {standby} at generation {generation}"))
-            }
-            SetView::Known { trouble, .. } => ("warn", trouble.clone()),
-            SetView::Unknown(why) => ("fail", why.clone()),
-        };
-        let mend = if grade == "ok" { String::new() } else { format!("`standin status {name} --explain` says more") };
-        Self { of: format!("set {name}"), grade: grade.to_owned(), what, mend }
     }
 }
 

@@ -34,6 +34,7 @@ use super::drill::Drills;
 use super::foresight;
 use super::nodes::{self, Members};
 use super::pause::Pause;
+use super::sets;
 use crate::control::FailedKind;
 use crate::daemon::monitor::Watch;
 use crate::daemon::peer::Context;
@@ -385,7 +386,7 @@ impl Desk {
         let of = |(name, resource): (&ResourceName, &Arc<dyn Resource>)| {
             resource.check().into_iter().map(|finding| Checked::of(name, &finding)).collect::<Vec<_>>()
         };
-        let sets = self.local.view().sets.into_iter().map(|(name, view)| Checked::set(&name, &view));
+        let sets = self.local.group().sets().map(|set| sets::check(&self.drills.daemon, set));
         let lease = Duration::from_millis(self.written.witness.as_ref().map_or(0, standin_config::group::Witness::lease_ms));
         let witness = self.local.witness();
         let witness =

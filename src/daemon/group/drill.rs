@@ -19,7 +19,7 @@ use standin_common::id::{GroupName, NodeName, PointNumber, RunId, SetName};
 use standin_common::message::RootKind;
 use standin_config::group::{Command, Kind, Resource as Settings, Script};
 use standin_failover::group::decide::{Accept, Heed, Wish, decide};
-use standin_failover::group::facts::{Facts, SetView};
+use standin_failover::group::facts::{Facts, Seen, SetView};
 use standin_failover::group::perform::Local;
 use standin_failover::resource::{self, Memo, Step};
 
@@ -76,6 +76,15 @@ fn unix_ms() -> u64 {
 
 fn ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What the nodes would say if the one that has the group were lost: nothing is done there by a failover then.
+fn without_its_node(facts: &Facts) -> Facts {
+    let mut facts = facts.clone();
+    if let Some(lost) = facts.newest().online.filter(|node| *node != facts.runner) {
+        facts.nodes.insert(lost, Seen::Away("the drill takes it for lost".to_owned()));
+    }
+    facts
 }
 
 /// Where the wish of a drill leads: the node that would take over.
@@ -219,7 +228,7 @@ impl Drills {
             heed: Heed::default(),
             fenced: false,
         };
-        let planned = decide(ground.local.group(), &ground.facts, &failover, run.clone());
+        let planned = decide(ground.local.group(), &without_its_node(&ground.facts), &failover, run.clone());
         let from = planned.as_ref().ok().and_then(|plan| plan.from.clone());
         let foreseen = foresight::foresee(&ground.local, from.as_ref());
         self.note(|report| {

@@ -1,6 +1,7 @@
 //! What a node says before something happens: what starts would change, and the records that they would go by.
 
 use standin_common::id::{NodeName, ResourceName};
+use standin_common::words::sentence;
 use standin_config::group::Group;
 use standin_failover::group::decide::Wish;
 use standin_failover::group::facts::Facts;
@@ -38,7 +39,7 @@ pub(super) fn refuse_blind(written: &Group, local: &Local, facts: &Facts, plan: 
         return Ok(());
     }
     let refused = |why: String| {
-        let text = format!("{why}. Nothing was stopped; `standin group check {}` looks again", written.name);
+        let text = format!("{} Nothing was stopped; `standin group check {}` looks again", sentence(&why), written.name);
         Err(Refused::new(FailedKind::Refused, text))
     };
     if let Some(why) = compare(written, local.node(), facts) {

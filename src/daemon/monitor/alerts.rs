@@ -3,7 +3,7 @@
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lettre::message::Mailbox;
 use lettre::{Message, SmtpTransport, Transport};
@@ -27,13 +27,23 @@ pub(super) struct Alerting {
     alert: Alert,
     tell: Mutex<Option<Sender<(About, String)>>>,
     told: Mutex<Option<Receiver<(About, String)>>>,
+    /// When the daemon began, and for how long others may take to be there, too.
+    begun: Instant,
+    patience: Duration,
 }
 
 impl Alerting {
     pub(super) fn new(here: NodeName, written: &Group) -> Self {
         let (tell, told) = mpsc::channel();
         let (tell, told) = (Mutex::new(Some(tell)), Mutex::new(Some(told)));
-        Self { here, group: written.name.clone(), alert: written.alert.clone(), tell, told }
+        let (group, alert) = (written.name.clone(), written.alert.clone());
+        let (begun, patience) = (Instant::now(), Duration::from_millis(written.time_to_fail_ms()));
+        Self { here, group, alert, tell, told, begun, patience }
+    }
+
+    /// Whether that may only be so because other nodes are about to start as well: who waits for one of them need not tell anybody yet.
+    fn is_early(&self, about: About) -> bool {
+        about == About::NotFinished && self.begun.elapsed() < self.patience
     }
 
     /// Variables of every command: the group and the node.
@@ -131,6 +141,7 @@ impl Watch {
     pub(super) fn tell(&self, troubles: Vec<(About, Option<String>)>) {
         for (about, trouble) in troubles {
             match trouble {
+                Some(_) if self.alerting.is_early(about) => {}
                 Some(text) => self.raise(about, &text),
                 None => {
                     let mut kept = self.kept();
@@ -165,5 +176,25 @@ impl Watch {
         if let Err(why) = self.files.write(kept) {
             tracing::error!(group = %self.written.name, %why, "what the monitor remembers cannot be written");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use standin_config::Settings;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_node_that_starts_as_well_tells_nobody_yet() {
+        let written = "[node]\nname = \"alpha\"\nstate_dir = \"/s\"\n[peers.beta]\naddresses = [\"10.0.0.2\"]\n\
+                       [groups.mail]\nnodes = { alpha = 1, beta = 10 }\naddresses = 0\n\
+                       [[groups.mail.resources]]\nname = \"script\"\nkind = \"script\"\nstart = [\"/bin/true\"]\n";
+        let settings = Settings::parse(written, "standin.toml").unwrap();
+        let group = settings.groups.values().next().unwrap();
+        let mut alerting = Alerting::new("alpha".parse().unwrap(), group);
+        assert!(alerting.is_early(About::NotFinished) && !alerting.is_early(About::Stray));
+        alerting.patience = Duration::ZERO;
+        assert!(!alerting.is_early(About::NotFinished));
     }
 }

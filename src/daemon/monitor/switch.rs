@@ -11,7 +11,7 @@ use standin_common::id::NodeName;
 use super::status::{Switch, Switched};
 use super::watch::Watch;
 use crate::control::FailedKind;
-use crate::daemon::group::{Ask, MonitorAsk, Refused};
+use crate::daemon::group::{Answered, Ask, MonitorAsk, Refused, Told};
 
 impl Watch {
     /// Switches on this node, durably.
@@ -75,15 +75,24 @@ impl Watch {
         Ok(asked.filter_map(|(node, told)| Some((node.clone(), told.err()?.text))).collect())
     }
 
-    /// Answers the alerts on every node that is there. Returns how many there were.
-    pub(in crate::daemon) fn acknowledge(self: &Arc<Self>, everywhere: bool) -> usize {
-        let own = self.answer_all();
+    /// Answers the alerts here, or on every node. One that is not heard is not waited for.
+    pub(in crate::daemon) fn acknowledge(self: &Arc<Self>, everywhere: bool) -> Answered {
+        let mut answered = Answered { count: self.answer_all(), away: Vec::new() };
         self.desk.forgive();
-        let others = self.written.by_priority().into_iter().filter(|node| everywhere && **node != self.here);
-        let asked = others.map(|node| match self.desk.ask(Some(node.clone()), Ask::Monitor(MonitorAsk::AcknowledgeHere)) {
-            Ok(crate::daemon::group::Told::Acknowledged(count)) => count,
-            _ => 0,
-        });
-        own + asked.sum::<usize>()
+        for node in self.written.by_priority().into_iter().filter(|node| everywhere && **node != self.here) {
+            let asked = match self.is_silent(node) {
+                true => Err("it is not heard".to_owned()),
+                false => {
+                    let told = self.desk.ask(Some(node.clone()), Ask::Monitor(MonitorAsk::AcknowledgeHere));
+                    told.map_err(|refused| refused.text)
+                }
+            };
+            match asked {
+                Ok(Told::Acknowledged(there)) => answered.count += there.count,
+                Ok(_) => answered.away.push((node.clone(), "it answers something else than was asked".to_owned())),
+                Err(why) => answered.away.push((node.clone(), why)),
+            }
+        }
+        answered
     }
 }

@@ -68,12 +68,12 @@ impl SourceSet {
         let proven = !self.set().roots.iter().any(|root| is_device(&root.path));
         loop {
             let mut given_up = false;
-            let mut go_on = |report: &SetReport| {
+            let mut goes_on = |report: &SetReport| {
                 given_up = Instant::now() >= deadline || !go_on(report);
                 !given_up
             };
             let made =
-                if self.lock().kept.following.is_some() { self.point(true, &mut go_on) } else { self.mirror_now(&mut go_on) };
+                if self.lock().kept.following.is_some() { self.point(true, &mut goes_on) } else { self.mirror_now(&mut goes_on) };
             let late = Instant::now() >= deadline;
             match made {
                 Ok(Some(point)) if (point.consistent || !proven) && self.stays_quiet() => return Ok(point),
@@ -87,7 +87,9 @@ impl SourceSet {
                     return Err(failed(FailedKind::TimedOut, text));
                 }
                 // The standby may be on its way here, and what watches the roots just beginning.
-                Err(Failed { kind: FailedKind::Unreachable, .. }) if !given_up && !self.lock().stopping => {
+                Err(Failed { kind: FailedKind::Unreachable, .. })
+                    if !given_up && !self.lock().stopping && go_on(&self.report()) =>
+                {
                     thread::sleep(LOOK);
                 }
                 Err(error) => return Err(error),

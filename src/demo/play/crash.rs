@@ -34,7 +34,7 @@ impl Play {
         let report = thread::scope(|scope| {
             let (alpha, beta) = (&self.alpha, &mut self.beta);
             let waiting = scope.spawn(move || {
-                let bar = Bar::new(quiet);
+                let bar = Bar::new(quiet, None);
                 alpha.ask(&request, &mut |report: &SetReport| {
                     bar.show(report);
                     tell_progress(&send, report);

@@ -168,7 +168,9 @@ pub enum Refusal {
         why: String,
     },
     /// The first mirror is not done.
-    #[error("the standby has not all of set {0} yet: wait for its mirror (`standin wait {0} --synced`)")]
+    #[error(
+        "the standby has not all of set {0} yet: `standin mirror start {0} --wait` on its source mirrors it, or waits for the mirror that runs"
+    )]
     NotYet(SetName),
     /// Too much is yet to be sent.
     #[error(

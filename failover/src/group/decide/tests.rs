@@ -138,6 +138,7 @@ fn a_handoff_is_refused_where_it_could_lose_something() {
     };
     let set = || "mail".parse().unwrap();
     assert_eq!(with("alpha", &behind(None)), Err(Refusal::NotYet(set())));
+    assert!(Refusal::NotYet(set()).to_string().contains("`standin mirror start mail --wait`"));
     assert_eq!(
         with("alpha", &behind(Some(MOST_BEHIND_MS + 1))),
         Err(Refusal::Behind { set: set(), behind_ms: MOST_BEHIND_MS + 1 })

@@ -109,7 +109,7 @@ impl Scene {
 /// What nodes do that hear of what others did while nobody could tell them.
 fn look_after_themselves(world: &World) {
     for name in ["alpha", "beta"] {
-        if wake(&node(name), &world.facts(name), None) == Wake::Rejoin {
+        if wake(&world.group.name, &node(name), &world.facts(name), None) == Wake::Rejoin {
             let plan = decide(&world.group, &world.facts(name), &Wish::Rejoin, run_id(3000)).unwrap();
             let records = begin(world, plan);
             assert_eq!(session(world, &records, None, false, false).unwrap(), Some(End::Finished), "{name} rejoins");

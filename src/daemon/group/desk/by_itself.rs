@@ -108,7 +108,7 @@ impl Desk {
         let is_crossed = own.as_ref().is_some_and(|told| told.progress.is_crossed(&told.plan));
         let of_run = own.as_ref().map(|told| Own { plan: &told.plan, is_crossed, has_right });
         let facts = self.facts_by(&Ask::Brief, view);
-        let wake = wake(self.local.node(), &facts, of_run);
+        let wake = wake(&self.name, self.local.node(), &facts, of_run);
         self.forget_run(own.as_ref());
         Next { wake, is_crossed, there: facts.there().map(|(node, _)| node.clone()).collect() }
     }

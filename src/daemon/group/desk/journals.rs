@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use standin_common::id::RunId;
+use standin_common::words::sentence;
 use standin_failover::group::facts::Unfinished;
 use standin_failover::group::run::journal::Told as Journalled;
 use standin_failover::lines::LinesError;
@@ -74,7 +75,8 @@ impl Desk {
             Open::Run(told) => Ok(Some(*told)),
             Open::Unreadable(run, error) => {
                 let text = format!(
-                    "run {run} may not be finished, and its journal cannot be read: {error}. If you know that it is finished, move {} away",
+                    "run {run} may not be finished, and its journal cannot be read: {} If you know that it is finished, move {} away",
+                    sentence(&error.to_string()),
                     self.path(&run).display()
                 );
                 Err(Refused::new(FailedKind::Failed, text))
