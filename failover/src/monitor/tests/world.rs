@@ -68,6 +68,10 @@ pub(super) enum Event {
     Finish {
         life: u64,
     },
+    /// What was stopped here is started again, by a run of its own.
+    Again {
+        life: u64,
+    },
     /// Somebody wants the node to have the group.
     HandOver,
     /// Its handoff goes on.
@@ -248,6 +252,7 @@ impl World {
                 self.cross(index);
             }
             Event::Finish { life } if self.is_alive(index, life) => self.finish(index),
+            Event::Again { life } if self.is_alive(index, life) => self.start_again(index),
             Event::HandOver => self.hand_over(index),
             Event::Hand { life, handoff } if self.is_alive(index, life) => self.hand(index, handoff),
             Event::TakeBack { life } if self.is_alive(index, life) => self.take_back(index),
@@ -362,7 +367,7 @@ impl World {
                     self.say(index, "resumes".to_owned());
                     self.resumed += 1;
                     let after = 1000 * self.random(1500);
-                    self.at(after, index, Event::Finish { life });
+                    self.at(after, index, Event::Again { life });
                 }
                 Act::TakeOver { .. } => {
                     let generation = self.next_generation(index);

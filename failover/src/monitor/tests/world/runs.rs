@@ -1,9 +1,13 @@
 //! How runs that a node carries out go on and end.
 
-use super::{Event, Service, World};
+use standin_common::id::Generation;
+
+use super::{Event, Service, Word, World};
 
 /// After so long a run that stopped is gone on with, in microseconds.
 const AGAIN: u64 = 10_000_000;
+/// After so long a node tries again to start what was stopped, in microseconds.
+const START_AGAIN: u64 = 5_000_000;
 /// After so long a start looks again whether the stop before it has ended, in microseconds.
 const STOPPED: u64 = 500_000;
 
@@ -28,6 +32,36 @@ impl World {
         self.nodes[index].claim = Some((generation, true));
     }
 
+    /// A node that may serve again comes online by a run of its own: every other node takes part in it, or the witness names it for it.
+    pub(super) fn start_again(&mut self, index: usize) {
+        let others: Vec<usize> = (0..self.nodes.len()).filter(|other| *other != index).collect();
+        let is_asked = others.iter().all(|other| self.answers(index, *other));
+        let is_free = |index: usize| self.nodes[index].claim.is_none() && self.nodes[index].foreign.is_none();
+        let node = &self.nodes[index];
+        let is_named = self.word.as_ref().is_some_and(|word| word.holder == node.name) && self.answers(index, self.nodes.len());
+        let is_on = node.service == Service::On;
+        let (serves, is_down) = (node.own(&self.names).serves, node.monitor.as_ref().unwrap().is_down());
+        if is_down || !serves || is_on {
+            return;
+        }
+        if !(is_free(index) && (is_named || is_asked && others.iter().all(|other| is_free(*other)))) {
+            let life = self.nodes[index].life;
+            return self.at(START_AGAIN, index, Event::Again { life });
+        }
+        let known = others.iter().filter(|_| is_asked).map(|other| self.nodes[*other].seen).max().unwrap_or_default();
+        let of_witness = self.word.as_ref().map_or(Generation(0), |word| word.generation);
+        let generation = self.nodes[index].seen.max(known).max(of_witness).next();
+        for other in others.into_iter().filter(|_| is_asked) {
+            self.nodes[other].seen = generation;
+        }
+        let node = &mut self.nodes[index];
+        (node.generation, node.seen) = (generation, generation);
+        if is_named {
+            self.word = Some(Word { generation, holder: self.names[index].clone(), renewals: 0 });
+        }
+        self.finish(index);
+    }
+
     /// A run, or a start, comes to its end.
     pub(super) fn finish(&mut self, index: usize) {
         let now = self.nodes[index].clock(self.now);
@@ -49,10 +83,6 @@ impl World {
             if let Some((generation, _)) = node.claim.take() {
                 (node.generation, node.online) = (generation, Some(node.name.clone()));
                 self.taken_over += 1;
-            } else if node.seen > node.generation {
-                // It comes online by a run of its own, above those that it knows of.
-                node.seen = node.seen.next();
-                node.generation = node.seen;
             }
             self.nodes[index].service = Service::On;
             self.say(index, "serves".to_owned());
