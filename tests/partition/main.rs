@@ -96,6 +96,10 @@ fn a_node_that_dies_while_it_gets_the_group_leaves_it_where_it_was() {
         scene.machines.power_off("beta");
         scene.beta.kill();
         scene.mend(node, spoilt);
+        let told = scene.dir.path().join("alpha/alerts");
+        wait_until("alpha has it again by itself", PATIENCE, || {
+            std::fs::read_to_string(&told).is_ok_and(|told| told.contains("alpha took over from beta by itself"))
+        });
         scene.wait_until_served_by("alpha");
         println!("{spoilt}: {} ms without an answer", scene.longest_gap_ms());
         scene.machines.plug("beta", true);
