@@ -294,14 +294,21 @@ fn steps(plan: &Plan) -> String {
 }
 
 /// How a run ended, or that it has not.
-pub(super) fn end(report: &Report, is_running: bool) -> &'static str {
+pub(super) fn end(report: &Report, is_running: bool) -> String {
     match report.end {
-        Some(End::Finished) => "done",
-        Some(End::TakenBack) => "taken back: everything is as before",
-        Some(End::GivenOver) => "not finished; another run went on from there",
-        None if is_running => "being carried out",
-        None if report.only_forward => "NOT FINISHED, and can only go forward: `standin group resume`",
-        None => "NOT FINISHED: `standin group resume` or `standin group undo`",
+        Some(End::Finished) => "done".to_owned(),
+        Some(End::TakenBack) => "taken back: everything is as before".to_owned(),
+        Some(End::GivenOver) => "not finished; another run went on from there".to_owned(),
+        None => unfinished(&report.group, is_running, report.only_forward),
+    }
+}
+
+/// How a run stands that has not ended.
+pub(super) fn unfinished(group: &GroupName, is_running: bool, only_forward: bool) -> String {
+    match (is_running, only_forward) {
+        (true, _) => "being carried out".to_owned(),
+        (false, true) => format!("NOT FINISHED, and can only go forward: `standin group resume {group}`"),
+        (false, false) => format!("NOT FINISHED: `standin group resume {group}` or `standin group undo {group}`"),
     }
 }
 

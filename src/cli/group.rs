@@ -168,12 +168,8 @@ fn describe(status: &GroupStatus) -> String {
                     rows.push(vec![node.to_string(), names.join(", "), how]);
                 }
                 if let Some(unfinished) = &view.unfinished {
-                    let how = match (unfinished.running, unfinished.crossed) {
-                        (true, _) => "being carried out",
-                        (false, true) => "NOT FINISHED, and can only go forward: `standin group resume`",
-                        (false, false) => "NOT FINISHED: `standin group resume` or `undo`",
-                    };
-                    rows.push(vec![node.to_string(), format!("run {}", unfinished.run), how.to_owned()]);
+                    let how = cutover::unfinished(&status.group, unfinished.running, unfinished.crossed);
+                    rows.push(vec![node.to_string(), format!("run {}", unfinished.run), how]);
                 }
             }
         }

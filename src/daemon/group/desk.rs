@@ -293,7 +293,7 @@ impl Desk {
             let progress = |plan: &Plan, record: &Record| tell(plan, record);
             match carry(&mut journal, &Tools { nodes: &members, clock: &clock, cancel: &cancel, progress: &progress }) {
                 Ok(Some(end)) => tracing::warn!(group = %desk.name, run = %journal.plan().run(), ?end, "the cutover ended"),
-                Ok(None) => tracing::error!(group = %desk.name, run = %journal.plan().run(), "the cutover is not finished: mend what failed, then `standin group resume`"),
+                Ok(None) => tracing::error!(group = %desk.name, run = %journal.plan().run(), "the cutover is not finished: mend what failed, then `standin group resume {}`", desk.name),
                 Err(error) => tracing::error!(group = %desk.name, %error, "the cutover's journal cannot be written: nothing more is done"),
             }
             drop(journal);

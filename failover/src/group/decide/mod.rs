@@ -196,7 +196,7 @@ impl Maker<'_> {
                     Over::All => true,
                 };
                 if running || !may {
-                    return Err(Refusal::Unfinished { run, node: node.clone(), running });
+                    return Err(Refusal::Unfinished { group: self.group.name.clone(), run, node: node.clone(), running });
                 }
             }
         }

@@ -35,8 +35,10 @@ pub enum Refusal {
         why: String,
     },
     /// A run was not finished.
-    #[error("run {run} on {node} {}", if *running { "is being carried out: wait for its end" } else { "is not finished: `standin group resume` goes on with it, `standin group undo` takes it back" })]
+    #[error("run {run} on {node} {}", if *running { "is being carried out: wait for its end".to_owned() } else { format!("is not finished: `standin group resume {group}` goes on with it, `standin group undo {group}` takes it back") })]
     Unfinished {
+        /// Of which group.
+        group: GroupName,
         /// Which.
         run: RunId,
         /// Whose.

@@ -166,7 +166,7 @@ fn outage(plan: &Plan, steps: &[Taken]) -> Option<u64> {
 fn by_hand(plan: &Plan, end: Option<End>, steps: &[Taken]) -> Vec<String> {
     let mut hints = Vec::new();
     if end.is_none() {
-        hints.push("some steps are not done: mend what they name, then `standin group resume` goes on".to_owned());
+        hints.push(format!("some steps are not done: mend what they name, then `standin group resume {}` goes on", plan.group));
     }
     if matches!(plan.kind, Kind::Failover | Kind::Online) {
         let told = |(node, why): &(NodeName, String)| {

@@ -92,13 +92,14 @@ impl Desk {
 
     /// Takes note of the run that is not finished, or cannot be read, or that there is none.
     pub(super) fn note_run(&self, told: Result<Option<Journalled>, Refused>) {
+        let group = &self.name;
         let words = |told: Journalled| {
             let steps = report(&told).steps;
             let failed = steps.iter().rev().find_map(|taken| Some((taken, taken.failed.as_ref()?)));
             let why = failed.map_or(String::new(), |(taken, why)| format!(": {}: {}: {why}", taken.node, taken.what));
             let ways = match told.progress.is_crossed(&told.plan) {
-                true => "`standin group resume` goes on",
-                false => "`standin group resume` goes on, `standin group undo` takes it back",
+                true => format!("`standin group resume {group}` goes on"),
+                false => format!("`standin group resume {group}` goes on, `standin group undo {group}` takes it back"),
             };
             format!("run {} stopped NOT FINISHED{why}; mend it, then {ways}", told.plan.run())
         };
