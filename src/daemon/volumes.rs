@@ -59,6 +59,20 @@ fn behind(report: &SetReport, now: Duration) -> Option<Duration> {
     }
 }
 
+/// Since when a standby has not taken what is sent, and why; nothing while it does.
+#[derive(Default)]
+struct Hindered(Option<(Instant, String)>);
+
+impl Hindered {
+    /// Takes note of how the set stands now. Returns whether it is waited for any longer.
+    fn is_worth_waiting(&mut self, report: &SetReport, now: Instant) -> bool {
+        let before = self.0.take().map_or(now, |(since, _)| since);
+        let why = report.trouble.clone().filter(|_| report.state == SetState::Hindered);
+        self.0 = why.map(|why| (before, why));
+        self.0.is_none() || now.duration_since(before) < MOST_HINDERED
+    }
+}
+
 impl Volumes for DaemonVolumes {
     fn standing(&self, set: &SetName) -> Result<VolumeStanding, Trouble> {
         let part = self.part("looking at", set)?;
@@ -87,21 +101,9 @@ impl Volumes for DaemonVolumes {
         }
         let source = part.source().ok_or_else(|| trouble(what, set, "this node is not its source"))?;
         // Services are down meanwhile: what a person has to mend over there is not waited for.
-        let mut hindered: Option<(Instant, String)> = None;
-        let drained = source.drain(deadline, &mut |report| {
-            let (since, why) = match &report.trouble {
-                Some(why) if report.state == SetState::Hindered => {
-                    (hindered.take().map_or_else(Instant::now, |(since, _)| since), why)
-                }
-                _ => {
-                    hindered = None;
-                    return true;
-                }
-            };
-            hindered = Some((since, why.clone()));
-            since.elapsed() < MOST_HINDERED
-        });
-        let point = drained.map_err(|Failed { text, .. }| trouble(what, set, hindered.map_or(text, |(_, why)| why)))?;
+        let mut hindered = Hindered::default();
+        let drained = source.drain(deadline, &mut |report| hindered.is_worth_waiting(report, Instant::now()));
+        let point = drained.map_err(|Failed { text, .. }| trouble(what, set, hindered.0.map_or(text, |(_, why)| why)))?;
         part.was_drained(point.number);
         Ok(point.number)
     }

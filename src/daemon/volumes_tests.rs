@@ -169,3 +169,22 @@ fn the_loss_is_counted_from_the_last_word_of_the_source_and_not_by_its_clock() {
     assert_eq!(behind(&ahead, now), None);
     assert_eq!(behind(&SetReport { current_seconds: Some(30.0), ..ahead }, now), Some(Duration::from_secs(30)));
 }
+
+#[test]
+fn a_standby_that_takes_nothing_is_waited_for_as_long_as_it_may_be_in_one_piece() {
+    let report = |state, trouble: Option<&str>| {
+        let set = "mail".parse().unwrap();
+        let new = SetReport::new(set, Role::Source, Generation(1), state, "beta".parse().unwrap());
+        SetReport { trouble: trouble.map(str::to_owned), ..new }
+    };
+    let full = report(SetState::Hindered, Some("the disk is full"));
+    let begun = Instant::now();
+    let mut hindered = Hindered::default();
+    assert!(hindered.is_worth_waiting(&full, begun));
+    assert!(hindered.is_worth_waiting(&full, begun + MOST_HINDERED / 2));
+    assert!(hindered.is_worth_waiting(&report(SetState::Following, None), begun + MOST_HINDERED), "it goes on");
+    assert!(hindered.0.is_none());
+    assert!(hindered.is_worth_waiting(&full, begun + MOST_HINDERED * 2), "the time begins anew");
+    assert!(!hindered.is_worth_waiting(&full, begun + MOST_HINDERED * 3));
+    assert_eq!(hindered.0.map(|(_, why)| why).as_deref(), Some("the disk is full"));
+}
