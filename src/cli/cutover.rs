@@ -215,12 +215,14 @@ pub(super) fn ask(scene: &Scene<'_>, group: &GroupName, at: Option<NodeName>, as
 
 /// Begins a run, or goes on with one, and shows it to its end.
 pub(super) fn begin(scene: &Scene<'_>, group: &GroupName, asked: Ask, wait: bool) -> Result<ExitCode, Failure> {
+    // From here on: what is asked for may be done although nobody hears of it.
+    let interrupt = wait.then(Interrupt::watch).transpose()?;
     let Told::Begun { run, node } = ask(scene, group, None, asked)? else { return Err(unexpected()) };
-    if !wait {
+    let Some(interrupt) = interrupt else {
         scene.print(&serde_json::json!({ "run": run, "node": node }), || format!("{node} carries it out: {run}"))?;
         return Ok(ExitCode::SUCCESS);
-    }
-    let report = watch(scene, group, &run, &node)?;
+    };
+    let report = watch(scene, group, (&run, &node), &interrupt)?;
     print(scene, &report, false)?;
     Ok(match report.end {
         Some(End::Finished) => ExitCode::SUCCESS,
@@ -230,10 +232,14 @@ pub(super) fn begin(scene: &Scene<'_>, group: &GroupName, asked: Ask, wait: bool
 }
 
 /// Waits for the end of a run, and shows at which step it is, where somebody sees it: the report at its end has all of them.
-fn watch(scene: &Scene<'_>, group: &GroupName, run: &RunId, node: &NodeName) -> Result<Report, Failure> {
+fn watch(
+    scene: &Scene<'_>,
+    group: &GroupName,
+    (run, node): (&RunId, &NodeName),
+    interrupt: &Interrupt,
+) -> Result<Report, Failure> {
     let line = bar::Line::new(scene.json);
     let mut heard = Instant::now();
-    let interrupt = Interrupt::watch()?;
     loop {
         if interrupt.is_pressed() {
             let text = format!(

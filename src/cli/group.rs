@@ -167,6 +167,14 @@ fn describe(status: &GroupStatus) -> String {
                     let how = format!("a person took it offline; `standin online {}` brings it back", status.group);
                     rows.push(vec![node.to_string(), names.join(", "), how]);
                 }
+                let claim = view.state.claim.as_ref().filter(|claim| status.facts.view(&claim.runner).is_none());
+                if let Some(claim) = claim {
+                    let how = format!(
+                        "not finished by {}, which does not answer: `standin failover {}` goes on without it",
+                        claim.runner, status.group
+                    );
+                    rows.push(vec![node.to_string(), format!("run {}", claim.run), how]);
+                }
                 if let Some(unfinished) = &view.unfinished {
                     let how = cutover::unfinished(&status.group, unfinished.running, unfinished.crossed);
                     rows.push(vec![node.to_string(), format!("run {}", unfinished.run), how]);

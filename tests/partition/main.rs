@@ -112,6 +112,27 @@ fn a_node_that_dies_while_it_gets_the_group_leaves_it_where_it_was() {
 }
 
 #[test]
+fn what_does_not_start_where_it_was_handed_comes_back() {
+    let Some(scene) = Scene::new() else { return };
+    scene.spoil("beta", "broken");
+    scene.hand_over_in_the_background("beta");
+    wait_until("beta has tried in vain", PATIENCE, || scene.beta.log().contains("the cutover is not finished"));
+    wait_until("it is handed back", PATIENCE, || !scene.failed(&scene.beta).is_null());
+    scene.wait_until_served_by("alpha");
+    wait_until("beta knows that alpha has the group", PATIENCE, || {
+        let [alpha, beta] = [&scene.alpha, &scene.beta].map(|node| scene.view(node));
+        alpha["online"] == "alpha"
+            && beta["online"] == "alpha"
+            && beta["obstacle"].as_str().unwrap().contains("alpha has it and is there")
+    });
+    // Nobody had a right that ended: it was given from one to the other and back.
+    for node in [&scene.alpha, &scene.beta] {
+        assert!(!node.log().contains("stops what it has"), "{}", node.log());
+    }
+    scene.alpha.run(&["wait", "mail", "--synced", "--timeout", "60"]).expect(0);
+}
+
+#[test]
 fn a_node_that_dies_while_it_gives_the_group_is_stood_in_for() {
     let Some(mut scene) = Scene::new() else { return };
     scene.spoil("alpha", "tardy");

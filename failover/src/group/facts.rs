@@ -20,13 +20,31 @@ pub struct Facts {
     /// Those that did not answer, and sent heartbeats or counted up at the witness all the same while they were asked: they are not lost.
     #[serde(default)]
     pub heard: BTreeSet<NodeName>,
-    /// For how long at least each of the others that did not answer can have taken nothing any more if it is lost, in milliseconds, where that is
-    /// known: since its last heartbeat and the next that did not come, or, where it needs a right, since that ended.
+    /// When those that did not answer were heard last, where that is known.
     #[serde(default)]
-    pub gone_ms: BTreeMap<NodeName, u64>,
+    pub last_heard: BTreeMap<NodeName, LastHeard>,
     /// What the group's witness says to the runner, if there is one and it was asked.
     #[serde(default)]
     pub witness: Option<Testimony>,
+}
+
+/// When a node was heard last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastHeard {
+    /// How long ago, in milliseconds.
+    pub ms: u64,
+    /// For how long it may have served after that without another sign, in milliseconds: until its next heartbeat, or, where it needs a right,
+    /// until that ended. One that was only cut off, and needs none, may serve still.
+    pub slack_ms: u64,
+}
+
+impl LastHeard {
+    /// How old what a standby lacked was when the node was lost, at most, from how old that is now; in milliseconds.
+    pub fn behind_at_loss_ms(&self, behind_ms: u64) -> u64 {
+        // What the standby has may be newer than the last heartbeat.
+        let since_ms = self.ms.min(behind_ms);
+        behind_ms.min(behind_ms - since_ms + self.slack_ms)
+    }
 }
 
 /// A node, as the runner sees it.

@@ -130,11 +130,12 @@ impl Local {
         self.gate.get().is_none_or(|gate| gate.is_open())
     }
 
-    /// Whether the run that has the group now has stopped here all that is not a volume, and started nothing since. A restart of the daemon forgets it.
+    /// Whether the run that has the group now, or one before that it goes over, has stopped here all that is not a volume, and nothing was started since.
+    /// A restart of the daemon forgets it.
     pub fn has_stopped_all(&self) -> bool {
-        let claim = self.lock().claim.as_ref().map(|claim| claim.run.clone());
+        let is_claimed = self.lock().claim.is_some();
         let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        claim.is_some() && stopped.0 == claim && self.resources.keys().all(|name| stopped.1.contains(name))
+        is_claimed && stopped.0.is_some() && self.resources.keys().all(|name| stopped.1.contains(name))
     }
 
     fn note_stopped(&self, run: &RunId, name: &ResourceName, is_stopped: bool) {

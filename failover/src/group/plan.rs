@@ -77,9 +77,9 @@ pub struct Loss {
     pub points: Vec<(SetName, Option<PointNumber>)>,
     /// How long before the loss of the source the last change may have been that is not lost, in milliseconds; `None`: nobody knows.
     pub behind_ms: Option<u64>,
-    /// How long before the run that loss was at least, in milliseconds, if it is known; else the run counts as that moment.
+    /// How long before the run the source was heard last, in milliseconds, if it is known; else the run counts as the moment of its loss.
     #[serde(default)]
-    pub gone_ms: Option<u64>,
+    pub heard_ms: Option<u64>,
 }
 
 /// One step.

@@ -67,7 +67,7 @@ pub enum Obstacle {
     After(NodeName),
     /// Its own promise is not old enough: so long to go, in milliseconds.
     Promised(u64),
-    /// The witness was not reached since the start, and why.
+    /// The witness does not answer, and why.
     NoWitness(String),
     /// Nobody ever had the group by the witness's word.
     NoWord,
@@ -99,7 +99,7 @@ impl fmt::Display for Obstacle {
             }
             Self::After(node) => write!(f, "{node} comes first by its priority, and could take it"),
             Self::Promised(ms) => write!(f, "this node promised to leave it for another {}", words(*ms)),
-            Self::NoWitness(why) => write!(f, "the witness was not reached: {why}"),
+            Self::NoWitness(why) => write!(f, "the witness does not answer: {why}"),
             Self::NoWord => f.write_str("the witness has no word of the group: it was never online with it"),
             Self::Moving(ms) => write!(f, "the witness's word has to stand still for another {}", words(*ms)),
             Self::Failed(why, ms) => write!(f, "the last attempt failed: {why}; it tries again in {}", words(*ms)),
@@ -162,7 +162,8 @@ impl Monitor {
         if self.attempt == Attempt::Won {
             // Nobody, where a cutover that seemed lost, or stalled, goes on after all.
             let is_over = self.of_run(now).is_none();
-            let from = self.holder().filter(|node| is_over && **node != self.setting.here).cloned();
+            // And nobody for a run of its own that can only go forward: that goes on once it has the right.
+            let from = self.holder().filter(|node| is_over && !self.own.claiming && **node != self.setting.here).cloned();
             self.attempt = if from.is_some() { Attempt::Acting } else { Attempt::Idle };
             acts.extend(from.map(|from| Act::TakeOver { answers: self.is_answered_by(&from, now), from }));
         }
@@ -276,7 +277,7 @@ impl Monitor {
     pub fn obstacle(&self, now: Moment) -> Option<Obstacle> {
         let is_here = self.own.online.as_ref() == Some(&self.setting.here);
         let is_given_up = self.stranded.is_some() || (self.own.stalled && !is_here);
-        if self.has_won() || (!is_given_up && (self.holds() || self.is_down)) {
+        if self.has_won() || (!is_given_up && (is_here || self.holds() || self.is_down)) {
             return Some(Obstacle::Here);
         }
         let Some(has_it) = self.holder().cloned() else { return Some(Obstacle::Offline) };
@@ -383,8 +384,11 @@ impl Monitor {
         if promised > 0 {
             return Some(Obstacle::Promised(promised));
         }
+        if !self.sees_witness(now) {
+            return Some(Obstacle::NoWitness(self.trouble.clone().unwrap_or_else(|| "it has not answered yet".to_owned())));
+        }
         match &self.word {
-            None => Some(Obstacle::NoWitness(self.trouble.clone().unwrap_or_else(|| "it has not answered yet".to_owned()))),
+            None => Some(Obstacle::NoWord),
             Some(Watched { word: None, .. }) => Some(Obstacle::NoWord),
             // Nobody else can have it by the witness's word, and nobody has it by this node's promise.
             Some(Watched { word: Some(word), .. }) if word.holder == self.setting.here => None,

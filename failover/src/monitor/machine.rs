@@ -29,7 +29,8 @@ pub struct Own {
     pub stopping: bool,
     /// Who carries out the cutover that is under way, if there is one.
     pub runner: Option<NodeName>,
-    /// Whether that one is this node's own, has stopped on its way, and could still be taken back: by itself it brings the group nowhere.
+    /// Whether that one is this node's own and has stopped on its way. If it could still be taken back, it brings the group nowhere by itself
+    /// and this node does not claim it.
     pub stalled: bool,
     /// Why this node could not take over; empty if it could.
     pub unready: String,
@@ -232,15 +233,17 @@ impl Monitor {
         }
     }
 
-    fn sees_witness(&self, now: Moment) -> bool {
+    pub(super) fn sees_witness(&self, now: Moment) -> bool {
         self.seen.is_some_and(|seen| now.since(seen) < self.setting.rule.lease_ms)
     }
 
     /// A heartbeat came; what to answer.
     pub fn heard(&mut self, now: Moment, from: &NodeName, beat: &Beat) -> Answer {
         let is_free = self.attempt == Attempt::Idle && (!self.holds() || self.own.handing_to.as_ref() == Some(from));
-        // What the witness gave to this node at a later generation it may use yet.
-        let word = self.word.as_ref().and_then(|watched| watched.word.as_ref());
+        // What the witness gave to this node at a later generation it may use yet, where it has the group or brings it here.
+        let here = Some(&self.setting.here);
+        let is_party = self.own.online.as_ref() == here || self.own.runner.as_ref() == here;
+        let word = self.word.as_ref().and_then(|watched| watched.word.as_ref()).filter(|_| is_party);
         let is_later = word.is_some_and(|word| word.holder == self.setting.here && word.generation > beat.generation);
         let promises = self.setting.automatic && beat.wants && is_free && beat.generation >= self.own.generation && !is_later;
         if let Some(peer) = self.peers.get_mut(from) {

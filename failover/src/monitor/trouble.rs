@@ -10,6 +10,8 @@ impl Monitor {
         let (lost, refused) = match self.obstacle(now) {
             Some(Obstacle::Manual) => (Some(self.lost_words()), None),
             // Without the time until the next attempt: other words are another alert.
+            // Why it does not, in words that may change all the while, is the other alert's.
+            Some(Obstacle::NoWitness(_)) => (None, refused("the witness does not answer".to_owned())),
             Some(Obstacle::Failed(why, _)) => (None, refused(format!("the last attempt failed, and it tries again: {why}"))),
             Some(
                 obstacle @ (Obstacle::Off | Obstacle::Unready(_) | Obstacle::Loss(..) | Obstacle::StaysUp(_) | Obstacle::NoWord),

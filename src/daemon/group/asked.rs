@@ -182,6 +182,17 @@ impl Checked {
         Self { of: "failover".to_owned(), grade: "warn".to_owned(), what, mend }
     }
 
+    /// A person paused it.
+    pub(super) fn paused(group: &GroupName) -> Self {
+        let what = "it is paused: nothing is done for it by itself".to_owned();
+        Self {
+            of: "failover".to_owned(),
+            grade: "warn".to_owned(),
+            what,
+            mend: format!("`standin group resume {group}` ends that"),
+        }
+    }
+
     /// Settings of the group differ between nodes.
     pub(super) fn settings(why: &str) -> Self {
         let mend = "write the same on all nodes, then `standin reload`, which says what needs a restart".to_owned();

@@ -6,6 +6,8 @@ mod journals;
 mod looked_after;
 mod watched;
 
+pub(in crate::daemon) use watched::Stalled;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,13 +18,14 @@ use std::time::{Duration, Instant};
 use standin_common::id::{GroupName, NodeName, ResourceName, RunId};
 use standin_config::group::Group as Written;
 use standin_failover::execute::{Clock, SystemClock};
-use standin_failover::group::decide::{self, Wish};
+use standin_failover::group::decide::{self, Refusal, Wish};
 use standin_failover::group::facts::{Facts, Seen, View};
 use standin_failover::group::perform::Local;
 use standin_failover::group::plan::{Kind, Plan};
 use standin_failover::group::run::journal::Told as Journalled;
 use standin_failover::group::run::report::report;
 use standin_failover::group::run::{Done, End, Failed, Journal, Order, Record, Tools, carry};
+use standin_failover::group::state::Claim;
 use standin_failover::lines::{Lines, LinesError};
 use standin_failover::resource::Resource;
 use standin_failover::witness::Testimony;
@@ -127,8 +130,8 @@ impl Desk {
         let mut facts = nodes::facts(&self.context, &self.name, &self.local, own, question, &is_silent);
         let is_heard = |node: &NodeName| self.watch.get().is_some_and(|watch| watch.has_heard_within(node, begun.elapsed()));
         facts.heard = facts.away().filter(|(node, _)| is_heard(node)).map(|(node, _)| node.clone()).collect();
-        let gone_ms = |node: &NodeName| self.watch.get().and_then(|watch| watch.gone_ms(node));
-        facts.gone_ms = facts.away().filter_map(|(node, _)| Some((node.clone(), gone_ms(node)?))).collect();
+        let last_heard = |node: &NodeName| self.watch.get().and_then(|watch| watch.last_heard(node));
+        facts.last_heard = facts.away().filter_map(|(node, _)| Some((node.clone(), last_heard(node)?))).collect();
         facts
     }
 
@@ -230,6 +233,7 @@ impl Desk {
         }
         let facts = self.witnessed(facts);
         let plan = decide::decide(self.local.group(), &facts, wish, self.new_run(wish)?)?;
+        self.refuse_without_right(&facts, &plan)?;
         foresight::refuse_blind(&self.written, &self.local, &facts, &plan, wish)?;
         Ok(Told::Plan(Box::new(plan)))
     }
@@ -243,6 +247,7 @@ impl Desk {
         }
         let facts = self.witnessed(facts);
         let plan = decide::decide(self.local.group(), &facts, wish, self.new_run(wish)?)?;
+        self.refuse_without_right(&facts, &plan)?;
         foresight::refuse_blind(&self.written, &self.local, &facts, &plan, wish)?;
         let run = plan.run().clone();
         if let Some(told) = self.unfinished()? {
@@ -254,6 +259,22 @@ impl Desk {
         tracing::warn!(group = %self.name, %run, "a cutover begins");
         self.start(journal, cancel)?;
         Ok(Told::Begun { run, node: self.local.node().clone() })
+    }
+
+    /// Where nothing may be started without a right, nobody brings the group here while there is none to be had.
+    fn refuse_without_right(&self, facts: &Facts, plan: &Plan) -> Result<(), Refused> {
+        let is_here = plan.to() == Some(self.local.node());
+        let is_silent = matches!(facts.witness, Some(Testimony::Silent(_))) && facts.away().next().is_some();
+        let needs_right = || self.watch.get().is_some_and(|watch| watch.needs_right());
+        if !(is_here && is_silent && needs_right()) {
+            return Ok(());
+        }
+        let text = format!(
+            "the services of {0} have no right to run here: its witness does not answer, and a node that does not answer either makes no promise. \
+             Where a person is sure that no other node serves, `standin group automatic {0} off --force`, and then this again",
+            self.name
+        );
+        Err(Refused::new(FailedKind::Refused, text))
     }
 
     fn new_run(&self, wish: &Wish) -> Result<RunId, Refused> {
@@ -323,7 +344,11 @@ impl Desk {
             let facts = self.facts();
             let elsewhere = facts.there().find(|(node, view)| *node != self.local.node() && view.unfinished.is_some());
             let nothing = || {
-                Refused::new(FailedKind::Refused, format!("no run of group {} is unfinished on any node that answers", self.name))
+                let text = match decide::stranded(&facts).cloned() {
+                    Some(Claim { run, runner, .. }) => Refusal::Stranded { run, runner, group: self.name.clone() }.to_string(),
+                    None => format!("no run of group {} is unfinished on any node that answers", self.name),
+                };
+                Refused::new(FailedKind::Refused, text)
             };
             return self.forward(elsewhere.ok_or_else(nothing)?.0, asked);
         };
@@ -377,8 +402,13 @@ impl Desk {
         let found = run.clone().filter(|run| self.path(run).exists()).or_else(|| self.journals().pop().filter(|_| run.is_none()));
         let none = || Refused::new(FailedKind::Refused, format!("there was no such cutover of group {} on this node", self.name));
         let found = found.ok_or_else(none)?;
-        let report = Box::new(report(&self.read(&found).map_err(disk)?));
-        Ok(Told::Report { report, running: self.is_running(&found), node: self.local.node().clone() })
+        let mut report = Box::new(report(&self.read(&found).map_err(disk)?));
+        let running = self.is_running(&found);
+        if running {
+            // Nobody has to do anything yet.
+            report.by_hand.clear();
+        }
+        Ok(Told::Report { report, running, node: self.local.node().clone() })
     }
 
     /// What should be right on this node before the group is needed here.
@@ -394,7 +424,10 @@ impl Desk {
         let settings = foresight::compare(&self.written, self.local.node(), &self.facts()).map(|why| Checked::settings(&why));
         let programs = foresight::missing_programs(&self.written);
         let is_off = self.watch.get().is_some_and(|watch| watch.is_switched_off());
-        let switched = is_off.then(|| Checked::switched_off(&self.name));
+        let switched = match self.pause.since_unix_ms() {
+            Some(_) => Some(Checked::paused(&self.name)),
+            None => is_off.then(|| Checked::switched_off(&self.name)),
+        };
         let resources = self.local.resources().iter().flat_map(of);
         resources.chain(sets).chain(witness).chain(settings).chain(programs).chain(switched).collect()
     }

@@ -98,7 +98,7 @@ pub(super) fn facts(
         asked.into_iter().map(|(node, thread)| (node.clone(), thread.join().unwrap_or_else(|_| lost()))).collect()
     });
     nodes.insert(local.node().clone(), own);
-    Facts { runner: local.node().clone(), nodes, heard: BTreeSet::new(), gone_ms: BTreeMap::new(), witness: None }
+    Facts { runner: local.node().clone(), nodes, heard: BTreeSet::new(), last_heard: BTreeMap::new(), witness: None }
 }
 
 fn seen(dialled: Result<Connection, PeerError>, node: &NodeName, group: &GroupName, question: &Ask) -> Seen {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use standin_common::id::{Generation, NodeName};
 use standin_config::Settings;
 use standin_config::group::{Failover, Group, Witness};
-use standin_failover::group::facts::SetView;
+use standin_failover::group::facts::{LastHeard, SetView};
 use standin_failover::monitor::alert::About;
 use standin_failover::monitor::gate::Gate;
 use standin_failover::monitor::{Act, Answer, Beat, Moment, Monitor, Own, Rule, Setting};
@@ -22,7 +22,7 @@ use super::kept::{AT_NO_TIME, Files, Kept};
 use super::stop::{Possession, Stopped};
 use super::witness::Asking;
 use super::{guard, now, spawn};
-use crate::daemon::group::Desk;
+use crate::daemon::group::{Desk, Stalled};
 
 /// How often this node looks after what it knows of itself, at most.
 const LOOK: Duration = Duration::from_millis(250);
@@ -164,12 +164,16 @@ impl Watch {
         self.lock().monitor.heard_ms(node, now()).is_some_and(|heard| heard < ms)
     }
 
-    /// For how long at least a node that is lost has taken nothing any more, in milliseconds, if it was heard since this daemon runs: it may have died
-    /// just before its next heartbeat, or have served on for as long as its right lasted.
-    pub(in crate::daemon) fn gone_ms(&self, node: &NodeName) -> Option<u64> {
-        let longest_ms = if self.is_automatic() { self.rule.lease_ms } else { self.rule.heartbeat_ms };
-        let heard_ms = self.lock().monitor.heard_ms(node, now())?;
-        Some(heard_ms.saturating_sub(longest_ms))
+    /// Whether nothing may be started here without the witness's word or the promises of all other nodes.
+    pub(in crate::daemon) fn needs_right(&self) -> bool {
+        self.is_automatic() && self.kept().stands_down
+    }
+
+    /// When a node was heard last, if it was since this daemon runs.
+    pub(in crate::daemon) fn last_heard(&self, node: &NodeName) -> Option<LastHeard> {
+        let slack_ms = if self.is_automatic() { self.rule.lease_ms } else { self.rule.heartbeat_ms };
+        let ms = self.lock().monitor.heard_ms(node, now())?;
+        Some(LastHeard { ms, slack_ms })
     }
 
     /// How long it takes yet until whom the witness names would have counted up, if it could.
@@ -243,7 +247,7 @@ impl Watch {
         let kept = self.kept().clone();
         let mut own = own(&self.here, &self.written, &self.desk, &kept, Some(&self.gate));
         own.stopping = self.stopping.load(Ordering::SeqCst);
-        if !own.serves && !own.claiming && !self.gate.is_starting() {
+        if (own.gave_up || (!own.serves && !own.claiming)) && !self.gate.is_starting() {
             self.gate.forget();
         }
         let place = (own.online.clone(), own.seen);
@@ -450,10 +454,16 @@ fn own(here: &NodeName, written: &Group, desk: &Desk, kept: &Kept, gate: Option<
     let state = view.state;
     let claim = state.claim.as_ref();
     let to_here = claim.filter(|claim| claim.to.as_ref() == Some(here));
-    // After a start it is not known what a run had begun.
-    let has_begun = to_here.is_some() && gate.is_none_or(Gate::has_passed);
-    let serves = state.online.as_ref() == Some(here) || has_begun;
-    let stalled = claim.is_some_and(|claim| claim.runner == *here && desk.is_stalled(&claim.run));
+    let gave_up = desk.local().has_stopped_all();
+    // After a start it is not known what a run had begun. What one has begun here, another one that goes over it may have to stop yet.
+    let has_begun = match gate {
+        None => to_here.is_some(),
+        Some(gate) => claim.is_some() && gate.has_passed() && !gave_up,
+    };
+    // Who gave it up to a run, and gets it back by another that goes over that one, has nothing before that one has begun.
+    let is_between = gave_up && to_here.is_some();
+    let serves = (state.online.as_ref() == Some(here) && !is_between) || has_begun;
+    let stalled = claim.filter(|claim| claim.runner == *here).and_then(|claim| desk.stalled(&claim.run));
     let mut unready = String::new();
     let mut behind_ms = Some(0);
     for (set, view) in &view.sets {
@@ -473,12 +483,12 @@ fn own(here: &NodeName, written: &Group, desk: &Desk, kept: &Kept, gate: Option<
         generation: to_here.map_or(state.generation, |claim| claim.generation),
         seen: state.seen.max(state.generation),
         serves,
-        claiming: to_here.is_some() && !serves && !stalled,
+        claiming: to_here.is_some() && !serves && stalled != Some(Stalled::Open),
         handing_to: claim.and_then(|claim| claim.to.clone()).filter(|to| to != here),
-        gave_up: desk.local().has_stopped_all(),
+        gave_up,
         stopping: false,
         runner: claim.map(|claim| claim.runner.clone()),
-        stalled,
+        stalled: stalled.is_some(),
         unready,
         accept_loss_ms: written.accept_loss_ms,
         behind_ms: behind_ms.filter(|_| serves),

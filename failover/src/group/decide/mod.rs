@@ -11,7 +11,7 @@ mod vouch_tests;
 use serde::{Deserialize, Serialize};
 use standin_common::id::{Generation, NodeName, PointNumber, ResourceName, RunId, SetName};
 
-use super::facts::{Facts, SetView, Unfinished, View};
+use super::facts::{Facts, LastHeard, SetView, Unfinished, View};
 use super::graph::Group;
 use super::plan::{Kind, Loss, PLAN_SCHEMA, Plan};
 use super::state::Claim;
@@ -133,7 +133,7 @@ pub fn decide(group: &Group, facts: &Facts, wish: &Wish, run: RunId) -> Result<P
 }
 
 /// The claim of a run whose runner does not answer.
-fn stranded(facts: &Facts) -> Option<&Claim> {
+pub fn stranded(facts: &Facts) -> Option<&Claim> {
     let claims = facts.there().filter_map(|(_, view)| view.state.claim.as_ref());
     claims.filter(|claim| facts.view(&claim.runner).is_none()).max_by_key(|claim| claim.generation)
 }
@@ -232,8 +232,8 @@ impl Maker<'_> {
             let why = self.facts.away().find(|(node, _)| **node == from).map(|(_, why)| why.to_owned()).unwrap_or_default();
             return Err(Refusal::Heard { group, node: from, why });
         }
-        let gone_ms = self.facts.gone_ms.get(&from).copied().filter(|_| !was_here);
-        let loss = self.loss(&here, (point, accept), was_here, gone_ms)?;
+        let heard = self.facts.last_heard.get(&from).copied();
+        let loss = self.loss(&here, (point, accept), was_here, heard)?;
         let vouch = vouch(self.group, self.facts, Some(&from), &here, heed)?;
         let mut builder = Builder::new(self.group, self.facts, &here);
         let left = if alive { builder.leave(&from, false) } else { Vec::new() };
@@ -248,10 +248,11 @@ impl Maker<'_> {
         here: &NodeName,
         (point, accept): (Option<PointNumber>, Accept),
         was_source: bool,
-        gone_ms: Option<u64>,
+        heard: Option<LastHeard>,
     ) -> Result<Loss, Refusal> {
         let view = self.view(here)?;
-        let mut loss = Loss { points: Vec::new(), behind_ms: Some(0), gone_ms };
+        let heard_ms = heard.map(|heard| heard.ms);
+        let mut loss = Loss { points: Vec::new(), behind_ms: Some(0), heard_ms };
         for set in self.group.sets() {
             match view.sets.get(set) {
                 // It was source when the runner was lost: all that it ever had is here.
@@ -267,7 +268,7 @@ impl Maker<'_> {
                 }
                 Some(SetView::Known { behind_ms, .. }) => {
                     loss.points.push((set.clone(), point));
-                    let at_loss_ms = behind_ms.map(|ms| ms.saturating_sub(gone_ms.unwrap_or(0)));
+                    let at_loss_ms = behind_ms.map(|ms| heard.map_or(ms, |heard| heard.behind_at_loss_ms(ms)));
                     loss.behind_ms = loss.behind_ms.zip(at_loss_ms).map(|(one, other)| one.max(other));
                 }
                 Some(SetView::Unknown(why)) => {
@@ -282,7 +283,7 @@ impl Maker<'_> {
         match (accept, loss.behind_ms) {
             (Accept::Known | Accept::AtMost(_), None) => Err(Refusal::LossUnknown),
             (Accept::AtMost(most_ms), Some(behind_ms)) if behind_ms > most_ms => {
-                Err(Refusal::Loss { behind_ms, most_ms, gone_ms })
+                Err(Refusal::Loss { behind_ms, most_ms, heard_ms })
             }
             _ => Ok(loss),
         }

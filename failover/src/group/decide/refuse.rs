@@ -131,14 +131,14 @@ pub enum Refusal {
         why: String,
     },
     /// More would be lost than is accepted.
-    #[error("{}, and --accept-loss allows {}: a longer --accept-loss, or `any`, goes on", lost(*behind_ms, *gone_ms), words(*most_ms))]
+    #[error("{}, and --accept-loss allows {}: a longer --accept-loss, or `any`, goes on", lost(*behind_ms, *heard_ms), words(*most_ms))]
     Loss {
         /// What would be, in milliseconds.
         behind_ms: u64,
         /// What is accepted, in milliseconds.
         most_ms: u64,
-        /// How long ago the source was lost at least, in milliseconds, if it is known.
-        gone_ms: Option<u64>,
+        /// How long ago the source was heard last, in milliseconds, if it is known.
+        heard_ms: Option<u64>,
     },
     /// Nobody knows what would be lost.
     #[error(
@@ -252,12 +252,12 @@ impl Refusal {
 }
 
 /// What a failover would lose, for people.
-fn lost(behind_ms: u64, gone_ms: Option<u64>) -> String {
+fn lost(behind_ms: u64, heard_ms: Option<u64>) -> String {
     let behind = words(behind_ms);
-    match gone_ms {
-        Some(gone_ms) => format!(
+    match heard_ms {
+        Some(heard_ms) => format!(
             "of what the source took in the last {behind} before it was lost, {} ago, some may not be here",
-            words(gone_ms)
+            words(heard_ms)
         ),
         None => format!(
             "this node last had everything {behind} ago, and what the source took after that, for as long as it went on, is not here"

@@ -2,7 +2,7 @@
 
 use standin_common::id::Generation;
 
-use super::super::facts::{Seen, Unfinished};
+use super::super::facts::{LastHeard, Seen, Unfinished};
 use super::super::run::sim::{World, node, run_id};
 use super::super::state::Claim;
 use super::*;
@@ -86,8 +86,9 @@ fn what_would_be_lost_is_said_and_bounded() {
         })
     };
     let ask = |behind, accept| decide(&world.group, &facts(behind), &failover(None, accept, false), run_id(5));
-    let ask_later = |gone_ms, accept| {
-        let facts = Facts { gone_ms: [(node("alpha"), gone_ms)].into(), ..facts(Some(45_000)) };
+    let ask_later = |ms, accept| {
+        let heard = LastHeard { ms, slack_ms: 1000 };
+        let facts = Facts { last_heard: [(node("alpha"), heard)].into(), ..facts(Some(45_000)) };
         decide(&world.group, &facts, &failover(None, accept, false), run_id(5))
     };
     let refused = ask(Some(45_000), Accept::AtMost(30_000)).unwrap_err();
@@ -99,9 +100,12 @@ fn what_would_be_lost_is_said_and_bounded() {
     assert_eq!(ask(Some(45_000), Accept::AtMost(60_000)).unwrap().loss.unwrap().behind_ms, Some(45_000));
     // A person who comes late loses no more than one who was there.
     let loss = ask_later(44_000, Accept::AtMost(30_000)).unwrap().loss.unwrap();
-    assert_eq!((loss.behind_ms, loss.gone_ms), (Some(1000), Some(44_000)));
+    assert_eq!((loss.behind_ms, loss.heard_ms), (Some(2000), Some(44_000)));
+    // The standby heard of the source after its last heartbeat: something may be lost all the same.
+    assert_eq!(ask_later(60_000, Accept::Known).unwrap().loss.unwrap().behind_ms, Some(1000));
+    assert!(ask_later(60_000, Accept::AtMost(0)).is_err());
     let refused = ask_later(10_000, Accept::AtMost(30_000)).unwrap_err().to_string();
-    assert!(refused.contains("in the last 35 s before it was lost, 10 s ago"), "{refused}");
+    assert!(refused.contains("in the last 36 s before it was lost, 10 s ago"), "{refused}");
     assert!(ask(Some(45_000), Accept::Known).is_ok());
     assert_eq!(ask(None, Accept::Known), Err(Refusal::LossUnknown));
     assert_eq!(ask(None, Accept::AtMost(60_000)), Err(Refusal::LossUnknown));

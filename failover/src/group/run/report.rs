@@ -159,7 +159,7 @@ fn outage(plan: &Plan, steps: &[Taken]) -> Option<u64> {
         starts && taken.failed.is_none() && step.is_some_and(|step| !step.lenient)
     };
     let up = steps.iter().filter(counts).filter_map(|taken| Some(taken.at_ms + taken.took_ms?)).max()?;
-    let before = if plan.kind == Kind::Failover { plan.loss.as_ref().and_then(|loss| loss.gone_ms) } else { None };
+    let before = if plan.kind == Kind::Failover { plan.loss.as_ref().and_then(|loss| loss.heard_ms) } else { None };
     Some(up.saturating_sub(down).saturating_add(before.unwrap_or(0)))
 }
 
@@ -180,12 +180,12 @@ fn by_hand(plan: &Plan, end: Option<End>, steps: &[Taken]) -> Vec<String> {
         hints.push(match loss.behind_ms {
             None => "nobody knows how much is lost: compare the newest messages with what senders have".to_owned(),
             Some(0) => "nothing is known to be lost".to_owned(),
-            Some(behind_ms) => match loss.gone_ms {
-                Some(gone_ms) => format!(
+            Some(behind_ms) => match loss.heard_ms {
+                Some(heard_ms) => format!(
                     "of what the source took in the last {} before it was lost, {} before this run, some may be missing; if it was only cut off, \
                      what it took after that is kept aside when it comes back",
                     words(behind_ms),
-                    words(gone_ms)
+                    words(heard_ms)
                 ),
                 None => format!("up to {} before the loss of the source may be missing", words(behind_ms)),
             },

@@ -163,7 +163,7 @@ impl World {
             runner: node(runner),
             nodes,
             heard: Default::default(),
-            gone_ms: Default::default(),
+            last_heard: Default::default(),
             witness: self.witness.as_ref().map(|witness| Testimony::of(witness)),
         }
     }

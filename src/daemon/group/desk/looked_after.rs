@@ -1,6 +1,7 @@
 //! What those who look after a group ask of its desk.
 
 use standin_config::group::Group as Written;
+use standin_failover::group::facts::SetView;
 
 use super::super::asked::{Refused, Told};
 use super::Desk;
@@ -20,9 +21,18 @@ impl Desk {
     /// Whether the group is looked after here: it is online here, this node has the right to serve, nobody paused it, and no run has it.
     pub(in crate::daemon::group) fn is_looked_after(&self) -> bool {
         let state = self.local.state();
-        let is_here = state.online.as_ref() == Some(self.local.node()) && state.claim.is_none() && self.local.may_start();
+        let here = self.local.node();
+        let is_here =
+            state.online.as_ref() == Some(here) && state.claim.is_none() && self.local.may_start() && self.is_written_here();
         let inner = self.lock();
         is_here && !self.is_paused() && inner.running.is_none() && inner.is_settled && !inner.ends
+    }
+
+    /// Whether no other node is the source of a set of the group, as far as this one knows.
+    fn is_written_here(&self) -> bool {
+        let here = self.local.node();
+        let is_elsewhere = |set: &SetView| matches!(set, SetView::Known { source, .. } if source != here);
+        !self.local.brief().sets.values().any(is_elsewhere)
     }
 
     /// Whether somebody wants nothing to be done for the group by itself.

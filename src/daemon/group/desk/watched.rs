@@ -20,6 +20,15 @@ use crate::daemon::monitor::Watch;
 /// How often a run is looked at whose end is waited for.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How a run stands that has stopped on its way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::daemon) enum Stalled {
+    /// It could still be taken back.
+    Open,
+    /// It can only go forward.
+    Crossed,
+}
+
 /// What a person has to know of a group on this node.
 #[derive(Default)]
 pub(super) struct Troubles {
@@ -84,10 +93,13 @@ impl Desk {
         }
     }
 
-    /// Whether a run of this node is not finished and not being carried out, and could be taken back.
-    pub(in crate::daemon) fn is_stalled(&self, run: &RunId) -> bool {
-        let can_be_taken_back = |told: Journalled| told.progress.closed().is_none() && !told.progress.is_crossed(&told.plan);
-        !self.is_running(run) && self.read(run).is_ok_and(can_be_taken_back)
+    /// Whether a run of this node is not finished and not being carried out, and how.
+    pub(in crate::daemon) fn stalled(&self, run: &RunId) -> Option<Stalled> {
+        if self.is_running(run) {
+            return None;
+        }
+        let told = self.read(run).ok().filter(|told| told.progress.closed().is_none())?;
+        Some(if told.progress.is_crossed(&told.plan) { Stalled::Crossed } else { Stalled::Open })
     }
 
     /// Takes note of the run that is not finished, or cannot be read, or that there is none.
