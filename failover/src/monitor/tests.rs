@@ -125,3 +125,26 @@ fn who_gave_the_group_up_in_a_cutover_has_no_right_that_could_run_out() {
     assert!(!stands_down(&super::Own { gave_up: true, ..handing }), "all is stopped");
     assert!(stands_down(&super::Own { gave_up: true, ..own }), "the cutover was taken back");
 }
+
+#[test]
+fn a_word_that_a_node_may_use_yet_keeps_it_from_promising_and_no_other_word_does() {
+    let [alpha, beta] = ["alpha", "beta"].map(|name| name.parse::<standin_common::id::NodeName>().unwrap());
+    let generation = standin_common::id::Generation;
+    let by_priority = vec![alpha.clone(), beta.clone()];
+    let setting = super::Setting { here: alpha.clone(), by_priority, automatic: true, rule: super::Rule::new(500, 6, 3000) };
+    let promises = |own: super::Own, named: u64| {
+        let mut monitor = super::Monitor::new(setting.clone(), own, super::Moment(0), super::Moment(0));
+        let word = crate::witness::Word { generation: generation(named), holder: alpha.clone(), renewals: 0 };
+        monitor.read(super::Moment(100), Ok(Some(word)));
+        let idle = monitor.beat(super::Moment(100));
+        let beat = super::Beat { wants: true, generation: generation(50), online: Some(beta.clone()), ..idle };
+        monitor.heard(super::Moment(200), &beta, &beat).promises
+    };
+    let elsewhere = super::Own { online: Some(beta.clone()), ..super::Own::default() };
+    let runs = super::Own { runner: Some(alpha.clone()), ..elsewhere.clone() };
+    // It has stopped what it had, and would start it again by that word.
+    let down = super::Own { online: Some(alpha.clone()), serves: true, stands_down: true, ..super::Own::default() };
+    assert!(promises(elsewhere, 57), "a cutover that was taken back left it there");
+    assert!(!promises(runs.clone(), 57) && promises(runs, 50), "its own run may use it");
+    assert!(!promises(down.clone(), 57) && promises(down, 50), "it has the group by it");
+}
