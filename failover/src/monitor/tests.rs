@@ -148,3 +148,37 @@ fn a_word_that_a_node_may_use_yet_keeps_it_from_promising_and_no_other_word_does
     assert!(!promises(runs.clone(), 57) && promises(runs, 50), "its own run may use it");
     assert!(!promises(down.clone(), 57) && promises(down, 50), "it has the group by it");
 }
+
+#[test]
+fn a_run_that_can_only_go_forward_gets_its_right_as_a_candidate_does() {
+    let [alpha, beta] = ["alpha", "beta"].map(|name| name.parse::<standin_common::id::NodeName>().unwrap());
+    let generation = standin_common::id::Generation;
+    let by_priority = vec![alpha.clone(), beta.clone()];
+    let setting = super::Setting { here: beta.clone(), by_priority, automatic: true, rule: super::Rule::new(500, 6, 3000) };
+    let own = super::Own {
+        online: Some(alpha.clone()),
+        generation: generation(2),
+        seen: generation(2),
+        claiming: true,
+        runner: Some(beta),
+        stalled: true,
+        takes_over: true,
+        ..super::Own::default()
+    };
+    let mut monitor = super::Monitor::new(setting, own, super::Moment(0), super::Moment(0));
+    let word = crate::witness::Word { generation: generation(1), holder: alpha, renewals: 7 };
+    let swap = (1..20).find_map(|second| {
+        let now = super::Moment(1000 * second);
+        monitor.read(now, Ok(Some(word.clone())));
+        monitor.next(now).acts.into_iter().find_map(|act| match act {
+            super::Act::Swap(asked) => Some((now, asked)),
+            _ => None,
+        })
+    });
+    let (now, asked) = swap.expect("it asks the witness, once its word has stood still");
+    assert!(asked.takes && asked.new.generation > generation(2), "{asked:?}");
+    monitor.swapped(now, asked, Ok(()));
+    let acts = monitor.next(now).acts;
+    assert!(!acts.iter().any(|act| matches!(act, super::Act::TakeOver { .. })), "its own run goes on: {acts:?}");
+    assert!(now < monitor.right_until(), "it may serve");
+}
