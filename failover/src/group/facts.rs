@@ -148,8 +148,8 @@ impl From<Condition> for Stand {
 impl View {
     /// Its state; where its own run can only go forward any more, as that run makes it.
     pub fn reached(&self) -> GroupState {
-        let crossed = self.unfinished.as_ref().is_some_and(|unfinished| unfinished.crossed);
-        match self.state.claim.as_ref().filter(|_| crossed) {
+        let crossed = self.unfinished.as_ref().filter(|unfinished| unfinished.crossed);
+        match crossed.and_then(|crossed| self.state.claims().find(|claim| claim.run == crossed.run)) {
             Some(claim) => GroupState { generation: claim.generation, online: claim.to.clone(), ..self.state.clone() },
             None => self.state.clone(),
         }

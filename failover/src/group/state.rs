@@ -2,7 +2,8 @@
 //!
 //! A run *claims* a group on every node that it works with, before anything else. While a claim holds, a node does what that run
 //! asks and nothing of its own, and no other run is heard unless its generation is higher. So a runner that comes back after
-//! somebody else went on without it is refused everywhere.
+//! somebody else went on without it is refused everywhere. If that one is taken back, the claim that it went over holds again: what the
+//! first run had begun is still to be finished.
 
 use serde::{Deserialize, Serialize};
 use standin_common::id::{Generation, NodeName, ResourceName, RunId};
@@ -20,6 +21,9 @@ pub struct GroupState {
     pub down: Vec<ResourceName>,
     /// The run that is under way.
     pub claim: Option<Claim>,
+    /// The runs that it went over, the first one first: none of them is finished, unless this node was not told.
+    #[serde(default)]
+    pub over: Vec<Claim>,
 }
 
 /// A run's right to change where a group is online.
@@ -79,7 +83,13 @@ impl GroupState {
             _ if too_low(self.seen) => return Err(Denied::Old { seen: self.seen, asked: claim.generation }),
             _ => {}
         }
-        Ok(Self { seen: claim.generation, claim: Some(claim.clone()), ..self.clone() })
+        let over = self.claims().cloned().collect();
+        Ok(Self { seen: claim.generation, claim: Some(claim.clone()), over, ..self.clone() })
+    }
+
+    /// All claims that this node knows of, the one that holds last.
+    pub fn claims(&self) -> impl Iterator<Item = &Claim> {
+        self.over.iter().chain(&self.claim)
     }
 
     /// Whether a run may do something here.
@@ -91,10 +101,11 @@ impl GroupState {
         if yours { Ok(()) } else { Err(Denied::NotYours(run.clone())) }
     }
 
-    /// Without the claim of a run that was taken back.
+    /// Without the claim of a run that was taken back: that of the run that it went over holds again.
     pub fn unclaimed(&self, run: &RunId) -> Self {
-        let yours = self.claim.as_ref().is_some_and(|claim| claim.run == *run);
-        Self { claim: self.claim.clone().filter(|_| !yours), ..self.clone() }
+        let mut over: Vec<Claim> = self.claims().filter(|claim| claim.run != *run).cloned().collect();
+        let claim = over.pop();
+        Self { claim, over, ..self.clone() }
     }
 
     /// After a run: what it made holds, and the claim is gone. The same again changes nothing.
@@ -102,8 +113,8 @@ impl GroupState {
     /// # Errors
     /// [`Denied::NotYours`] where the run neither has the claim nor settled it before.
     pub fn settled(&self, claim: &Claim, down: &[ResourceName]) -> Result<Self, Denied> {
-        let after =
-            Self { generation: claim.generation, seen: self.seen, online: claim.to.clone(), down: down.to_vec(), claim: None };
+        let (generation, online) = (claim.generation, claim.to.clone());
+        let after = Self { generation, seen: self.seen, online, down: down.to_vec(), claim: None, over: Vec::new() };
         if *self == after {
             return Ok(after);
         }
@@ -144,5 +155,22 @@ mod tests {
         assert_eq!(back, GroupState { seen: Generation(2), ..before.clone() });
         assert!(back.claimed(&claim("r3", 2, "b")).is_err(), "no generation is used twice");
         assert_eq!(claimed.unclaimed(&"r9".parse().unwrap()), claimed, "only its own");
+    }
+
+    #[test]
+    fn what_a_run_went_over_holds_again_when_it_is_taken_back() {
+        let (first, second, third) = (claim("r1", 1, "a"), claim("r2", 2, "b"), claim("r3", 3, "a"));
+        let one = GroupState::default().claimed(&first).unwrap();
+        let two = one.claimed(&second).unwrap();
+        assert_eq!(two.unclaimed(&second.run), GroupState { seen: Generation(2), ..one.clone() });
+        let three = two.claimed(&third).unwrap();
+        assert_eq!(three.claimed(&third).unwrap(), three, "again changes nothing");
+        assert!(three.claimed(&first).is_err() && three.permits(&first.run).is_err());
+        let without_second = three.unclaimed(&second.run);
+        assert_eq!((&without_second.claim, &without_second.over), (&Some(third.clone()), &vec![first.clone()]));
+        assert_eq!(without_second.unclaimed(&third.run).claim, Some(first.clone()));
+        assert_eq!(three.settled(&third, &[]).unwrap().claims().count(), 0, "nothing comes back after an end");
+        let back = three.unclaimed(&third.run).unclaimed(&second.run);
+        assert!(back.settled(&first, &[]).is_ok_and(|state| state.seen == Generation(3)), "the first one can be finished");
     }
 }

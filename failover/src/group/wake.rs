@@ -1,9 +1,10 @@
 //! What a node does about a group by itself: after its start, and when it hears that others went on without it. Pure.
 
-use standin_common::id::{GroupName, NodeName, RunId};
+use standin_common::id::{Generation, GroupName, NodeName, RunId};
 
-use super::facts::{Facts, SetView, Stand, View};
+use super::facts::{Facts, SetView, Stand};
 use super::plan::Plan;
+use super::state::Claim;
 
 /// What a node does next about a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub fn wake(group: &GroupName, here: &NodeName, facts: &Facts, run: Option<Own<'
     let Some(own) = facts.view(here) else { return Wake::Rest };
     let newest = facts.newest();
     if let Some(run) = run {
-        return of_run(facts, own, run);
+        return of_run(facts, run);
     }
     if others_run(here, facts) {
         return Wake::Rest;
@@ -68,30 +69,59 @@ pub fn wake(group: &GroupName, here: &NodeName, facts: &Facts, run: Option<Own<'
 
 /// Whether a run of another node has the group, and is not over.
 fn others_run(here: &NodeName, facts: &Facts) -> bool {
-    let Some(claim) = facts.view(here).and_then(|view| view.state.claim.as_ref()) else { return false };
-    match facts.view(&claim.runner) {
-        Some(view) => view.unfinished.as_ref().is_some_and(|unfinished| unfinished.run == claim.run),
-        None => claim.runner != *here,
-    }
+    let claim = facts.view(here).and_then(|view| view.state.claim.as_ref());
+    claim.is_some_and(|claim| claim.runner != *here && is_open(claim, facts))
 }
 
-fn of_run(facts: &Facts, own: &View, own_run: Own<'_>) -> Wake {
+/// Whether the run of a claim is not over, as far as its runner can be asked.
+fn is_open(claim: &Claim, facts: &Facts) -> bool {
+    let runner = facts.view(&claim.runner);
+    runner.is_none_or(|view| view.unfinished.as_ref().is_some_and(|unfinished| unfinished.run == claim.run))
+}
+
+/// How another run went over one that is not finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Overtaken {
+    /// None did.
+    No,
+    /// One did, and is not over: if it is taken back, the first one can go on.
+    By(Claim),
+    /// For good: a node knows the group at a later generation.
+    ForGood(NodeName, Generation),
+}
+
+/// Whether another run went over the one of a plan.
+pub fn overtaken(facts: &Facts, plan: &Plan) -> Overtaken {
+    let reached = facts.there().map(|(node, view)| (node, view.reached().generation)).max_by_key(|(_, reached)| *reached);
+    if let Some((node, generation)) = reached.filter(|(_, reached)| *reached > plan.generation()) {
+        return Overtaken::ForGood(node.clone(), generation);
+    }
+    let later = open_claim(facts).filter(|claim| claim.generation > plan.generation());
+    later.map_or(Overtaken::No, |claim| Overtaken::By(claim.clone()))
+}
+
+/// The claim of the newest run that is not over.
+pub fn open_claim(facts: &Facts) -> Option<&Claim> {
+    let claims = facts.there().filter_map(|(_, view)| view.state.claim.as_ref());
+    claims.filter(|claim| is_open(claim, facts)).max_by_key(|claim| claim.generation)
+}
+
+fn of_run(facts: &Facts, own_run: Own<'_>) -> Wake {
     let Own { plan, is_crossed, has_right } = own_run;
-    let run = plan.run();
-    if own.state.claim.as_ref().is_some_and(|claim| claim.run != *run) || own.state.seen > plan.generation() {
-        return Wake::GiveOver(run.clone());
-    }
-    let higher = |(_, view): (&NodeName, &View)| view.state.seen.max(view.state.generation) > plan.generation();
-    if facts.there().any(higher) {
-        return Wake::GiveOver(run.clone());
-    }
-    match facts.away().next() {
-        Some(_) if is_crossed && has_right => Wake::Resume(run.clone()),
-        Some((node, why)) => Wake::Wait(format!(
-            "run {run} was not finished, and {node} cannot be asked whether it went on without it ({why}): `standin group resume {0}` goes on, `standin group undo {0}` takes it back",
-            plan.group
+    let (run, group) = (plan.run(), &plan.group);
+    match overtaken(facts, plan) {
+        Overtaken::ForGood(..) => Wake::GiveOver(run.clone()),
+        Overtaken::By(Claim { runner, .. }) if facts.view(&runner).is_some() => Wake::Rest,
+        Overtaken::By(Claim { run: over, runner, .. }) => Wake::Wait(format!(
+            "run {over} of {runner} went over run {run}, which was not finished, and {runner} does not answer: `standin failover {group}` goes on without it"
         )),
-        None => Wake::Resume(run.clone()),
+        Overtaken::No => match facts.away().next() {
+            Some(_) if is_crossed && has_right => Wake::Resume(run.clone()),
+            Some((node, why)) => Wake::Wait(format!(
+                "run {run} was not finished, and {node} cannot be asked whether it went on without it ({why}): `standin group resume {group}` goes on, `standin group undo {group}` takes it back"
+            )),
+            None => Wake::Resume(run.clone()),
+        },
     }
 }
 
@@ -170,6 +200,38 @@ mod tests {
             alpha.lost = false;
             alpha.state.seen = alpha.state.seen.next();
         });
-        assert_eq!(wake_beta(), Wake::GiveOver(run_id(7)));
+        assert_eq!(wake_beta(), Wake::Resume(run_id(7)), "one that went over it was taken back");
+    }
+
+    #[test]
+    fn a_run_that_another_one_went_over_waits_for_the_end_of_that_one() {
+        let world = World::new();
+        let plan = plan(&world, "beta");
+        let over = Claim { run: run_id(8), generation: plan.generation().next(), runner: node("alpha"), to: Some(node("alpha")) };
+        for name in ["alpha", "beta"] {
+            world.with(name, |node| node.state = node.state.claimed(&plan.claim).unwrap().claimed(&over).unwrap());
+        }
+        let wake_beta = || {
+            let own = Own { plan: &plan, is_crossed: true, has_right: true };
+            wake(&world.group.name, &node("beta"), &world.facts("beta"), Some(own))
+        };
+        let is_at = |crossed| {
+            world.with("alpha", |alpha| alpha.unfinished = Some(Unfinished { run: run_id(8), running: false, crossed }));
+        };
+        is_at(false);
+        assert_eq!(wake_beta(), Wake::Rest, "it may still be taken back");
+        is_at(true);
+        assert_eq!(wake_beta(), Wake::GiveOver(run_id(7)), "it can only go forward");
+        is_at(false);
+        world.with("alpha", |alpha| alpha.lost = true);
+        assert!(matches!(wake_beta(), Wake::Wait(why) if why.contains("`standin failover mail`")), "nobody knows");
+        world.with("alpha", |alpha| alpha.lost = false);
+        for name in ["alpha", "beta"] {
+            world.with(name, |node| node.state = node.state.unclaimed(&over.run));
+        }
+        world.with("alpha", |alpha| alpha.unfinished = None);
+        assert_eq!(wake_beta(), Wake::Resume(run_id(7)), "it was taken back");
+        world.with("alpha", |alpha| alpha.state.generation = over.generation);
+        assert_eq!(wake_beta(), Wake::GiveOver(run_id(7)), "it was settled");
     }
 }

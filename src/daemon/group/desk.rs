@@ -4,13 +4,14 @@ mod by_itself;
 mod drills;
 mod journals;
 mod looked_after;
+mod unfinished;
 mod watched;
 
 pub(in crate::daemon) use watched::Stalled;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,14 +19,13 @@ use std::time::{Duration, Instant};
 use standin_common::id::{GroupName, NodeName, ResourceName, RunId};
 use standin_config::group::Group as Written;
 use standin_failover::execute::{Clock, SystemClock};
-use standin_failover::group::decide::{self, Refusal, Wish};
+use standin_failover::group::decide::{self, Wish};
 use standin_failover::group::facts::{Facts, Seen, View};
 use standin_failover::group::perform::Local;
 use standin_failover::group::plan::{Kind, Plan};
 use standin_failover::group::run::journal::Told as Journalled;
 use standin_failover::group::run::report::report;
-use standin_failover::group::run::{Done, End, Failed, Journal, Order, Record, Tools, carry};
-use standin_failover::group::state::Claim;
+use standin_failover::group::run::{Done, Failed, Journal, Order, Record, Tools, carry};
 use standin_failover::lines::{Lines, LinesError};
 use standin_failover::resource::Resource;
 use standin_failover::witness::Testimony;
@@ -250,9 +250,8 @@ impl Desk {
         self.refuse_without_right(&facts, &plan)?;
         foresight::refuse_blind(&self.written, &self.local, &facts, &plan, wish)?;
         let run = plan.run().clone();
-        if let Some(told) = self.unfinished()? {
-            self.give_over(told.plan.run()).map_err(disk)?;
-        }
+        // A run of this node that it goes over goes on if this one is taken back; one that cannot be read is not gone over.
+        self.unfinished()?;
         let cancel = self.enter(&run)?;
         let journal = Journal::begin(&self.path(&run), plan, SystemClock::default().unix_ms());
         let journal = journal.inspect_err(|_| self.leave()).map_err(disk)?;
@@ -313,7 +312,10 @@ impl Desk {
             let clock = SystemClock::default();
             let progress = |plan: &Plan, record: &Record| tell(plan, record);
             match carry(&mut journal, &Tools { nodes: &members, clock: &clock, cancel: &cancel, progress: &progress }) {
-                Ok(Some(end)) => tracing::warn!(group = %desk.name, run = %journal.plan().run(), ?end, "the cutover ended"),
+                Ok(Some(end)) => {
+                    tracing::warn!(group = %desk.name, run = %journal.plan().run(), ?end, "the cutover ended");
+                    desk.give_over_older(end);
+                }
                 Ok(None) => tracing::error!(group = %desk.name, run = %journal.plan().run(), "the cutover is not finished: mend what failed, then `standin group resume {}`", desk.name),
                 Err(error) => tracing::error!(group = %desk.name, %error, "the cutover's journal cannot be written: nothing more is done"),
             }
@@ -329,72 +331,6 @@ impl Desk {
         let desk = self.clone();
         let is_silent = Box::new(move |node: &NodeName| desk.watch.get().is_some_and(|watch| watch.is_silent(node)));
         Members { context: self.context.clone(), local: self.local.clone(), is_silent }
-    }
-
-    /// Closes a run that another one goes on from.
-    fn give_over(&self, run: &RunId) -> Result<(), LinesError> {
-        let mut journal = Journal::go_on(&self.path(run))?;
-        tracing::warn!(group = %self.name, %run, "it is not finished, and another run goes on from there");
-        journal.append(Record::Closed { unix_ms: SystemClock::default().unix_ms(), end: End::GivenOver })
-    }
-
-    /// Goes on with the run that is not finished, or takes it back, wherever its journal is.
-    fn on_unfinished(self: &Arc<Self>, asked: &Ask) -> Result<Told, Refused> {
-        let Some(told) = self.unfinished()? else {
-            let facts = self.facts();
-            let elsewhere = facts.there().find(|(node, view)| *node != self.local.node() && view.unfinished.is_some());
-            let nothing = || {
-                let text = match decide::stranded(&facts).cloned() {
-                    Some(Claim { run, runner, .. }) => Refusal::Stranded { run, runner, group: self.name.clone() }.to_string(),
-                    None => format!("no run of group {} is unfinished on any node that answers", self.name),
-                };
-                Refused::new(FailedKind::Refused, text)
-            };
-            return self.forward(elsewhere.ok_or_else(nothing)?.0, asked);
-        };
-        let run = told.plan.run().clone();
-        let begun = Told::Begun { run: run.clone(), node: self.local.node().clone() };
-        let back = *asked == Ask::Undo;
-        if back && !told.progress.is_turned() && told.progress.is_crossed(&told.plan) {
-            let to = told.plan.to().map(NodeName::as_str).unwrap_or("NODE");
-            let text = format!(
-                "run {run} can only go forward, as {to} took over: `standin group resume {0}` finishes it; `standin handoff {0} --to NODE` then brings it back without loss",
-                self.name
-            );
-            return Err(Refused::new(FailedKind::Refused, text));
-        }
-        if let Some((_, cancel)) = self.lock().running.as_ref().filter(|(running, _)| *running == run) {
-            cancel.store(back, Ordering::SeqCst);
-            return Ok(begun);
-        }
-        self.refuse_outdated(&told)?;
-        let cancel = self.enter(&run)?;
-        let opened = Journal::go_on(&self.path(&run)).and_then(|mut journal| {
-            if back {
-                journal.turn(SystemClock::default().unix_ms(), "somebody asked for it")?;
-            }
-            Ok(journal)
-        });
-        let journal = opened.inspect_err(|_| self.leave()).map_err(disk)?;
-        self.start(journal, cancel)?;
-        Ok(begun)
-    }
-
-    /// A run is not gone on with where somebody settled a later one.
-    fn refuse_outdated(&self, told: &Journalled) -> Result<(), Refused> {
-        let facts = self.facts();
-        let later = facts.there().find(|(_, view)| view.state.seen > told.plan.generation());
-        match later {
-            Some((node, view)) => {
-                let text = format!(
-                    "{node} knows generation {} of the group, and this run is of {}: another one went on without it",
-                    view.state.seen,
-                    told.plan.generation()
-                );
-                Err(Refused::new(FailedKind::Refused, text))
-            }
-            None => Ok(()),
-        }
     }
 
     /// The report of a run, from its journal, here or elsewhere.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use standin_common::id::{Generation, NodeName, PointNumber, ResourceName, SetName};
 
-use super::super::facts::Facts;
+use super::super::facts::{Facts, Stand};
 use super::super::graph::{Group, Part};
 use super::super::plan::{Action, Step, StepId, Undo};
 use super::vouch::Vouch;
@@ -27,6 +27,7 @@ const CATCH_UP_LIMIT_MS: u64 = 7 * 24 * 3_600_000;
 /// Collects steps.
 pub(super) struct Builder<'a> {
     group: &'a Group,
+    facts: &'a Facts,
     /// The nodes that answer; the runner first, then by name.
     there: Vec<NodeName>,
     steps: Vec<Step>,
@@ -39,11 +40,11 @@ pub(super) struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     /// With the claims: first of all, every node that answers knows of the run.
-    pub(super) fn new(group: &'a Group, facts: &Facts, runner: &NodeName) -> Self {
+    pub(super) fn new(group: &'a Group, facts: &'a Facts, runner: &NodeName) -> Self {
         let mut there: Vec<NodeName> = facts.there().map(|(node, _)| node.clone()).collect();
         there.sort_by_key(|node| node != runner);
         let (steps, claims, generation) = (Vec::new(), Vec::new(), facts.next_generation());
-        let mut builder = Self { group, there, steps, claims, generation, lost: None };
+        let mut builder = Self { group, facts, there, steps, claims, generation, lost: None };
         for node in builder.there.clone() {
             let claim = builder.add(&node, Action::Claim, &builder.claims.clone(), NOTE_LIMIT_MS, Undo::By(Action::Unclaim));
             // The runner's own comes first, so that it knows of the run before anybody else does.
@@ -60,6 +61,12 @@ impl<'a> Builder<'a> {
         after.dedup();
         self.steps.push(Step { node: node.clone(), action, after, limit_ms, undo, lenient: false });
         StepId(self.steps.len() - 1)
+    }
+
+    fn no_way_back(&mut self, id: StepId) {
+        if let Some(step) = self.steps.get_mut(id.0) {
+            step.undo = Undo::Never;
+        }
     }
 
     fn lenient(&mut self, id: StepId) {
@@ -80,7 +87,7 @@ impl<'a> Builder<'a> {
     /// A node stops everything, each after what needs it, sends the rest if it is to, and is source no longer. Returns all its steps.
     pub(super) fn leave(&mut self, node: &NodeName, drain: bool) -> Vec<StepId> {
         let mut left = Vec::new();
-        let stops = self.stops(node, &self.all(), Undo::By);
+        let stops = self.stops(node, &self.all());
         for part in self.volumes() {
             let (Some(set), mut after) = (part.set.clone(), stops.values().copied().collect::<Vec<_>>()) else { continue };
             after.extend(&self.claims);
@@ -165,7 +172,7 @@ impl<'a> Builder<'a> {
 
     /// A node stops some of its resources, or all.
     pub(super) fn stop_only(&mut self, node: &NodeName, unwanted: &BTreeSet<ResourceName>) {
-        let stops = self.stops(node, unwanted, Undo::By);
+        let stops = self.stops(node, unwanted);
         self.settle(node, stops.into_values().collect(), &[]);
     }
 
@@ -174,7 +181,8 @@ impl<'a> Builder<'a> {
         self.there.retain(|there| there == node);
         self.steps.retain(|step| step.node == *node);
         self.claims = vec![StepId(0)];
-        let stops = self.stops(node, &self.all(), |_| Undo::Never);
+        let stops = self.stops(node, &self.all());
+        stops.values().for_each(|stop| self.no_way_back(*stop));
         let mut done: Vec<StepId> = stops.into_values().collect();
         done.extend(&self.claims);
         let mut after = done.clone();
@@ -217,21 +225,27 @@ impl<'a> Builder<'a> {
     }
 
     /// Stops what is no volume, in reverse order: each after all that needs it, through volumes, too.
-    fn stops(
-        &mut self,
-        node: &NodeName,
-        which: &BTreeSet<ResourceName>,
-        undo: impl Fn(Action) -> Undo,
-    ) -> BTreeMap<ResourceName, StepId> {
+    fn stops(&mut self, node: &NodeName, which: &BTreeSet<ResourceName>) -> BTreeMap<ResourceName, StepId> {
         let (group, mut stops) = (self.group, BTreeMap::new());
         for part in group.resources.iter().rev().filter(|part| part.set.is_none() && which.contains(&part.name)) {
             let dependents = group.with_dependents(&part.name);
             let mut after: Vec<StepId> = dependents.iter().filter_map(|name| stops.get(name).copied()).collect();
             after.extend(&self.claims);
-            let undo = undo(Action::Start(part.name.clone()));
+            let undo = if self.was_online(node, &part.name) { Undo::By(Action::Start(part.name.clone())) } else { Undo::Nothing };
             stops.insert(part.name.clone(), self.add(node, Action::Stop(part.name.clone()), &after, part.stop_limit_ms, undo));
         }
         stops
+    }
+
+    /// Whether a way back brings a resource online again. What was not online before might not start, and need not; what a run that is not
+    /// finished has begun to start is for that one, which goes on if this one is taken back.
+    fn was_online(&self, node: &NodeName, name: &ResourceName) -> bool {
+        let is_over = || self.facts.there().any(|(_, view)| view.unfinished.is_some());
+        match self.facts.view(node).and_then(|view| view.resources.get(name)) {
+            Some(Stand::Offline) => false,
+            Some(Stand::Partly(_)) => !is_over(),
+            Some(Stand::Online | Stand::Unknown(_)) | None => true,
+        }
     }
 
     /// Starts what is no volume, each after all that it needs.

@@ -4,6 +4,8 @@
 //! network; nodes are reached through [`Nodes`].
 
 pub mod journal;
+#[cfg(test)]
+mod over_tests;
 pub mod progress;
 pub mod report;
 #[cfg(test)]

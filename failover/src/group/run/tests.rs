@@ -107,7 +107,7 @@ impl Scene {
 }
 
 /// What nodes do that hear of what others did while nobody could tell them.
-fn look_after_themselves(world: &World) {
+pub(super) fn look_after_themselves(world: &World) {
     for name in ["alpha", "beta"] {
         if wake(&world.group.name, &node(name), &world.facts(name), None) == Wake::Rejoin {
             let plan = decide(&world.group, &world.facts(name), &Wish::Rejoin, run_id(3000)).unwrap();
