@@ -12,6 +12,9 @@ pub(super) enum Service {
     Stopping,
 }
 
+/// A claim of the node's own, or of another one.
+pub(super) type Held = (Option<(Generation, bool)>, Option<(Generation, usize)>);
+
 /// A node: what a crash leaves comes first.
 pub(super) struct Node {
     pub(super) name: NodeName,
@@ -24,8 +27,12 @@ pub(super) struct Node {
     pub(super) stalled: bool,
     /// The generation of another node's run that brings the group there, and which node.
     pub(super) foreign: Option<(Generation, usize)>,
-    /// That run knows that all is stopped here.
+    /// The runs that the one now goes over: each claim, and whose it was.
+    pub(super) over: Vec<Held>,
+    /// A run knows that all is stopped here.
     pub(super) gave_up: bool,
+    /// A run that is not finished started something here.
+    pub(super) begun: bool,
     /// The right that it remembers while its machine runs.
     pub(super) remembered: Moment,
     pub(super) monitor: Option<Monitor>,
@@ -57,7 +64,9 @@ impl Node {
 
     pub(super) fn own(&self, names: &[NodeName]) -> Own {
         let runner = self.foreign.map(|(_, runner)| names[runner].clone());
-        let serves = self.online.as_ref() == Some(&self.name);
+        let is_between = self.gave_up && self.claim.is_some();
+        let has_begun = self.begun && !self.gave_up && (self.claim.is_some() || self.foreign.is_some());
+        let serves = (self.online.as_ref() == Some(&self.name) && !is_between) || has_begun;
         Own {
             online: self.online.clone(),
             generation: self.claim.map_or(self.generation, |(generation, _)| generation),
@@ -73,6 +82,32 @@ impl Node {
             takes_over: true,
             ..Own::default()
         }
+    }
+
+    /// A run claims the node, over whatever was there.
+    pub(super) fn claim_over(&mut self, claim: Option<(Generation, bool)>, foreign: Option<(Generation, usize)>) {
+        if self.claim.is_some() || self.foreign.is_some() {
+            self.over.push((self.claim, self.foreign));
+        }
+        (self.claim, self.foreign, self.stalled) = (claim, foreign, false);
+    }
+
+    /// The run that has the node is taken back: what it went over holds again.
+    pub(super) fn unclaim(&mut self) {
+        (self.claim, self.foreign) = self.over.pop().unwrap_or_default();
+        self.stalled = self.claim.is_some_and(|(_, is_crossed)| !is_crossed);
+    }
+
+    /// Whether it knows of a run of another node.
+    pub(super) fn is_claimed_by(&self, generation: Generation, runner: usize) -> bool {
+        let claim = Some((generation, runner));
+        self.foreign == claim || self.over.contains(&(None, claim))
+    }
+
+    /// Another node settled a cutover.
+    pub(super) fn settle(&mut self) {
+        (self.claim, self.stalled, self.foreign, self.gave_up, self.begun) = (None, false, None, false, false);
+        self.over.clear();
     }
 
     /// Its daemon starts.

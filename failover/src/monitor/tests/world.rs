@@ -153,7 +153,9 @@ impl World {
                 claim: None,
                 stalled: false,
                 foreign: None,
+                over: Vec::new(),
                 gave_up: false,
+                begun: false,
                 remembered: Moment::default(),
                 monitor: None,
                 life: 0,
@@ -314,14 +316,14 @@ impl World {
 
     /// What nodes that see each other tell of settled cutovers.
     fn learn(&mut self, index: usize, from: usize, beat: &Beat) {
-        let is_settled = beat.online.as_ref() == Some(&self.names[from]);
+        let is_settled = beat.online.as_ref() == Some(&self.names[from]) && beat.generation <= self.nodes[from].generation;
         let node = &mut self.nodes[index];
         let is_later = node.claim.is_some_and(|(generation, _)| generation > beat.generation);
         if !is_settled || beat.generation <= node.generation || is_later {
             return;
         }
         (node.generation, node.seen, node.online) = (beat.generation, node.seen.max(beat.generation), beat.online.clone());
-        (node.claim, node.stalled, node.foreign, node.gave_up) = (None, false, None, false);
+        node.settle();
         // It stops what it has, and becomes a standby.
         if node.service == Service::On {
             self.stop(index, None);
@@ -369,12 +371,16 @@ impl World {
                     let after = 1000 * self.random(1500);
                     self.at(after, index, Event::Again { life });
                 }
+                Act::TakeOver { .. } if matches!(self.nodes[index].claim, Some((_, true))) => {
+                    let refused = Err("it has it, by a run that is not finished".to_owned());
+                    self.nodes[index].monitor.as_mut().unwrap().took_over(now, refused);
+                }
                 Act::TakeOver { .. } => {
                     let generation = self.next_generation(index);
                     self.say(index, format!("takes over at generation {generation}"));
                     let node = &mut self.nodes[index];
-                    (node.claim, node.seen) = (Some((generation, false)), generation);
-                    (node.stalled, node.foreign, node.gave_up) = (false, None, false);
+                    node.claim_over(Some((generation, false)), None);
+                    node.seen = generation;
                     let (half, whole) = (1000 * self.random(1000), 1000 * (1000 + self.random(1500)));
                     self.at(half, index, Event::Cross { life });
                     self.at(whole, index, Event::Finish { life });

@@ -9,6 +9,7 @@ impl World {
         (node.monitor, node.service, node.remembered) = (None, Service::Off, Moment::default());
         (node.paused, node.life, node.machine) = (false, node.life + 1, node.machine + 1);
         node.waiting.clear();
+        node.begun = false;
         self.leave_run(index);
     }
 
@@ -34,12 +35,12 @@ impl World {
     /// A run that nobody carries out any more: what can be taken back is, once its node runs again.
     pub(super) fn leave_run(&mut self, index: usize) {
         let generation = self.nodes[index].claim.filter(|(_, is_crossed)| !is_crossed).map(|(generation, _)| generation);
-        let is_known = generation.is_some_and(|of| self.nodes.iter().any(|node| node.foreign == Some((of, index))));
+        let is_known = generation.is_some_and(|of| self.nodes.iter().any(|node| node.is_claimed_by(of, index)));
         let node = &mut self.nodes[index];
         node.gave_up = false;
         match generation {
             Some(_) if is_known => node.stalled = true,
-            Some(_) => node.claim = None,
+            Some(_) => node.unclaim(),
             None => {}
         }
     }

@@ -47,8 +47,21 @@ impl World {
         let serves = |from: &usize| {
             self.nodes[*from].service == Service::On && self.nodes[*from].online.as_ref() == Some(&self.names[*from])
         };
-        let Some(from) = (0..self.nodes.len()).find(serves).filter(|from| *from != index) else { return };
-        let is_busy = |index: usize| self.nodes[index].claim.is_some() || self.nodes[index].foreign.is_some();
+        // It may go over a run that can only go forward, and does not.
+        let is_stuck = |from: &usize| {
+            let node = &self.nodes[*from];
+            let is_newest = |of: Generation| (0..self.nodes.len()).all(|other| self.nodes[other].generation < of);
+            matches!(node.claim, Some((of, true)) if is_newest(of)) && node.service != Service::Stopping && node.monitor.is_some()
+        };
+        let all = || 0..self.nodes.len();
+        let Some(from) = all().find(is_stuck).or_else(|| all().find(serves)).filter(|from| *from != index) else { return };
+        let of_stuck = Some(from).filter(is_stuck).and_then(|from| self.nodes[from].claim);
+        let is_busy = |index: usize| {
+            let node = &self.nodes[index];
+            let is_over =
+                of_stuck.is_some_and(|(of, _)| node.foreign == Some((of, from)) || (index == from && node.foreign.is_none()));
+            !is_over && (node.claim.is_some() || node.foreign.is_some())
+        };
         let is_there = self.nodes[index].monitor.is_some() && !self.nodes[index].paused;
         let agree = self.nodes[index].online == self.nodes[from].online;
         let is_taking = self.nodes[index].monitor.as_ref().is_some_and(|monitor| monitor.has_won());
@@ -59,13 +72,19 @@ impl World {
         let seen = there.iter().map(|other| self.nodes[*other].seen).max().max(self.word.as_ref().map(|word| word.generation));
         let generation = self.nodes[index].seen.max(seen.unwrap_or_default()).next();
         self.say(index, format!("begins a handoff from {} at generation {generation}", self.names[from]));
+        let free: Vec<usize> = there.into_iter().filter(|other| *other == from || self.nodes[*other].claim.is_none()).collect();
         let node = &mut self.nodes[index];
-        (node.claim, node.seen, node.stalled) = (Some((generation, false)), generation, false);
-        for other in there.into_iter().filter(|other| !is_busy_with(&self.nodes[*other])).collect::<Vec<_>>() {
+        node.claim_over(Some((generation, false)), None);
+        node.seen = generation;
+        for other in free {
             let other = &mut self.nodes[other];
-            (other.foreign, other.seen, other.gave_up) = (Some((generation, index)), generation, false);
+            other.claim_over(None, Some((generation, index)));
+            other.seen = generation;
         }
-        self.stop(from, None);
+        self.nodes[from].gave_up = false;
+        if self.nodes[from].service == Service::On {
+            self.stop(from, None);
+        }
         self.tell_own(index);
         self.tell_own(from);
         self.handed_over += 1;
@@ -99,6 +118,7 @@ impl World {
             return self.go_on(index, handoff);
         }
         if !std::mem::replace(&mut self.nodes[from].gave_up, true) {
+            self.nodes[from].begun = false;
             self.tell_own(from);
             return self.go_on(index, handoff);
         }
@@ -113,6 +133,13 @@ impl World {
     /// The node that gave the group has it again, once it answers.
     pub(super) fn take_back(&mut self, index: usize) {
         let Some((generation, false)) = self.nodes[index].claim.filter(|_| self.nodes[index].stalled) else { return };
+        let of_this = (None, Some((generation, index)));
+        let is_below = |other: &usize| self.nodes[*other].over.contains(&of_this);
+        if (0..self.nodes.len()).filter(is_below).any(|other| !self.answers(index, other)) {
+            let life = self.nodes[index].life;
+            return self.at(AGAIN, index, Event::TakeBack { life });
+        }
+        self.nodes.iter_mut().for_each(|node| node.over.retain(|held| *held != of_this));
         let theirs = (0..self.nodes.len()).filter(|other| self.nodes[*other].foreign == Some((generation, index)));
         let is_named = self.word.as_ref().is_some_and(|word| word.holder == self.names[index]);
         for other in theirs.collect::<Vec<_>>() {
@@ -120,10 +147,13 @@ impl World {
                 let life = self.nodes[index].life;
                 return self.at(AGAIN, index, Event::TakeBack { life });
             }
+            // What goes on with a run before this one may find nothing started.
+            let is_empty = self.random(2) == 0;
             let node = &mut self.nodes[other];
-            (node.foreign, node.gave_up) = (None, false);
+            node.unclaim();
+            node.gave_up = node.gave_up && node.claim.is_some() && is_empty;
             let life = node.life;
-            if node.online.as_ref() == Some(&node.name) {
+            if node.online.as_ref() == Some(&node.name) || node.claim.is_some() {
                 self.at(1000, other, Event::Finish { life });
                 if let Some(word) = self.word.as_mut().filter(|_| is_named) {
                     (word.holder, word.renewals) = (self.names[other].clone(), 0);
@@ -131,11 +161,7 @@ impl World {
             }
             self.tell_own(other);
         }
-        (self.nodes[index].claim, self.nodes[index].stalled) = (None, false);
+        self.nodes[index].unclaim();
         self.tell_own(index);
     }
-}
-
-fn is_busy_with(node: &super::Node) -> bool {
-    node.claim.is_some()
 }

@@ -18,7 +18,7 @@ impl World {
         if self.nodes[index].monitor.as_ref().unwrap().has_won() {
             let is_named = self.word.as_ref().is_some_and(|word| word.holder == self.nodes[index].name);
             if !is_named || !self.answers(index, self.nodes.len()) {
-                self.nodes[index].claim = None;
+                self.nodes[index].unclaim();
                 let now = self.nodes[index].clock(self.now);
                 let refused = Err("the witness names another node, or nobody".to_owned());
                 self.nodes[index].monitor.as_mut().unwrap().took_over(now, refused);
@@ -43,6 +43,9 @@ impl World {
         let (serves, is_down) = (node.own(&self.names).serves, node.monitor.as_ref().unwrap().is_down());
         if is_down || !serves || is_on {
             return;
+        }
+        if let Some((_, true)) = node.claim {
+            return self.finish(index);
         }
         if !(is_free(index) && (is_named || is_asked && others.iter().all(|other| is_free(*other)))) {
             let life = self.nodes[index].life;
@@ -74,23 +77,31 @@ impl World {
         let fails = self.is_stormy && self.nodes[index].claim.is_some() && self.random(4) == 0;
         let monitor = self.nodes[index].monitor.as_ref().unwrap();
         let may = monitor.gate().is_some_and(|until| now < until)
-            && self.nodes[index].service == Service::Off
+            && (self.nodes[index].service == Service::Off
+                || (self.nodes[index].begun && self.nodes[index].service == Service::On))
             && self.nodes[index].foreign.is_none()
             && (self.nodes[index].claim.is_some() || self.nodes[index].own(&self.names).serves);
         let done = if may && !fails { Ok(()) } else { Err("it failed".to_owned()) };
         if done.is_ok() {
             let node = &mut self.nodes[index];
-            if let Some((generation, _)) = node.claim.take() {
+            if let Some((generation, _)) = node.claim {
                 (node.generation, node.online) = (generation, Some(node.name.clone()));
                 self.taken_over += 1;
             }
+            node.settle();
             self.nodes[index].service = Service::On;
             self.say(index, "serves".to_owned());
         } else if let Some((_, false)) = self.nodes[index].claim {
-            self.nodes[index].claim = None;
+            self.nodes[index].unclaim();
         } else if fails || self.nodes[index].claim.is_some() {
             // A run that can only go forward is gone on with by itself.
-            let life = self.nodes[index].life;
+            let is_half = fails && may && self.random(2) == 0;
+            let node = &mut self.nodes[index];
+            if is_half {
+                // Something of it was started.
+                (node.service, node.begun, node.gave_up) = (Service::On, true, false);
+            }
+            let life = node.life;
             self.at(AGAIN, index, Event::Finish { life });
         } else if self.nodes[index].service == Service::Stopping {
             // A start comes after the stop that is under way.
