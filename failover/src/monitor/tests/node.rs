@@ -98,6 +98,15 @@ impl Node {
         self.stalled = self.claim.is_some_and(|(_, is_crossed)| !is_crossed);
     }
 
+    /// Where the group is as far as it knows, and since which generation: by its own run, where that can only go forward.
+    pub(super) fn reached(&self) -> (Generation, Option<NodeName>) {
+        let own = self.over.iter().map(|(claim, _)| claim).chain([&self.claim]).flatten();
+        match own.filter(|(_, is_crossed)| *is_crossed).next_back() {
+            Some((generation, _)) => (*generation, Some(self.name.clone())),
+            None => (self.generation, self.online.clone()),
+        }
+    }
+
     /// Whether it knows of a run of another node.
     pub(super) fn is_claimed_by(&self, generation: Generation, runner: usize) -> bool {
         let claim = Some((generation, runner));

@@ -318,7 +318,8 @@ impl World {
     fn learn(&mut self, index: usize, from: usize, beat: &Beat) {
         let is_settled = beat.online.as_ref() == Some(&self.names[from]) && beat.generation <= self.nodes[from].generation;
         let node = &mut self.nodes[index];
-        let is_later = node.claim.is_some_and(|(generation, _)| generation > beat.generation);
+        let own = node.over.iter().map(|(claim, _)| claim).chain([&node.claim]).flatten();
+        let is_later = own.map(|(generation, _)| *generation).max().is_some_and(|own| own > beat.generation);
         if !is_settled || beat.generation <= node.generation || is_later {
             return;
         }

@@ -44,18 +44,19 @@ impl World {
             let after = 1000 * self.random(12_000);
             self.at(after, to, Event::HandOver);
         }
-        let serves = |from: &usize| {
-            self.nodes[*from].service == Service::On && self.nodes[*from].online.as_ref() == Some(&self.names[*from])
+        // What the node knows that settled last, or can only go forward since: that may be a run that is stuck, and a handoff may go over it.
+        let there = (0..self.nodes.len()).filter(|other| *other == index || self.answers(index, *other));
+        let Some((newest, at)) = there.map(|other| self.nodes[other].reached()).max_by_key(|(generation, _)| *generation) else {
+            return;
         };
-        // It may go over a run that can only go forward, and does not.
-        let is_stuck = |from: &usize| {
-            let node = &self.nodes[*from];
-            let is_newest = |of: Generation| (0..self.nodes.len()).all(|other| self.nodes[other].generation < of);
-            matches!(node.claim, Some((of, true)) if is_newest(of)) && node.service != Service::Stopping && node.monitor.is_some()
+        let Some(from) = self.names.iter().position(|name| Some(name) == at.as_ref()).filter(|from| *from != index) else {
+            return;
         };
-        let all = || 0..self.nodes.len();
-        let Some(from) = all().find(is_stuck).or_else(|| all().find(serves)).filter(|from| *from != index) else { return };
-        let of_stuck = Some(from).filter(is_stuck).and_then(|from| self.nodes[from].claim);
+        let of_stuck = self.nodes[from].claim.filter(|claim| *claim == (newest, true));
+        let serves = self.nodes[from].service == Service::On && self.nodes[from].online == at;
+        if self.nodes[from].service == Service::Stopping || !(serves || of_stuck.is_some()) {
+            return;
+        }
         let is_busy = |index: usize| {
             let node = &self.nodes[index];
             let is_over =
@@ -65,6 +66,12 @@ impl World {
         let is_there = self.nodes[index].monitor.is_some() && !self.nodes[index].paused;
         let agree = self.nodes[index].online == self.nodes[from].online;
         let is_taking = self.nodes[index].monitor.as_ref().is_some_and(|monitor| monitor.has_won());
+        // Whom the witness names since then, and who cannot be asked, may have it.
+        let is_party = |word: &&Word| word.holder == self.names[index] || word.holder == self.names[from];
+        let is_elsewhere = self.word.as_ref().filter(|word| !is_party(word)).is_some_and(|word| word.generation > newest);
+        if is_elsewhere && !(0..self.nodes.len()).all(|other| other == index || self.answers(index, other)) {
+            return;
+        }
         if !is_there || !agree || is_taking || is_busy(index) || is_busy(from) || !self.answers(index, from) {
             return;
         }
