@@ -78,11 +78,19 @@ impl Scene {
         self.dir.path().join(name).join("gate")
     }
 
+    /// As long as this file is there, a node's script fails.
+    fn fault(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name).join("fault")
+    }
+
     /// The group as written on a node. A script waits as long as there is a gate.
     fn group(&self, name: &str) -> String {
         let server = mail::server(&self.dir.path().join(name), &self.dir.path().join("monitor"));
         let gate = self.gate(name).display().to_string();
-        let wait = sh(&format!("env | grep ^CLP_EVENT= >>{gate}.log; while test -f {gate}; do sleep 0.05; done"));
+        let fault = self.fault(name).display().to_string();
+        let wait = sh(&format!(
+            "env | grep ^CLP_EVENT= >>{gate}.log; while test -f {gate}; do sleep 0.05; done; if test -f {fault}; then exit 1; fi"
+        ));
         let group = Group::new("").store().address().service("server", &["store", "address"], &server, "");
         group.resource("script", "script", &["server"], &format!("start = {wait}\nstop = {wait}")).text()
     }
@@ -263,6 +271,37 @@ fn a_handoff_that_cannot_be_is_taken_back() {
     scene.wait_for_end(&scene.alpha, "taken_back");
     scene.wait_for_mail();
     scene.assert_one("alpha", "beta");
+    told_missing(&scene, "alpha");
+}
+
+#[test]
+fn a_handing_back_that_is_taken_back_leaves_the_first_handoff_to_be_finished() {
+    let scene = Scene::new();
+    scene.wait_for_mail();
+    // Beta takes over, and cannot start all of it; nor can it stop it again for alpha.
+    std::fs::write(scene.fault("beta"), "").unwrap();
+    let stuck = scene.alpha.run(&["--json", "handoff", "mail", "--to", "beta"]).expect(5).json();
+    let back = wait_for("a handoff back is begun between two attempts to finish the first", PATIENCE, || {
+        let done = scene.alpha.run(&["--json", "handoff", "mail", "--to", "alpha"]);
+        assert!(matches!(done.code, Some(1 | 3)), "{done:?}");
+        (done.code == Some(1)).then(|| done.json())
+    });
+    assert_eq!(back["end"], "taken_back", "{back:#}");
+    let shown = scene.alpha.json(&["group", "show", "mail"]);
+    let beta = &shown[0]["facts"]["nodes"]["beta"]["there"];
+    assert_eq!((&beta["unfinished"]["run"], &beta["state"]["claim"]["run"]), (&stuck["run"], &stuck["run"]), "{shown:#}");
+    std::fs::remove_file(scene.fault("beta")).unwrap();
+    wait_until("the first handoff is finished", PATIENCE, || {
+        [&scene.alpha, &scene.beta].into_iter().all(|node| scene.online(node) == "beta")
+    });
+    let report = scene.beta.json(&["group", "report", "mail", stuck["run"].as_str().unwrap()]);
+    assert_eq!(report["end"], "finished", "{report:#}");
+    scene.wait_for_mail();
+    scene.assert_one("beta", "alpha");
+    told_missing(&scene, "beta");
+    // Nothing is left of either.
+    scene.alpha.run(&["wait", "mail", "--synced", "--timeout", "60"]).expect(0);
+    scene.cut_over("alpha", &["failback", "mail"]);
     told_missing(&scene, "alpha");
 }
 

@@ -54,7 +54,9 @@ impl Scene {
         fs::write(&big, vec![7; 24 * 1024 * 1024]).unwrap();
         fs::hard_link(&big, source.join("box-0/same")).unwrap();
         let target = target.unwrap_or_else(|| dir.path().join("target"));
-        let (mut alpha, mut beta) = running_pair(dir.path(), &source, &target, "capture = \"watch\"");
+        // Mails come and go, and on a slow machine many go between two rounds: that is meant.
+        let keys = "capture = \"watch\"\nmax_orphans = \"100%\"";
+        let (mut alpha, mut beta) = running_pair(dir.path(), &source, &target, keys);
         fs::write(dir.path().join("server"), format!("echo \"$1 on $STANDIN_NODE\" >>{}/ran\n", dir.path().display())).unwrap();
         fs::write(dir.path().join("look"), "exit 0\n").unwrap();
         for node in [&mut alpha, &mut beta] {
@@ -170,8 +172,9 @@ fn a_drill_under_load_looks_at_a_clone_and_touches_nothing() {
             steps.contains("beta: start server") && !steps.contains("alpha:"),
             "nothing is done on a node that is lost: {done:#}"
         );
-        let newest = Pair::status_of(&scene.pair.beta)["point"]["number"].as_u64().unwrap();
-        assert!(newest > point + 1, "replication went on: {newest} after {point}");
+        wait_until("replication went on", PATIENCE, || {
+            Pair::status_of(&scene.pair.beta)["point"]["number"].as_u64().is_some_and(|newest| newest > point + 1)
+        });
         // One that fails says so, and what it said.
         scene.look("echo \"no mail in $STANDIN_CLONE\"; exit 3\n");
         let failed = scene.drill(&[]).expect(1).json();

@@ -133,6 +133,32 @@ fn what_does_not_start_where_it_was_handed_comes_back() {
 }
 
 #[test]
+fn what_is_handed_back_when_the_line_is_cut_is_served_by_one_again() {
+    let Some(scene) = Scene::new() else { return };
+    scene.spoil("beta", "broken");
+    scene.hand_over_in_the_background("beta");
+    // What is written to it last is on its way then.
+    wait_until("beta stops for alpha", PATIENCE, || scene.beta.log().contains("it is not here any more"));
+    scene.machines.cut("alpha", "beta", true);
+    wait_until("alpha cannot go on with it", PATIENCE, || {
+        ["NOT FINISHED", "is not finished", "is taken back"].iter().any(|said| scene.alpha.log().contains(said))
+    });
+    scene.mend("beta", "broken");
+    scene.wait_for_mail();
+    scene.assert_one();
+    scene.machines.cut("alpha", "beta", false);
+    wait_until("no run is left", PATIENCE, || {
+        let shown = scene.alpha.json(&["group", "show", "mail"]);
+        ["alpha", "beta"].iter().all(|node| {
+            let there = &shown[0]["facts"]["nodes"][node]["there"];
+            there["state"].is_object() && there["unfinished"].is_null() && there["state"]["claim"].is_null()
+        })
+    });
+    scene.wait_for_mail();
+    scene.assert_one();
+}
+
+#[test]
 fn a_node_that_dies_while_it_gives_the_group_is_stood_in_for() {
     let Some(mut scene) = Scene::new() else { return };
     scene.spoil("alpha", "tardy");

@@ -93,6 +93,11 @@ impl Gate {
         self.passed.load(Ordering::SeqCst)
     }
 
+    /// Something runs that a daemon before this one let through.
+    pub fn remember(&self) {
+        self.passed.store(true, Ordering::SeqCst);
+    }
+
     /// What was let through is stopped, or settled.
     pub fn forget(&self) {
         self.passed.store(false, Ordering::SeqCst);

@@ -14,6 +14,7 @@ mod alerts;
 pub(crate) mod guard;
 mod kept;
 mod lines;
+mod own;
 pub(crate) mod status;
 mod stop;
 mod switch;

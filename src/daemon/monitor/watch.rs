@@ -10,19 +10,20 @@ use std::time::Duration;
 use standin_common::id::{Generation, NodeName};
 use standin_config::Settings;
 use standin_config::group::{Failover, Group, Witness};
-use standin_failover::group::facts::{LastHeard, SetView};
+use standin_failover::group::facts::LastHeard;
 use standin_failover::monitor::alert::About;
 use standin_failover::monitor::gate::Gate;
-use standin_failover::monitor::{Act, Answer, Beat, Moment, Monitor, Own, Rule, Setting};
+use standin_failover::monitor::{Act, Answer, Beat, Moment, Monitor, Rule, Setting};
 use standin_failover::resource::hook;
 use standin_failover::witness::Word;
 
 use super::alerts::Alerting;
 use super::kept::{AT_NO_TIME, Files, Kept};
+use super::own::own;
 use super::stop::{Possession, Stopped};
 use super::witness::Asking;
 use super::{guard, now, spawn};
-use crate::daemon::group::{Desk, Stalled};
+use crate::daemon::group::Desk;
 
 /// How often this node looks after what it knows of itself, at most.
 const LOOK: Duration = Duration::from_millis(250);
@@ -103,9 +104,14 @@ impl Watch {
         if was_starting && possession.mark.end_starts() > 0 {
             tracing::warn!(group = %written.name, "a start that outlived its daemon was killed");
         }
-        let remembered = if possession.is_any_left(LOOK_TIME) { remembered } else { Moment::default() };
+        let is_any_left = possession.is_any_left(LOOK_TIME);
+        let remembered = if is_any_left { remembered } else { Moment::default() };
         let monitor = Monitor::new(setting, own(&here, written, desk, &kept, None), at, remembered);
         gate.set(monitor.gate());
+        if is_any_left {
+            // A run that is not finished may have begun it: then it stops when the right ends, like all else.
+            gate.remember();
+        }
         let witness = desk.local().witness().cloned().filter(|_| automatic);
         let asking = witness.map(Asking::new);
         let alerting = Alerting::new(here.clone(), written);
@@ -446,53 +452,4 @@ impl Watch {
 /// What the group has here.
 fn possession<'a>(desk: &'a Desk, written: &'a Group) -> Possession<'a> {
     Possession { resources: desk.local().resources(), written, mark: desk.local().mark() }
-}
-
-/// What this node knows of its own part now.
-fn own(here: &NodeName, written: &Group, desk: &Desk, kept: &Kept, gate: Option<&Gate>) -> Own {
-    let view = desk.local().brief();
-    let state = view.state;
-    let claim = state.claim.as_ref();
-    let to_here = claim.filter(|claim| claim.to.as_ref() == Some(here));
-    let gave_up = desk.local().has_stopped_all();
-    // After a start it is not known what a run had begun. What one has begun here, another one that goes over it may have to stop yet.
-    let has_begun = match gate {
-        None => to_here.is_some(),
-        Some(gate) => claim.is_some() && gate.has_passed() && !gave_up,
-    };
-    // Who gave it up to a run, and gets it back by another that goes over that one, has nothing before that one has begun.
-    let is_between = gave_up && to_here.is_some();
-    let serves = (state.online.as_ref() == Some(here) && !is_between) || has_begun;
-    let stalled = claim.filter(|claim| claim.runner == *here).and_then(|claim| desk.stalled(&claim.run));
-    let mut unready = String::new();
-    let mut behind_ms = Some(0);
-    for (set, view) in &view.sets {
-        match view {
-            SetView::Unknown(why) => unready = format!("how set {set} stands here cannot be seen: {why}"),
-            // All that it ever had is here.
-            SetView::Known { source, behind_ms: of_set, .. } if source == here && serves => {
-                behind_ms = behind_ms.zip(*of_set).map(|(one, other): (u64, u64)| one.max(other));
-            }
-            SetView::Known { newest: None, .. } => unready = format!("there is no recovery point of set {set} here"),
-            SetView::Known { standby, .. } if standby != here => unready = format!("this node is not the standby of set {set}"),
-            SetView::Known { .. } => {}
-        }
-    }
-    Own {
-        online: state.online.clone(),
-        generation: to_here.map_or(state.generation, |claim| claim.generation),
-        seen: state.seen.max(state.generation),
-        serves,
-        claiming: to_here.is_some() && !serves && stalled != Some(Stalled::Open),
-        handing_to: claim.and_then(|claim| claim.to.clone()).filter(|to| to != here),
-        gave_up,
-        stopping: false,
-        runner: claim.map(|claim| claim.runner.clone()),
-        stalled: stalled.is_some(),
-        unready,
-        accept_loss_ms: written.accept_loss_ms,
-        behind_ms: behind_ms.filter(|_| serves),
-        stands_down: kept.stands_down,
-        takes_over: kept.takes_over && written.failover == Failover::Automatic,
-    }
 }

@@ -100,8 +100,8 @@ impl Node {
 
     /// Where the group is as far as it knows, and since which generation: by its own run, where that can only go forward.
     pub(super) fn reached(&self) -> (Generation, Option<NodeName>) {
-        let own = self.over.iter().map(|(claim, _)| claim).chain([&self.claim]).flatten();
-        match own.filter(|(_, is_crossed)| *is_crossed).next_back() {
+        let mut own = self.over.iter().map(|(claim, _)| claim).chain([&self.claim]).flatten();
+        match own.rfind(|(_, is_crossed)| *is_crossed) {
             Some((generation, _)) => (*generation, Some(self.name.clone())),
             None => (self.generation, self.online.clone()),
         }
