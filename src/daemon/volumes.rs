@@ -92,7 +92,7 @@ impl Volumes for DaemonVolumes {
         })
     }
 
-    fn drain(&self, set: &SetName, deadline: Instant) -> Result<PointNumber, Trouble> {
+    fn drain(&self, set: &SetName, deadline: Instant, is_over: &dyn Fn() -> bool) -> Result<PointNumber, Trouble> {
         let what = "draining";
         let part = self.part(what, set)?;
         let Roles { retired, .. } = part.roles();
@@ -102,7 +102,7 @@ impl Volumes for DaemonVolumes {
         let source = part.source().ok_or_else(|| trouble(what, set, "this node is not its source"))?;
         // Services are down meanwhile: what a person has to mend over there is not waited for.
         let mut hindered = Hindered::default();
-        let drained = source.drain(deadline, &mut |report| hindered.is_worth_waiting(report, Instant::now()));
+        let drained = source.drain(deadline, &mut |report| !is_over() && hindered.is_worth_waiting(report, Instant::now()));
         let point = drained.map_err(|Failed { text, .. }| trouble(what, set, hindered.0.map_or(text, |(_, why)| why)))?;
         part.was_drained(point.number);
         Ok(point.number)

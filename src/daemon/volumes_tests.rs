@@ -105,9 +105,9 @@ fn a_cutover_there_and_back_by_the_steps_that_groups_take() {
     let source = |of: &Running| -> NodeName { of.volumes.standing(&set).unwrap().source };
     // Nothing was mirrored yet: nothing can be taken over. Draining is a mirror then.
     assert!(beta.volumes.take_over(&set, None, generation(2)).is_err());
-    alpha.volumes.drain(&set, deadline()).unwrap();
+    alpha.volumes.drain(&set, deadline(), &|| false).unwrap();
     fs::write(base.join("a/mail"), "one\ntwo\n").unwrap();
-    let point = alpha.volumes.drain(&set, deadline()).unwrap();
+    let point = alpha.volumes.drain(&set, deadline(), &|| false).unwrap();
     assert_eq!(alpha.volumes.standing(&set).unwrap().newest, Some(point));
     assert_eq!(alpha.volumes.standing(&set).unwrap().behind, Some(Duration::ZERO));
     // Retired and released, it is what it was; and retired again.
@@ -116,10 +116,10 @@ fn a_cutover_there_and_back_by_the_steps_that_groups_take() {
     }
     assert!(alpha.volumes.standing(&set).unwrap().trouble.contains("gave up being the source"));
     alpha.volumes.release(&set).unwrap();
-    let point = alpha.volumes.drain(&set, deadline()).unwrap();
+    let point = alpha.volumes.drain(&set, deadline(), &|| false).unwrap();
     alpha.volumes.retire(&set, generation(2)).unwrap();
     // What was drained is still known.
-    assert_eq!(alpha.volumes.drain(&set, deadline()).unwrap(), point);
+    assert_eq!(alpha.volumes.drain(&set, deadline(), &|| false).unwrap(), point);
     assert!(beta.volumes.take_over(&set, Some(point), generation(1)).is_err());
     for _ in 0..2 {
         assert_eq!(beta.volumes.take_over(&set, Some(point), generation(2)).unwrap(), point);

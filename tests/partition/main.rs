@@ -138,7 +138,9 @@ fn what_is_handed_back_when_the_line_is_cut_is_served_by_one_again() {
     scene.spoil("beta", "broken");
     scene.hand_over_in_the_background("beta");
     // What is written to it last is on its way then.
-    wait_until("beta stops for alpha", PATIENCE, || scene.beta.log().contains("it is not here any more"));
+    wait_until("beta stops for alpha", PATIENCE, || {
+        scene.beta.log().contains("it is not here any more group=mail resource=address")
+    });
     scene.machines.cut("alpha", "beta", true);
     wait_until("alpha cannot go on with it", PATIENCE, || {
         ["NOT FINISHED", "is not finished", "is taken back"].iter().any(|said| scene.alpha.log().contains(said))

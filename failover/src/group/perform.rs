@@ -264,13 +264,15 @@ impl Local {
         };
         let pause: &dyn Fn() = &|| std::thread::sleep(LOOK);
         let is_late = || Instant::now() >= deadline;
+        // Another run that went over this one does not wait for what only waits.
+        let is_over = || is_cancelled() || self.lock().permits(&order.claim.run).is_err();
         let note = |all: Done| {
             *done.lock().unwrap_or_else(PoisonError::into_inner) = all;
             None
         };
         match &order.action {
-            Action::CatchUp(set) => self.catch_up(set, deadline, is_cancelled).map(|()| None),
-            Action::Drain(set) => self.volumes.drain(set, deadline).map(Some).map_err(changed),
+            Action::CatchUp(set) => self.catch_up(set, deadline, &is_over).map(|()| None),
+            Action::Drain(set) => self.volumes.drain(set, deadline, &is_over).map(Some).map_err(changed),
             Action::Retire(set) => self.volumes.retire(set, generation).map(|()| None).map_err(changed),
             Action::Release(set) => self.volumes.release(set).map(|()| None).map_err(changed),
             Action::Raise(asked) => {

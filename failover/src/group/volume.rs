@@ -32,10 +32,11 @@ pub trait Volumes: Send + Sync {
     fn standing(&self, set: &SetName) -> Result<VolumeStanding, Trouble>;
 
     /// On the source, with nobody writing any more: takes a last point and returns its number when the standby has it, durably.
+    /// `is_over` is asked meanwhile, and ends it.
     ///
     /// # Errors
     /// Where the standby does not have everything in time; then the source still is what it was.
-    fn drain(&self, set: &SetName, deadline: Instant) -> Result<PointNumber, Trouble>;
+    fn drain(&self, set: &SetName, deadline: Instant, is_over: &dyn Fn() -> bool) -> Result<PointNumber, Trouble>;
 
     /// On the source: nothing is sent, and no write of the set's is made by the daemon, until the generation is raised or this is
     /// taken back by [`release`](Self::release). Kept over a restart.

@@ -27,7 +27,7 @@ impl Volumes for NoVolumes {
     fn standing(&self, _: &SetName) -> Result<VolumeStanding, Trouble> {
         Err(none())
     }
-    fn drain(&self, _: &SetName, _: Instant) -> Result<PointNumber, Trouble> {
+    fn drain(&self, _: &SetName, _: Instant, _: &dyn Fn() -> bool) -> Result<PointNumber, Trouble> {
         Err(none())
     }
     fn retire(&self, _: &SetName, _: Generation) -> Result<(), Trouble> {
