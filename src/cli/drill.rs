@@ -121,7 +121,9 @@ pub(super) fn describe(report: &DrillReport) -> String {
     for trouble in &report.troubles {
         text += &format!("trouble   {}\n", show::harmless(trouble));
     }
-    text += "\nA failover would\n";
+    if !report.steps.is_empty() {
+        text += "\nA failover would\n";
+    }
     for step in &report.steps {
         text += &format!("  {}\n", show::harmless(step));
     }

@@ -1,4 +1,5 @@
 //! The control socket on Linux: a Unix socket in the state directory, for the owner and root.
+#![allow(unsafe_code)]
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Read, Write};
@@ -80,12 +81,12 @@ impl Listener {
     pub(crate) fn accept(&self) -> io::Result<Stream> {
         loop {
             let (stream, _) = self.socket.accept()?;
-            let user = rustix::net::sockopt::socket_peercred(&stream)?.uid;
-            if user.is_root() || user == rustix::process::geteuid() {
+            let user = user_of(&stream)?;
+            if user == 0 || user == rustix::process::geteuid().as_raw() {
                 stream.set_write_timeout(Some(WRITE_LIMIT))?;
                 return Ok(Stream(stream));
             }
-            tracing::warn!(uid = user.as_raw(), "sent a client of the control socket away: it is another user's");
+            tracing::warn!(uid = user, "sent a client of the control socket away: it is another user's");
         }
     }
 
@@ -98,6 +99,17 @@ impl Listener {
             tracing::warn!(%error, "cannot shut the control socket");
         }
     }
+}
+
+/// The user at the other end. Not by `rustix`: its `UCred` has no room for the process number 0, which is that of a client outside of this
+/// process's PID namespace (a daemon in a container).
+fn user_of(stream: &UnixStream) -> io::Result<u32> {
+    let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut len = size_of_val(&peer) as libc::socklen_t;
+    let socket = stream.as_raw_fd();
+    // SAFETY: the descriptor is open as long as `stream` is borrowed, and the kernel writes at most `len` bytes into `peer`, which is that long.
+    let done = unsafe { libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &raw mut len) };
+    if done == 0 { Ok(peer.uid) } else { Err(io::Error::last_os_error()) }
 }
 
 impl Stream {

@@ -36,6 +36,20 @@ fn error(done: &Done) -> serde_json::Value {
 }
 
 #[test]
+fn a_daemon_answers_commands_of_another_pid_namespace() {
+    if !support::is_root("a_daemon_answers_commands_of_another_pid_namespace") {
+        return;
+    }
+    let base = tempfile::tempdir().unwrap();
+    let listen = std::net::SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), support::free_udp_port());
+    // Each command, and the daemon, is in one of its own, as in a container.
+    let mut node = Node::init_at(base.path(), "alpha", listen, &["unshare", "--pid", "--fork", "--kill-child"]);
+    node.start();
+    assert!(node.run(&["status"]).expect(0).stdout.contains("alpha"));
+    node.kill();
+}
+
+#[test]
 fn init_makes_a_node_once() {
     let base = tempfile::tempdir().unwrap();
     let node = Node::init(base.path(), "alpha");

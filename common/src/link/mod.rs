@@ -85,7 +85,7 @@ pub enum LinkError {
     #[error("the connection was closed on this side")]
     ClosedHere,
     /// Nothing ever came back from this address.
-    #[error("no answer: does the node run, and does a firewall let UDP through?")]
+    #[error("no answer: the node does not run, or a firewall lets no UDP through")]
     NoAnswer,
     /// Nothing was heard from the peer for too long, or it restarted.
     #[error("the connection was lost: {0}")]
