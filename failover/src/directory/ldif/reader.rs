@@ -173,7 +173,8 @@ impl<R: BufRead> Reader<R> {
                 .decode(rest[1..].trim_ascii())
                 .map_err(|error| self.wrong(number, format!("{name} is not base64: {error}")))?,
             Some(b'<') => return Err(self.wrong(number, format!("{name} is kept in another file, which is not read"))),
-            _ => rest.trim_ascii_start().to_vec(),
+            // Only spaces fill (RFC 2849, `FILL`): a tab belongs to the value.
+            _ => rest.iter().copied().skip_while(|byte| *byte == b' ').collect(),
         };
         Ok((name.to_owned(), value))
     }

@@ -178,6 +178,13 @@ fn a_change_file() {
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 
+#[test]
+fn only_spaces_fill_between_a_name_and_its_value() {
+    let record = Reader::new("x", "dn:  CN=a\na:   b\nc:\td\n".as_bytes()).unwrap().next_record().unwrap().unwrap();
+    let values: Vec<_> = record.values.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    assert_eq!(values, [("a", b"b".to_vec()), ("c", b"\td".to_vec())]);
+}
+
 proptest! {
     #[test]
     fn written_is_read_again(values in proptest::collection::vec(("[a-c]", proptest::collection::vec(any::<u8>(), 0..200)), 0..6), text in "[ -~]{0,300}") {
