@@ -80,11 +80,13 @@ impl GroupState {
                 let Claim { run, runner, generation, .. } = other.clone();
                 return Err(Denied::Claimed { run, runner, generation });
             }
+            // What others settled may be below a run that was taken back.
+            _ if follows && claim.generation >= self.generation => {}
             _ if too_low(self.seen) => return Err(Denied::Old { seen: self.seen, asked: claim.generation }),
             _ => {}
         }
         let over = self.claims().cloned().collect();
-        Ok(Self { seen: claim.generation, claim: Some(claim.clone()), over, ..self.clone() })
+        Ok(Self { seen: self.seen.max(claim.generation), claim: Some(claim.clone()), over, ..self.clone() })
     }
 
     /// All claims that this node knows of, the one that holds last.
@@ -155,6 +157,20 @@ mod tests {
         assert_eq!(back, GroupState { seen: Generation(2), ..before.clone() });
         assert!(back.claimed(&claim("r3", 2, "b")).is_err(), "no generation is used twice");
         assert_eq!(claimed.unclaimed(&"r9".parse().unwrap()), claimed, "only its own");
+    }
+
+    #[test]
+    fn who_takes_note_of_what_was_settled_may_have_heard_of_a_later_run_that_was_taken_back() {
+        let (first, second) = (claim("r1", 1, "b"), claim("r2", 2, "a"));
+        let here = GroupState::default().claimed(&first).unwrap().claimed(&second).unwrap().unclaimed(&second.run);
+        let rejoin = Claim { runner: "a".parse().unwrap(), ..claim("r3", 1, "b") };
+        let after = here.claimed(&rejoin).unwrap().settled(&rejoin, &[]).unwrap();
+        let online = Some("b".parse().unwrap());
+        assert_eq!(after, GroupState { generation: Generation(1), seen: Generation(2), online, ..GroupState::default() });
+        let under_way = here.claimed(&claim("r4", 3, "a")).unwrap();
+        assert!(matches!(under_way.claimed(&rejoin), Err(Denied::Claimed { .. })), "not while a later one is under way");
+        let later = GroupState { generation: Generation(2), ..here };
+        assert!(matches!(later.claimed(&rejoin), Err(Denied::Old { .. })), "nor below what was settled here");
     }
 
     #[test]
