@@ -25,7 +25,6 @@ use standin_common::message::GroupAnswer;
 pub(crate) use asked::{Answered, Ask, Foreseen, GroupStatus, LastRun, MonitorAsk, Refused, Told};
 pub(crate) use build::resources;
 pub(crate) use desk::Desk;
-pub(in crate::daemon) use desk::Stalled;
 pub(crate) use drill::{Cloned, DrillEnd, DrillReport, DrillWish, Looked};
 pub(crate) use foresight::missing_hooks;
 

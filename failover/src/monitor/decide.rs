@@ -264,8 +264,11 @@ impl Monitor {
     /// Gives the witness's word to the node that a cutover brings the group to, where this one took it as that cutover seemed lost, and it
     /// goes on after all. Returns whether it does.
     fn give_back(&mut self, now: Moment, acts: &mut Vec<Act>) -> bool {
-        let heir = self.own.handing_to.clone().filter(|_| self.stranded.is_none() && self.attempt == Attempt::Idle);
-        let is_taken = |word: &Word| word.holder == self.setting.here && word.generation > self.own.seen;
+        let wants = |node: &NodeName| self.peers.get(node).and_then(|peer| peer.said.as_ref()).is_some_and(|beat| beat.wants);
+        let heir =
+            self.own.handing_to.clone().filter(|heir| self.stranded.is_none() && self.attempt == Attempt::Idle && wants(heir));
+        let is_taken =
+            |word: &Word| word.holder == self.setting.here && self.own.claimed.is_some_and(|claimed| word.generation > claimed);
         let word = self.word.as_ref().and_then(|watched| watched.word.clone()).filter(is_taken);
         let (Some(heir), Some(last)) = (heir.filter(|_| self.may_try(now)), word) else { return false };
         let new = Word { holder: heir, renewals: 0, ..last.clone() };
@@ -285,6 +288,12 @@ impl Monitor {
             .or_else(|| self.of_holder(&has_it, now))
             .or_else(|| self.of_this_node(&has_it, now))
             .or_else(|| self.of_rule(now))
+    }
+
+    /// Whether this node takes the group over, now or once it has waited for long enough.
+    pub fn is_about_to_take_over(&self, now: Moment) -> bool {
+        let waits = |obstacle: &Obstacle| matches!(obstacle, Obstacle::TimeToFail(..) | Obstacle::Promised(_) | Obstacle::Moving(_));
+        self.setting.automatic && (self.has_won() || self.obstacle(now).is_none_or(|obstacle| waits(&obstacle)))
     }
 
     fn of_run(&self, now: Moment) -> Option<Obstacle> {

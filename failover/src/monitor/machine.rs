@@ -11,9 +11,11 @@ use crate::witness::{WitnessError, Word};
 /// What this node knows of its own part in the group. Told whenever it changes, and before each decision that matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Own {
-    /// Where the group is online, as far as this node knows.
+    /// Where the group is online, as far as this node knows: by the last run that it knows to be settled, or by one of its own that took over.
     pub online: Option<NodeName>,
-    /// Of what this node serves, or of the last run that it knows to be settled.
+    /// Whether that run is settled.
+    pub settled: bool,
+    /// Of what this node serves, or of that run.
     pub generation: Generation,
     /// The highest that it ever heard of.
     pub seen: Generation,
@@ -29,6 +31,8 @@ pub struct Own {
     pub stopping: bool,
     /// Who carries out the cutover that is under way, if there is one.
     pub runner: Option<NodeName>,
+    /// Its generation.
+    pub claimed: Option<Generation>,
     /// Whether that one is this node's own and has stopped on its way. If it could still be taken back, it brings the group nowhere by itself
     /// and this node does not claim it.
     pub stalled: bool,
@@ -215,7 +219,7 @@ impl Monitor {
         let holds = self.holds();
         let hopes = self.is_down && self.is_superseded().is_none() && self.is_answered_by_all(now);
         // Until the cutover is settled, the node that had it takes part in it, and must not take this for somebody else's.
-        let serves = holds && self.own.online.as_ref() == Some(&self.setting.here);
+        let serves = holds && self.own.settled && self.own.online.as_ref() == Some(&self.setting.here);
         Beat {
             generation: self.own.generation,
             online: self.holder().cloned(),

@@ -7,8 +7,6 @@ mod looked_after;
 mod unfinished;
 mod watched;
 
-pub(in crate::daemon) use watched::Stalled;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;

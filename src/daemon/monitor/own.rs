@@ -5,41 +5,48 @@ use std::collections::BTreeMap;
 use standin_common::id::{NodeName, SetName};
 use standin_config::group::{Failover, Group};
 use standin_failover::group::facts::SetView;
-use standin_failover::group::state::GroupState;
+use standin_failover::group::state::{Claim, GroupState};
 use standin_failover::monitor::Own;
 use standin_failover::monitor::gate::Gate;
 
 use super::kept::Kept;
-use crate::daemon::group::{Desk, Stalled};
+use crate::daemon::group::Desk;
 
 /// What this node knows of its own part now.
-pub(super) fn own(here: &NodeName, written: &Group, desk: &Desk, kept: &Kept, gate: Option<&Gate>) -> Own {
+pub(super) fn own(here: &NodeName, written: &Group, desk: &Desk, kept: &Kept, gate: &Gate) -> Own {
     let view = desk.local().brief();
     let state = view.state;
     let claim = state.claim.as_ref();
     let to_here = claim.filter(|claim| claim.to.as_ref() == Some(here));
     let gave_up = desk.local().has_stopped_all();
-    // After a start it is not known what a run had begun. What one has begun here, another one that goes over it may have to stop yet.
-    let has_begun = match gate {
-        None => to_here.is_some(),
-        Some(gate) => claim.is_some() && gate.has_passed() && !gave_up,
-    };
+    // What one run has begun here, another one that goes over it may have to stop yet.
+    let has_begun = claim.is_some() && gate.has_passed() && !gave_up;
     // Who gave it up to a run, and gets it back by another that goes over that one, has nothing before that one has begun.
-    let is_between = gave_up && to_here.is_some();
-    let serves = (state.online.as_ref() == Some(here) && !is_between) || has_begun;
-    let stalled = claim.filter(|claim| claim.runner == *here).and_then(|claim| desk.stalled(&claim.run));
-    let is_source = serves || has_crossed(here, desk, &state);
+    let is_between = to_here.is_some() && !has_begun;
+    // From where a run of its own took over, another one brings it away as from where it is online.
+    let crossed = crossed(here, desk, &state);
+    let is_brought_away = crossed.is_some() && to_here.is_none();
+    let serves = (state.online.as_ref() == Some(here) && !is_between) || is_brought_away || has_begun;
+    let (reached, online) = match crossed {
+        Some(claim) => (claim.generation, claim.to.clone()),
+        None => (state.generation, state.online.clone()),
+    };
+    let run = claim.filter(|claim| claim.runner == *here).and_then(|claim| desk.standing(&claim.run));
+    let is_abandoned = run.is_some_and(|run| !run.crossed && (run.turned || !run.running));
+    let is_source = serves || crossed.is_some();
     Own {
-        online: state.online.clone(),
-        generation: to_here.map_or(state.generation, |claim| claim.generation),
+        online,
+        settled: crossed.is_none(),
+        generation: to_here.map_or(reached, |claim| claim.generation),
         seen: state.seen.max(state.generation),
         serves,
-        claiming: to_here.is_some() && !serves && stalled != Some(Stalled::Open),
+        claiming: to_here.is_some() && !serves && !is_abandoned,
         handing_to: claim.and_then(|claim| claim.to.clone()).filter(|to| to != here),
         gave_up,
         stopping: false,
         runner: claim.map(|claim| claim.runner.clone()),
-        stalled: stalled.is_some(),
+        claimed: claim.map(|claim| claim.generation),
+        stalled: run.is_some_and(|run| !run.running),
         unready: unready(here, &view.sets, is_source),
         accept_loss_ms: written.accept_loss_ms,
         behind_ms: behind_ms(here, &view.sets).filter(|_| serves),
@@ -48,9 +55,10 @@ pub(super) fn own(here: &NodeName, written: &Group, desk: &Desk, kept: &Kept, ga
     }
 }
 
-/// Whether a run of this node took over here and is not finished, though another one may have gone over it.
-fn has_crossed(here: &NodeName, desk: &Desk, state: &GroupState) -> bool {
-    state.claims().any(|claim| claim.runner == *here && desk.stalled(&claim.run) == Some(Stalled::Crossed))
+/// The last run of this node that took over here and is not finished, though another one may have gone over it.
+fn crossed<'a>(here: &NodeName, desk: &Desk, state: &'a GroupState) -> Option<&'a Claim> {
+    let is_crossed = |claim: &&Claim| desk.standing(&claim.run).is_some_and(|run| run.crossed);
+    state.claims().filter(|claim| claim.runner == *here && claim.to.as_ref() == Some(here)).filter(is_crossed).last()
 }
 
 /// Why this node could not take over; empty if it could.

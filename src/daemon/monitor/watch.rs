@@ -106,12 +106,12 @@ impl Watch {
         }
         let is_any_left = possession.is_any_left(LOOK_TIME);
         let remembered = if is_any_left { remembered } else { Moment::default() };
-        let monitor = Monitor::new(setting, own(&here, written, desk, &kept, None), at, remembered);
-        gate.set(monitor.gate());
         if is_any_left {
             // A run that is not finished may have begun it: then it stops when the right ends, like all else.
             gate.remember();
         }
+        let monitor = Monitor::new(setting, own(&here, written, desk, &kept, &gate), at, remembered);
+        gate.set(monitor.gate());
         let witness = desk.local().witness().cloned().filter(|_| automatic);
         let asking = witness.map(Asking::new);
         let alerting = Alerting::new(here.clone(), written);
@@ -188,6 +188,11 @@ impl Watch {
         Duration::from_millis((self.rule.tick_ms() * 3 / 2).saturating_sub(still_ms))
     }
 
+    /// Whether this node takes the group over by itself, now or once it has waited for long enough.
+    pub(in crate::daemon) fn is_about_to_take_over(&self) -> bool {
+        self.lock().monitor.is_about_to_take_over(now())
+    }
+
     /// Whether the witness, or all other nodes, leave the group to this node now.
     pub(in crate::daemon) fn has_right(&self) -> bool {
         self.is_automatic() && now() < self.lock().monitor.right_until()
@@ -251,7 +256,7 @@ impl Watch {
     /// Looks what this node's own part is now. Returns where the group is, and of which generation.
     fn know_own(&self) -> (Option<NodeName>, Generation) {
         let kept = self.kept().clone();
-        let mut own = own(&self.here, &self.written, &self.desk, &kept, Some(&self.gate));
+        let mut own = own(&self.here, &self.written, &self.desk, &kept, &self.gate);
         own.stopping = self.stopping.load(Ordering::SeqCst);
         if (own.gave_up || (!own.serves && !own.claiming)) && !self.gate.is_starting() {
             self.gate.forget();
@@ -347,22 +352,27 @@ impl Watch {
     /// Starts what was stopped, again and again as long as it may.
     fn start_again(&self) {
         let mut told = None;
-        loop {
-            let done = self.desk.start_again();
-            let words = match &done {
+        while self.may_start_again() {
+            // A run of another node starts it itself, or leaves it to this one.
+            let done = if self.desk.is_of_others() { None } else { Some(self.desk.start_again()) };
+            let words = done.as_ref().map(|done| match done {
                 Ok(()) => "it serves again".to_owned(),
                 Err(why) => format!("it does not start again: {why}"),
-            };
-            if told.as_ref() != Some(&words) {
+            });
+            if let Some(words) = words.filter(|words| told.as_ref() != Some(words)) {
                 self.raise(About::StoodDown, &format!("{} stopped, as its right had ended; {words}", self.here));
                 told = Some(words);
             }
-            let inner = self.lock();
-            if done.is_ok() || inner.ends || inner.monitor.is_down() || !inner.monitor.serves() {
+            if matches!(done, Some(Ok(()))) {
                 return;
             }
-            drop(self.changed.wait_timeout_while(inner, AGAIN, |inner| !inner.ends));
+            drop(self.changed.wait_timeout_while(self.lock(), AGAIN, |inner| !inner.ends));
         }
+    }
+
+    fn may_start_again(&self) -> bool {
+        let inner = self.lock();
+        !inner.ends && !inner.monitor.is_down() && inner.monitor.serves()
     }
 
     fn take_over(&self, from: &NodeName, answers: bool) -> Result<(), String> {

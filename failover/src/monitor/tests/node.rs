@@ -64,12 +64,17 @@ impl Node {
 
     pub(super) fn own(&self, names: &[NodeName]) -> Own {
         let runner = self.foreign.map(|(_, runner)| names[runner].clone());
-        let is_between = self.gave_up && self.claim.is_some();
-        let has_begun = self.begun && !self.gave_up && (self.claim.is_some() || self.foreign.is_some());
-        let serves = (self.online.as_ref() == Some(&self.name) && !is_between) || has_begun;
+        let has_begun =
+            (self.begun || self.service != Service::Off) && !self.gave_up && (self.claim.is_some() || self.foreign.is_some());
+        let is_between = self.claim.is_some() && !has_begun;
+        // From where a run of its own took over, another one brings it away as from where it is online.
+        let is_brought_away = self.crossed().is_some() && self.claim.is_none();
+        let serves = (self.online.as_ref() == Some(&self.name) && !is_between) || is_brought_away || has_begun;
+        let (generation, online) = self.reached();
         Own {
-            online: self.online.clone(),
-            generation: self.claim.map_or(self.generation, |(generation, _)| generation),
+            online,
+            settled: self.crossed().is_none(),
+            generation: self.claim.map_or(generation, |(generation, _)| generation),
             seen: self.seen,
             serves,
             claiming: self.claim.is_some() && !serves && !self.stalled,
@@ -78,6 +83,7 @@ impl Node {
             handing_to: runner.clone(),
             gave_up: self.gave_up,
             runner: self.claim.map(|_| self.name.clone()).or(runner),
+            claimed: self.claim.map(|(generation, _)| generation).or(self.foreign.map(|(generation, _)| generation)),
             stands_down: true,
             takes_over: true,
             ..Own::default()
@@ -98,11 +104,16 @@ impl Node {
         self.stalled = self.claim.is_some_and(|(_, is_crossed)| !is_crossed);
     }
 
+    /// The last run of its own that can only go forward.
+    fn crossed(&self) -> Option<Generation> {
+        let mut own = self.over.iter().map(|(claim, _)| claim).chain([&self.claim]).flatten();
+        own.rfind(|(_, is_crossed)| *is_crossed).map(|(generation, _)| *generation)
+    }
+
     /// Where the group is as far as it knows, and since which generation: by its own run, where that can only go forward.
     pub(super) fn reached(&self) -> (Generation, Option<NodeName>) {
-        let mut own = self.over.iter().map(|(claim, _)| claim).chain([&self.claim]).flatten();
-        match own.rfind(|(_, is_crossed)| *is_crossed) {
-            Some((generation, _)) => (*generation, Some(self.name.clone())),
+        match self.crossed() {
+            Some(generation) => (generation, Some(self.name.clone())),
             None => (self.generation, self.online.clone()),
         }
     }

@@ -79,10 +79,15 @@ impl Desk {
             }
             is_collected = is_collected || self.office.iter().all(|office| foresight::collect(office));
             let Next { wake: what, is_crossed, there } = self.next(is_looked_at);
+            // Nobody need do what this node is about to do by itself.
+            let is_about = self.watch.get().is_some_and(|watch| watch.is_about_to_take_over());
             self.lock().waits = match &what {
-                Wake::Wait(why) => Some(why.clone()),
+                Wake::Wait(why) if !is_about => Some(why.clone()),
                 _ => None,
             };
+            if is_about && matches!(what, Wake::Wait(_)) {
+                continue;
+            }
             is_looked_at |= what == Wake::Rest;
             self.lock().is_settled = is_looked_at;
             if what == Wake::Rest {
@@ -118,7 +123,13 @@ impl Desk {
             Wake::Rest => return,
             Wake::Wait(why) => return tracing::warn!(group = %self.name, "waits for a person: {why}"),
             Wake::Resume(run) if is_stuck && self.hand_on(run) => return,
-            Wake::Resume(_) => self.on_unfinished(&Ask::Resume),
+            Wake::Resume(_) => {
+                if self.local.state().claim.is_some_and(|claim| claim.to.as_ref() == Some(self.local.node())) {
+                    // That it was handed away from here was taken back.
+                    self.tell_failure(None);
+                }
+                self.on_unfinished(&Ask::Resume)
+            }
             Wake::GiveOver(run) => self.give_over(run).map(|()| Told::Heard).map_err(disk),
             // Where it needs a right, the monitor starts it once there is one.
             Wake::Online if !self.local.may_start() => return,
@@ -126,8 +137,8 @@ impl Desk {
             Wake::Online => self.begin(&Wish::Online { resource: None, force: false, heed: Heed::Usual }),
         };
         match done {
-            Ok(_) => tracing::info!(group = %self.name, ?next, "done by itself"),
-            Err(refused) => tracing::warn!(group = %self.name, ?next, why = %refused.text, "not done by itself"),
+            Ok(_) => tracing::info!(group = %self.name, ?next, "begun by itself"),
+            Err(refused) => tracing::warn!(group = %self.name, ?next, why = %refused.text, "not begun by itself"),
         }
         self.forget_old_runs();
     }

@@ -20,13 +20,15 @@ use crate::daemon::monitor::Watch;
 /// How often a run is looked at whose end is waited for.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How a run stands that has stopped on its way.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::daemon) enum Stalled {
-    /// It could still be taken back.
-    Open,
-    /// It can only go forward.
-    Crossed,
+/// How a run of this node stands that is not finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::daemon) struct Standing {
+    /// Whether it is being carried out.
+    pub(in crate::daemon) running: bool,
+    /// Whether it can only go forward.
+    pub(in crate::daemon) crossed: bool,
+    /// Whether it is taken back.
+    pub(in crate::daemon) turned: bool,
 }
 
 /// What a person has to know of a group on this node.
@@ -93,13 +95,16 @@ impl Desk {
         }
     }
 
-    /// Whether a run of this node is not finished and not being carried out, and how.
-    pub(in crate::daemon) fn stalled(&self, run: &RunId) -> Option<Stalled> {
-        if self.is_running(run) {
-            return None;
-        }
-        let told = self.read(run).ok().filter(|told| told.progress.closed().is_none())?;
-        Some(if told.progress.is_crossed(&told.plan) { Stalled::Crossed } else { Stalled::Open })
+    /// Whether a run of another node has the group.
+    pub(in crate::daemon) fn is_of_others(&self) -> bool {
+        self.local.state().claim.is_some_and(|claim| claim.runner != *self.local.node())
+    }
+
+    /// How a run of this node stands, if it is not finished.
+    pub(in crate::daemon) fn standing(&self, run: &RunId) -> Option<Standing> {
+        let running = self.is_running(run);
+        let Journalled { plan, progress, .. } = self.read(run).ok().filter(|told| told.progress.closed().is_none())?;
+        Some(Standing { running, crossed: progress.is_crossed(&plan), turned: progress.is_turned() })
     }
 
     /// Takes note of the run that is not finished, or cannot be read, or that there is none.

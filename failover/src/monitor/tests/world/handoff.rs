@@ -154,17 +154,26 @@ impl World {
                 let life = self.nodes[index].life;
                 return self.at(AGAIN, index, Event::TakeBack { life });
             }
-            // What goes on with a run before this one may find nothing started.
-            let is_empty = self.random(2) == 0;
+            let newest = self.nodes.iter().map(|node| node.reached().0).max();
+            let (reached, at) = self.nodes[other].reached();
+            let had_it = at.as_ref() == Some(&self.names[other]) && Some(reached) == newest;
+            if let Some(word) = self.word.as_mut().filter(|_| is_named && had_it) {
+                (word.holder, word.renewals) = (self.names[other].clone(), 0);
+            }
+            // What goes on with a run before this one may find nothing started; else what was stopped is started before the claim ends.
+            let is_empty = generation.0 % 2 == 0;
+            let now = self.nodes[other].clock(self.now);
+            let may_start = self.nodes[other].monitor.as_ref().unwrap().gate().is_some_and(|until| now < until);
+            if had_it && !is_empty && self.nodes[other].service == Service::Off && !may_start {
+                let life = self.nodes[index].life;
+                return self.at(AGAIN, index, Event::TakeBack { life });
+            }
             let node = &mut self.nodes[other];
             node.unclaim();
             node.gave_up = node.gave_up && node.claim.is_some() && is_empty;
             let life = node.life;
-            if node.online.as_ref() == Some(&node.name) || node.claim.is_some() {
+            if had_it {
                 self.at(1000, other, Event::Finish { life });
-                if let Some(word) = self.word.as_mut().filter(|_| is_named) {
-                    (word.holder, word.renewals) = (self.names[other].clone(), 0);
-                }
             }
             self.tell_own(other);
         }
