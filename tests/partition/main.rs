@@ -132,23 +132,25 @@ fn what_does_not_start_where_it_was_handed_comes_back() {
     scene.alpha.run(&["wait", "mail", "--synced", "--timeout", "60"]).expect(0);
 }
 
-#[test]
-fn what_is_handed_back_when_the_line_is_cut_is_served_by_one_again() {
-    let Some(scene) = Scene::new() else { return };
+/// The group is handed to beta, which cannot start it, and so it is on its way back to alpha, and all is stopped.
+fn on_its_way_back() -> Option<Scene> {
+    let scene = Scene::new()?;
     scene.spoil("beta", "broken");
     scene.hand_over_in_the_background("beta");
     // What is written to it last is on its way then.
     wait_until("beta stops for alpha", PATIENCE, || {
         scene.beta.log().contains("it is not here any more group=mail resource=address")
     });
-    scene.machines.cut("alpha", "beta", true);
+    Some(scene)
+}
+
+fn wait_until_alpha_is_stuck(scene: &Scene) {
     wait_until("alpha cannot go on with it", PATIENCE, || {
         ["NOT FINISHED", "is not finished", "is taken back"].iter().any(|said| scene.alpha.log().contains(said))
     });
-    scene.mend("beta", "broken");
-    scene.wait_for_mail();
-    scene.assert_one();
-    scene.machines.cut("alpha", "beta", false);
+}
+
+fn assert_settles(scene: &Scene) {
     wait_until("no run is left", PATIENCE, || {
         let shown = scene.alpha.json(&["group", "show", "mail"]);
         ["alpha", "beta"].iter().all(|node| {
@@ -158,6 +160,30 @@ fn what_is_handed_back_when_the_line_is_cut_is_served_by_one_again() {
     });
     scene.wait_for_mail();
     scene.assert_one();
+}
+
+#[test]
+fn what_is_handed_back_when_the_line_is_cut_is_served_by_one_again() {
+    let Some(scene) = on_its_way_back() else { return };
+    scene.machines.cut("alpha", "beta", true);
+    wait_until_alpha_is_stuck(&scene);
+    scene.mend("beta", "broken");
+    scene.wait_for_mail();
+    scene.assert_one();
+    scene.machines.cut("alpha", "beta", false);
+    assert_settles(&scene);
+}
+
+#[test]
+fn what_is_handed_back_by_a_node_whose_daemon_dies_as_the_line_is_cut_is_served_by_one_again() {
+    let Some(mut scene) = on_its_way_back() else { return };
+    scene.machines.cut("alpha", "beta", true);
+    scene.beta.kill();
+    scene.beta.start();
+    wait_until_alpha_is_stuck(&scene);
+    scene.mend("beta", "broken");
+    scene.machines.cut("alpha", "beta", false);
+    assert_settles(&scene);
 }
 
 #[test]

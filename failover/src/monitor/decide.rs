@@ -163,7 +163,7 @@ impl Monitor {
             // Nobody, where a cutover that seemed lost, or stalled, goes on after all.
             let is_over = self.of_run(now).is_none();
             // And nobody for a run of its own that can only go forward: that goes on once it has the right.
-            let from = self.holder().filter(|node| is_over && !self.own.claiming && **node != self.setting.here).cloned();
+            let from = self.holder().filter(|node| is_over && !self.own.crossed && **node != self.setting.here).cloned();
             self.attempt = if from.is_some() { Attempt::Acting } else { Attempt::Idle };
             acts.extend(from.map(|from| Act::TakeOver { answers: self.is_answered_by(&from, now), from }));
         }
@@ -292,7 +292,8 @@ impl Monitor {
 
     /// Whether this node takes the group over, now or once it has waited for long enough.
     pub fn is_about_to_take_over(&self, now: Moment) -> bool {
-        let waits = |obstacle: &Obstacle| matches!(obstacle, Obstacle::TimeToFail(..) | Obstacle::Promised(_) | Obstacle::Moving(_));
+        let waits =
+            |obstacle: &Obstacle| matches!(obstacle, Obstacle::TimeToFail(..) | Obstacle::Promised(_) | Obstacle::Moving(_));
         self.setting.automatic && (self.has_won() || self.obstacle(now).is_none_or(|obstacle| waits(&obstacle)))
     }
 

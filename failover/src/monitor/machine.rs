@@ -11,7 +11,8 @@ use crate::witness::{WitnessError, Word};
 /// What this node knows of its own part in the group. Told whenever it changes, and before each decision that matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Own {
-    /// Where the group is online, as far as this node knows: by the last run that it knows to be settled, or by one of its own that took over.
+    /// Where the group is online, as far as this node knows: by the last run that it knows to be settled, or by one of its own that took over
+    /// and that another one goes over.
     pub online: Option<NodeName>,
     /// Whether that run is settled.
     pub settled: bool,
@@ -36,6 +37,8 @@ pub struct Own {
     /// Whether that one is this node's own and has stopped on its way. If it could still be taken back, it brings the group nowhere by itself
     /// and this node does not claim it.
     pub stalled: bool,
+    /// Whether that one is this node's own and took over here: it can only go forward.
+    pub crossed: bool,
     /// Why this node could not take over; empty if it could.
     pub unready: String,
     /// How much may be lost by an automatic failover, in milliseconds; none: whatever it is.

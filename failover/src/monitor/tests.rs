@@ -162,6 +162,7 @@ fn a_run_that_can_only_go_forward_gets_its_right_as_a_candidate_does() {
         claiming: true,
         runner: Some(beta),
         stalled: true,
+        crossed: true,
         takes_over: true,
         ..super::Own::default()
     };
@@ -181,4 +182,38 @@ fn a_run_that_can_only_go_forward_gets_its_right_as_a_candidate_does() {
     let acts = monitor.next(now).acts;
     assert!(!acts.iter().any(|act| matches!(act, super::Act::TakeOver { .. })), "its own run goes on: {acts:?}");
     assert!(now < monitor.right_until(), "it may serve");
+}
+
+#[test]
+fn the_word_is_given_on_to_who_goes_on_with_a_cutover_and_not_to_who_takes_it_back() {
+    let [alpha, beta] = ["alpha", "beta"].map(|name| name.parse::<standin_common::id::NodeName>().unwrap());
+    let generation = standin_common::id::Generation;
+    let by_priority = vec![alpha.clone(), beta.clone()];
+    let setting = super::Setting { here: alpha.clone(), by_priority, automatic: true, rule: super::Rule::new(500, 6, 3000) };
+    let heir = |wants: bool, named: u64| {
+        // It took the word, as beta seemed lost.
+        let own = super::Own {
+            online: Some(alpha.clone()),
+            settled: true,
+            serves: true,
+            seen: generation(4),
+            handing_to: Some(beta.clone()),
+            runner: Some(beta.clone()),
+            claimed: Some(generation(4)),
+            ..super::Own::default()
+        };
+        let mut monitor = super::Monitor::new(setting.clone(), own, super::Moment(0), super::Moment(0));
+        let word = crate::witness::Word { generation: generation(named), holder: alpha.clone(), renewals: 0 };
+        monitor.read(super::Moment(100), Ok(Some(word)));
+        let beat = super::Beat { wants, serves: false, generation: generation(4), ..monitor.beat(super::Moment(100)) };
+        monitor.heard(super::Moment(200), &beta, &beat);
+        let acts = monitor.next(super::Moment(3000)).acts;
+        acts.into_iter().find_map(|act| match act {
+            super::Act::Swap(asked) => Some(asked.new.holder),
+            _ => None,
+        })
+    };
+    assert_eq!(heir(true, 5), Some(beta.clone()), "beta goes on");
+    assert_eq!(heir(false, 5), Some(alpha.clone()), "it is taken back: alpha starts again by it");
+    assert_eq!(heir(true, 3), Some(alpha.clone()), "all is not stopped here: beta has itself named when it is");
 }

@@ -84,7 +84,7 @@ impl Monitor {
         });
         let elsewhere = self.holder().filter(|node| **node != self.setting.here);
         View {
-            online: self.own.online.clone(),
+            online: if self.own.crossed { Some(self.setting.here.clone()) } else { self.own.online.clone() },
             automatic: self.setting.automatic,
             takes_over: self.own.takes_over,
             stands_down: self.own.stands_down,

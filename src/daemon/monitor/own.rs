@@ -27,7 +27,7 @@ pub(super) fn own(here: &NodeName, written: &Group, desk: &Desk, kept: &Kept, ga
     let crossed = crossed(here, desk, &state);
     let is_brought_away = crossed.is_some() && to_here.is_none();
     let serves = (state.online.as_ref() == Some(here) && !is_between) || is_brought_away || has_begun;
-    let (reached, online) = match crossed {
+    let (generation, online) = match crossed.filter(|_| is_brought_away) {
         Some(claim) => (claim.generation, claim.to.clone()),
         None => (state.generation, state.online.clone()),
     };
@@ -36,8 +36,8 @@ pub(super) fn own(here: &NodeName, written: &Group, desk: &Desk, kept: &Kept, ga
     let is_source = serves || crossed.is_some();
     Own {
         online,
-        settled: crossed.is_none(),
-        generation: to_here.map_or(reached, |claim| claim.generation),
+        settled: !is_brought_away,
+        generation: to_here.map_or(generation, |claim| claim.generation),
         seen: state.seen.max(state.generation),
         serves,
         claiming: to_here.is_some() && !serves && !is_abandoned,
@@ -45,6 +45,7 @@ pub(super) fn own(here: &NodeName, written: &Group, desk: &Desk, kept: &Kept, ga
         gave_up,
         stopping: false,
         runner: claim.map(|claim| claim.runner.clone()),
+        crossed: run.is_some_and(|run| run.crossed),
         claimed: claim.map(|claim| claim.generation),
         stalled: run.is_some_and(|run| !run.running),
         unready: unready(here, &view.sets, is_source),

@@ -70,15 +70,16 @@ impl Node {
         // From where a run of its own took over, another one brings it away as from where it is online.
         let is_brought_away = self.crossed().is_some() && self.claim.is_none();
         let serves = (self.online.as_ref() == Some(&self.name) && !is_between) || is_brought_away || has_begun;
-        let (generation, online) = self.reached();
+        let (generation, online) = if is_brought_away { self.reached() } else { (self.generation, self.online.clone()) };
         Own {
             online,
-            settled: self.crossed().is_none(),
+            settled: !is_brought_away,
             generation: self.claim.map_or(generation, |(generation, _)| generation),
             seen: self.seen,
             serves,
             claiming: self.claim.is_some() && !serves && !self.stalled,
             stalled: self.claim.is_some() && self.stalled,
+            crossed: self.claim.is_some_and(|(_, is_crossed)| is_crossed),
             stopping: self.service == Service::Stopping && self.foreign.is_none(),
             handing_to: runner.clone(),
             gave_up: self.gave_up,
