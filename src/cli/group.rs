@@ -84,6 +84,7 @@ pub(super) fn run(scene: &Scene<'_>, command: &GroupCommand) -> Result<ExitCode,
             scene.print(&serde_json::json!({ "settings": text }), || text.clone())?;
             Ok(ExitCode::SUCCESS)
         }
+        GroupCommand::Automatic { group, on: true, force: false } => pause::automatic_on(scene, group),
         GroupCommand::Automatic { group, on, force } => automatic(scene, group, *on, *force),
         GroupCommand::Pause { group } => pause::pause(scene, group),
         GroupCommand::Resume { group } => pause::resume(scene, group),

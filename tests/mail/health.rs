@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::scene::{Beside, Scene};
-use crate::servers::BROKEN;
+use crate::servers::{BROKEN, STUCK};
 use crate::support::{Done, Node, PATIENCE, wait_until};
 
 impl Scene {
@@ -64,6 +64,22 @@ fn what_dies_is_started_again_and_a_pause_keeps_that_quiet() {
     wait_until("it is well again", PATIENCE, || scene.view(&scene.alpha)["failed"].is_null());
     assert_eq!(scene.times_started_again(&scene.alpha), 1);
     scene.assert_one("alpha", "beta");
+    scene.stop_clients();
+    scene.assert_all_there();
+}
+
+#[test]
+fn what_cannot_be_stopped_on_a_dead_layer_is_said_and_stopped_as_soon_as_it_can_be() {
+    let Some(mut scene) = Scene::new("") else { return };
+    scene.on("alpha", &format!("touch {STUCK}"));
+    scene.alpha.kill();
+    scene.alpha.start();
+    let failed = || scene.view(&scene.alpha)["failed"].as_str().map(str::to_owned);
+    wait_until("it is said", PATIENCE, || failed().is_some_and(|why| why.contains("cannot be stopped")));
+    println!("{}", scene.alpha.run(&["group", "show", "mail"]).expect(0).stdout);
+    scene.on("alpha", &format!("rm {STUCK}"));
+    wait_until("it is over", PATIENCE, || failed().is_none());
+    scene.wait_for_mail();
     scene.stop_clients();
     scene.assert_all_there();
 }

@@ -187,6 +187,21 @@ fn what_is_handed_back_by_a_node_whose_daemon_dies_as_the_line_is_cut_is_served_
 }
 
 #[test]
+fn who_gets_it_back_and_begins_again_on_the_way_says_nothing_that_is_not_so() {
+    let Some(mut scene) = on_its_way_back() else { return };
+    scene.alpha.kill();
+    scene.alpha.start();
+    scene.mend("beta", "broken");
+    assert_settles(&scene);
+    for node in [&scene.alpha, &scene.beta] {
+        let log = node.log();
+        for false_alarm in ["it serves again", "does not start again", "by itself, and did not"] {
+            assert!(!log.contains(false_alarm), "{}: {false_alarm}", node.name);
+        }
+    }
+}
+
+#[test]
 fn a_node_that_dies_while_it_gives_the_group_is_stood_in_for() {
     let Some(mut scene) = Scene::new() else { return };
     scene.spoil("alpha", "tardy");

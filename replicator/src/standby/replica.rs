@@ -215,6 +215,10 @@ impl<V: Volume, S: Store> Replica<V, S> {
     /// An orderly end: what spares work may be trusted at the next start. Nothing of the replica is used after this.
     pub fn rest(&self) {
         self.values.rest();
+        for volume in &self.volumes {
+            // Left behind, it is used again by the next one.
+            let _ = volume.close_side();
+        }
     }
 
     /// Marks the replica as being received; `None` if it already is. Given back when the guard is dropped.

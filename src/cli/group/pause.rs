@@ -24,6 +24,18 @@ pub(super) fn pause(scene: &Scene<'_>, group: &GroupName) -> Result<ExitCode, Fa
     set(scene, group, true)
 }
 
+/// Not where somebody works on it.
+pub(super) fn automatic_on(scene: &Scene<'_>, group: &GroupName) -> Result<ExitCode, Failure> {
+    let facts = status(scene, Some(group.clone()))?.into_iter().find(|status| status.group == *group).map(|status| status.facts);
+    let paused = facts.iter().flat_map(|facts| facts.there()).find_map(|(node, view)| Some((node.clone(), view.paused_unix_ms?)));
+    match paused {
+        None => automatic(scene, group, true, false),
+        Some((node, since)) => {
+            Err(Failure::Refused(format!("group {group} is paused on {node}: {}, and switches this on, too", words(since))))
+        }
+    }
+}
+
 fn is_automatic(scene: &Scene<'_>, group: &GroupName) -> Result<bool, Failure> {
     let told = ask(scene, group, None, Ask::Monitor(MonitorAsk::Status))?;
     Ok(matches!(told, Told::Monitor(status) if status.view.automatic))
@@ -36,9 +48,21 @@ pub(super) fn resume(scene: &Scene<'_>, group: &GroupName) -> Result<ExitCode, F
     let views = || facts.iter().flat_map(|facts| facts.there());
     let was_paused = views().any(|(_, view)| view.paused_unix_ms.is_some());
     let is_unfinished = views().any(|(_, view)| view.unfinished.is_some());
-    let ended = if was_paused { set(scene, group, false)? } else { ExitCode::SUCCESS };
+    let mut ended = if was_paused { set(scene, group, false)? } else { ExitCode::SUCCESS };
     if was_paused && is_automatic(scene, group)? {
-        automatic(scene, group, true, false)?;
+        match facts.iter().flat_map(|facts| facts.away()).next() {
+            None => drop(automatic(scene, group, true, false)?),
+            Some((node, why)) => {
+                let value = serde_json::json!({ "automatic": "off", "away": { "node": node, "why": why } });
+                scene.print(&value, || {
+                    format!(
+                        "automatic failover of {group} stays off, as {node} does not answer ({}): `standin group automatic {group} on` when it is back\n",
+                        crate::cli::show::harmless(why)
+                    )
+                })?;
+                ended = ExitCode::from(4);
+            }
+        }
     }
     if is_unfinished || !was_paused {
         return begin(scene, group, Ask::Resume, true);

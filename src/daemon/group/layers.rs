@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use standin_common::id::ResourceName;
 use standin_config::Capture;
+use standin_failover::group::state::GroupState;
 use standin_failover::resource::Condition;
 
 use super::desk::Desk;
 use crate::daemon::Daemon;
 use crate::daemon::source::SourceSet;
 
-/// Between attempts to put the layers there.
+/// Between attempts to put the layers there, and to stop what is not on them.
 const AGAIN: Duration = Duration::from_secs(1);
-/// So many, where a run is to be gone on with: it may be what makes them possible.
+/// So many, where a run has the group: it may be what makes them possible.
 const ATTEMPTS: u32 = 5;
 
 /// The ordered sets of a group of which this node is the source, and what needs them, in the order of the starts.
@@ -50,7 +51,9 @@ pub(super) fn end(daemon: &Daemon, desk: &Desk) {
     // A run that goes on without the daemon finds what runs stopped when that is back.
     if !is_claimed(desk) {
         let (_, names) = upon(daemon, desk);
-        stop(desk, &names, "the layers end with the daemon");
+        if let Err(why) = stop(desk, &names, "the layers end with the daemon") {
+            tracing::error!(group = %desk.written().name, "not all of it was stopped: {why}");
+        }
     }
 }
 
@@ -58,29 +61,49 @@ pub(super) fn end(daemon: &Daemon, desk: &Desk) {
 /// started.
 pub(super) fn begin(daemon: &Daemon, desk: &Desk) {
     let (sets, names) = upon(daemon, desk);
-    let mut attempts = 0;
-    while is_here(desk) && !desk.is_ending() && !(is_claimed(desk) && attempts == ATTEMPTS) {
+    let (mut attempts, mut told, mut tried_at) = (0, None, None);
+    // What a run that came after the first attempt has started is on the layers that are there now.
+    let may_try = |attempts: u32, tried_at: &Option<GroupState>| {
+        let state = desk.local().state();
+        let is_as_before = tried_at.as_ref().is_none_or(|before| *before == state);
+        is_here(desk) && !desk.is_ending() && is_as_before && (attempts < ATTEMPTS || state.claim.is_none())
+    };
+    while may_try(attempts, &tried_at) {
         attempts += 1;
         // Only with the layers there can it be seen what runs, and what stops it work.
-        match sets.iter().try_for_each(|set| set.mount()) {
-            Ok(()) => return stop(desk, &names, "it ran before the layers were there"),
-            Err(failed) => tracing::warn!(group = %desk.written().name, why = %failed.text, "the layers are not there yet"),
+        let mounted = sets.iter().try_for_each(|set| set.mount());
+        let done = mounted
+            .map_err(|failed| format!("the layers of its ordered volumes are not there yet: {}", failed.text))
+            .and_then(|()| {
+                tried_at.get_or_insert_with(|| desk.local().state());
+                let stopped = stop(desk, &names, "it ran before the layers were there");
+                stopped
+                    .map_err(|why| format!("what runs here cannot use its ordered volume any more, and cannot be stopped: {why}"))
+            });
+        let Err(why) = done else { break };
+        if told.as_ref() != Some(&why) {
+            tracing::error!(group = %desk.written().name, "{why}");
+            desk.tell_failure(Some(why.clone()));
+            told = Some(why);
         }
         thread::sleep(AGAIN); // poll
     }
+    if told.is_some() {
+        desk.tell_failure(None);
+    }
 }
 
-fn stop(desk: &Desk, names: &[ResourceName], why: &str) {
+/// Stops what runs of these.
+///
+/// Errors: why not all of it is, in words.
+fn stop(desk: &Desk, names: &[ResourceName], why: &str) -> Result<(), String> {
     let runs = |name: &&ResourceName| {
         let condition = desk.local().resources().get(*name).map(|resource| resource.condition());
         !matches!(condition, Some(Ok(Condition::Offline)) | None)
     };
     if !is_here(desk) || !names.iter().any(|name| runs(&name)) {
-        return;
+        return Ok(());
     }
-    let group = &desk.written().name;
-    tracing::warn!(%group, "stopped on this node, and to be started again: what needs an ordered volume; {why}");
-    if let Err(failed) = desk.local().rest(names, &|| false) {
-        tracing::error!(%group, "not all of it was stopped: {}", failed.why);
-    }
+    tracing::warn!(group = %desk.written().name, "stopped on this node, and to be started again: what needs an ordered volume; {why}");
+    desk.local().rest(names, &|| false).map_err(|failed| failed.why)
 }
