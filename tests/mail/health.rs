@@ -85,6 +85,23 @@ fn what_cannot_be_stopped_on_a_dead_layer_is_said_and_stopped_as_soon_as_it_can_
 }
 
 #[test]
+fn what_a_run_had_started_when_its_daemon_died_is_started_anew() {
+    let Some(mut scene) = Scene::new("") else { return };
+    scene.wait_synced("alpha");
+    scene.on("beta", &format!("touch {BROKEN}"));
+    // Dovecot runs by then, and Postfix does not.
+    scene.alpha.run(&["handoff", "mail", "--to", "beta"]).expect(5);
+    assert_eq!(scene.view(&scene.beta)["resources"]["dovecot"], "online");
+    scene.beta.kill();
+    scene.on("beta", &format!("rm {BROKEN}"));
+    scene.beta.start();
+    scene.wait_for_mail();
+    scene.assert_one("beta", "alpha");
+    scene.stop_clients();
+    scene.assert_all_there();
+}
+
+#[test]
 fn a_node_that_is_shut_down_hands_over_first() {
     let Some(mut scene) = Scene::new("at_shutdown = \"handoff\"") else { return };
     scene.wait_synced("alpha");

@@ -1,6 +1,7 @@
 //! What a node does for a run: its own resources and sets, and what it keeps of the group.
 
 mod restart;
+mod stale;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -55,6 +56,8 @@ pub struct Local {
     gate: OnceLock<Arc<Gate>>,
     /// What the run that has the group stopped here and did not start again.
     stopped: Mutex<(Option<RunId>, BTreeSet<ResourceName>)>,
+    /// What runs here and is of no use.
+    stale: Mutex<BTreeSet<ResourceName>>,
     /// By which what starts leave is found.
     mark: Mark,
     /// One order at a time about each thing, and the number of the last one that was heard.
@@ -99,6 +102,7 @@ impl Local {
             state,
             gate,
             stopped: Mutex::default(),
+            stale: Mutex::default(),
             mark,
             lanes,
         })
@@ -189,11 +193,11 @@ impl Local {
     pub fn view(&self) -> View {
         let (tell, told) = mpsc::channel();
         for (name, resource) in &self.resources {
-            let (tell, name, resource) = (tell.clone(), name.clone(), resource.clone());
+            let (tell, name, resource, is_stale) = (tell.clone(), name.clone(), resource.clone(), self.is_stale(name));
             let look = move || {
                 let stand = resource.condition().map_or_else(|trouble| Stand::Unknown(trouble.to_string()), Stand::from);
                 // Nobody may listen any more.
-                let _ = tell.send((name, stand));
+                let _ = tell.send((name, Self::stand(is_stale, stand)));
             };
             if let Err(error) = thread::Builder::new().name("look".to_owned()).spawn(look) {
                 tracing::error!(%error, "cannot start a thread to look at a resource");
@@ -298,10 +302,15 @@ impl Local {
                 let doing = |name: &ResourceName, key: &str| Doing { is_cancelled: &is_over, starts: true, ..doing(name, key) };
                 let missing = self.missing(name);
                 let mut all = missing.iter().chain([name]);
-                all.try_for_each(|name| self.resource(name)?.start(&doing(name, "start")).map_err(changed)).map(|()| None)
+                let start = |name: &ResourceName| {
+                    self.clear_away(name, &doing(name, "stale"))?;
+                    self.resource(name)?.start(&doing(name, "start")).map_err(changed)
+                };
+                all.try_for_each(start).map(|()| None)
             }
             Action::Stop(name) => {
                 self.resource(name)?.stop(&doing(name, "stop")).map_err(changed)?;
+                self.trust(name);
                 self.note_stopped(&order.claim.run, name, true);
                 Ok(None)
             }
@@ -334,7 +343,7 @@ impl Local {
             self.group.resources.iter().filter(|part| part.name != *name && needs.contains(&part.name) && !part.optional);
         let is_off = |part: &&super::graph::Part| {
             let condition = self.resources.get(&part.name).map(|resource| resource.condition());
-            matches!(condition, Some(Ok(Condition::Offline | Condition::Partly(_))))
+            self.is_stale(&part.name) || matches!(condition, Some(Ok(Condition::Offline | Condition::Partly(_))))
         };
         others.filter(is_off).map(|part| part.name.clone()).collect()
     }

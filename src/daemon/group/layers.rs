@@ -37,8 +37,10 @@ fn upon(daemon: &Daemon, desk: &Desk) -> (Vec<Arc<SourceSet>>, Vec<ResourceName>
     (sets, group.resources.iter().map(|part| &part.name).filter(is_upon).cloned().collect())
 }
 
+/// Whether the group is here, or a run that may have taken over brings it here.
 fn is_here(desk: &Desk) -> bool {
-    desk.local().state().online.as_ref() == Some(desk.local().node())
+    let (state, here) = (desk.local().state(), Some(desk.local().node()));
+    state.online.as_ref() == here || state.claims().any(|claim| claim.to.as_ref() == here)
 }
 
 /// Whether a run has the group.
@@ -61,6 +63,11 @@ pub(super) fn end(daemon: &Daemon, desk: &Desk) {
 /// started.
 pub(super) fn begin(daemon: &Daemon, desk: &Desk) {
     let (sets, names) = upon(daemon, desk);
+    if names.is_empty() {
+        return;
+    }
+    // Whoever starts them, a run that is gone on with or a person, stops them first if this does not.
+    desk.local().distrust(&names);
     let (mut attempts, mut told, mut tried_at) = (0, None, None);
     // What a run that came after the first attempt has started is on the layers that are there now.
     let may_try = |attempts: u32, tried_at: &Option<GroupState>| {

@@ -34,16 +34,13 @@ impl Local {
         what.iter().try_for_each(|name| self.tend(name, true, &began, is_cancelled))
     }
 
-    /// Only stops these, the last first, and those before one that cannot be stopped all the same. The group is still online here, also if a run
-    /// has it that is to be gone on with.
+    /// Only stops these, the last first, and those before one that cannot be stopped all the same, also if a run has the group that is to be gone
+    /// on with.
     ///
     /// # Errors
     /// As [`restart`](Self::restart); the first of several.
     pub fn rest(&self, what: &[ResourceName], is_cancelled: &dyn Fn() -> bool) -> Result<(), Failed> {
         let began = self.state();
-        if began.online.as_ref() != Some(&self.node) {
-            return Err(unchanged("it is not online here"));
-        }
         let mut first = Ok(());
         for name in what.iter().rev() {
             first = first.and(self.tend(name, false, &began, is_cancelled));
@@ -74,7 +71,10 @@ impl Local {
             return Err(changed("a run has the group now, or the daemon ends: what follows is that one's to do"));
         }
         let step = Tending { local: self, name, start, deadline, gives_way: &gives_way };
-        let done = if start { resource.start(&step) } else { resource.stop(&step) };
+        if start {
+            self.clear_away(name, &step)?;
+        }
+        let done = if start { resource.start(&step) } else { resource.stop(&step).inspect(|()| self.trust(name)) };
         // The group goes on without it, and what needs it is started all the same.
         match done {
             Err(trouble) if part.optional => {

@@ -52,6 +52,7 @@ struct Server {
     is_online: AtomicBool,
     hangs: AtomicBool,
     is_mute: AtomicBool,
+    is_stuck: AtomicBool,
 }
 
 impl Resource for Server {
@@ -74,6 +75,9 @@ impl Resource for Server {
     }
     fn stop(&self, _: &dyn Step) -> Result<(), Trouble> {
         self.done.lock().unwrap().push(format!("stop {}", self.name));
+        if self.is_stuck.load(SeqCst) {
+            return Err(Trouble::new(&self.name, "it cannot be stopped", ""));
+        }
         self.is_online.store(false, SeqCst);
         Ok(())
     }
@@ -210,4 +214,24 @@ fn what_does_not_say_how_it_stands_keeps_nobody_waiting() {
     ground.mail.is_mute.store(false, SeqCst);
     assert_eq!(view.resources[&name("disk")], Stand::Offline);
     assert!(matches!(&view.resources[&name("mail")], Stand::Unknown(why) if why.contains("did not say")), "{view:?}");
+}
+
+#[test]
+fn what_lost_what_it_needs_is_stopped_before_it_counts_as_started() {
+    let ground = ground();
+    ground.mail.is_online.store(true, SeqCst);
+    ground.local.distrust(&ground.both());
+    let stands = ground.local.view().resources;
+    assert!(matches!(&stands[&name("mail")], Stand::Partly(_)) && stands[&name("disk")] == Stand::Offline, "{stands:?}");
+    ground.perform(&order(1, Action::Claim, 2, "alpha"));
+    ground.mail.is_stuck.store(true, SeqCst);
+    let refused = ground.local.perform(&order(2, Action::Start(name("mail")), 2, "alpha"), &|| false).unwrap_err();
+    assert!(refused.why.contains("cannot be stopped"), "{}", refused.why);
+    assert_eq!(ground.said(), ["start disk", "stop mail"]);
+    ground.mail.is_stuck.store(false, SeqCst);
+    ground.perform(&order(3, Action::Start(name("mail")), 2, "alpha"));
+    assert_eq!(ground.said(), ["stop mail", "start mail"]);
+    assert_eq!(ground.local.view().resources[&name("mail")], Stand::Online);
+    ground.perform(&order(4, Action::Start(name("mail")), 2, "alpha"));
+    assert_eq!(ground.said(), ["start mail"], "once");
 }

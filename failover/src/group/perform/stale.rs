@@ -1,0 +1,54 @@
+//! What runs on this node and is of no use, as what it needs went away under it and is there anew. It does not count as started before it was
+//! stopped.
+
+use std::sync::PoisonError;
+
+use standin_common::id::ResourceName;
+
+use super::{Local, changed};
+use crate::group::facts::Stand;
+use crate::group::run::Failed;
+use crate::resource::{Condition, Step};
+
+impl Local {
+    /// Whatever runs of these now is of no use.
+    pub fn distrust(&self, names: &[ResourceName]) {
+        self.stale.lock().unwrap_or_else(PoisonError::into_inner).extend(names.iter().cloned());
+    }
+
+    /// It was stopped.
+    pub(super) fn trust(&self, name: &ResourceName) {
+        self.stale.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    pub(super) fn is_stale(&self, name: &ResourceName) -> bool {
+        self.stale.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
+    /// Before a start: stops what is of no use.
+    ///
+    /// # Errors
+    /// [`Failed`] where it cannot be stopped.
+    pub(super) fn clear_away(&self, name: &ResourceName, step: &dyn Step) -> Result<(), Failed> {
+        if !self.is_stale(name) {
+            return Ok(());
+        }
+        let resource = self.resource(name)?;
+        if !matches!(resource.condition(), Ok(Condition::Offline)) {
+            step.tell(format_args!("it runs since before its volume was there again, and is stopped first"));
+            resource.stop(step).map_err(changed)?;
+        }
+        self.trust(name);
+        Ok(())
+    }
+
+    /// How a resource stands that is seen so.
+    pub(super) fn stand(is_stale: bool, seen: Stand) -> Stand {
+        match seen {
+            Stand::Online if is_stale => {
+                Stand::Partly("it runs since before its volume was there again, and cannot use it".to_owned())
+            }
+            seen => seen,
+        }
+    }
+}
