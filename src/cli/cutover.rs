@@ -23,7 +23,7 @@ Exit codes:
   2  the command line or the settings are wrong
   3  refused: not safe, or a person has to act first; nothing was changed
   4  the daemon does not run, or a node that is needed does not answer
-  5  not finished: `standin group resume` goes on, `standin group undo` takes it back
+  5  not finished: it is tried again by itself, and by `standin group resume`; `standin group undo` takes it back, as long as no set was taken over
   130  Ctrl-C: it is not waited for any more, and goes on";
 
 /// Exit code of a run that is neither done nor taken back.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
 use standin_common::id::GroupName;
-use standin_failover::group::facts::Seen;
+use standin_failover::group::facts::{Facts, Seen};
 
 use super::{ask, automatic, begin, status};
 use crate::cli::{Failure, Scene};
@@ -26,7 +26,7 @@ pub(super) fn pause(scene: &Scene<'_>, group: &GroupName) -> Result<ExitCode, Fa
 
 /// Not where somebody works on it.
 pub(super) fn automatic_on(scene: &Scene<'_>, group: &GroupName) -> Result<ExitCode, Failure> {
-    let facts = status(scene, Some(group.clone()))?.into_iter().find(|status| status.group == *group).map(|status| status.facts);
+    let facts = facts(scene, group)?;
     let paused = facts.iter().flat_map(|facts| facts.there()).find_map(|(node, view)| Some((node.clone(), view.paused_unix_ms?)));
     match paused {
         None => automatic(scene, group, true, false),
@@ -34,6 +34,18 @@ pub(super) fn automatic_on(scene: &Scene<'_>, group: &GroupName) -> Result<ExitC
             Err(Failure::Refused(format!("group {group} is paused on {node}: {}, and switches this on, too", words(since))))
         }
     }
+}
+
+/// What every node says now, if this one has the group.
+fn facts(scene: &Scene<'_>, group: &GroupName) -> Result<Option<Facts>, Failure> {
+    let all = status(scene, Some(group.clone()))?;
+    Ok(all.into_iter().find(|status| status.group == *group).map(|status| status.facts))
+}
+
+/// Whether a cutover is not finished, now.
+fn is_unfinished(scene: &Scene<'_>, group: &GroupName) -> Result<bool, Failure> {
+    let facts = facts(scene, group)?;
+    Ok(facts.iter().flat_map(|facts| facts.there()).any(|(_, view)| view.unfinished.is_some()))
 }
 
 fn is_automatic(scene: &Scene<'_>, group: &GroupName) -> Result<bool, Failure> {
@@ -44,10 +56,8 @@ fn is_automatic(scene: &Scene<'_>, group: &GroupName) -> Result<bool, Failure> {
 /// Ends a pause, switches automatic failover on again, and goes on with a cutover that is not finished. Where there was no pause, there has
 /// to be one.
 pub(super) fn resume(scene: &Scene<'_>, group: &GroupName) -> Result<ExitCode, Failure> {
-    let facts = status(scene, Some(group.clone()))?.into_iter().find(|status| status.group == *group).map(|status| status.facts);
-    let views = || facts.iter().flat_map(|facts| facts.there());
-    let was_paused = views().any(|(_, view)| view.paused_unix_ms.is_some());
-    let is_unfinished = views().any(|(_, view)| view.unfinished.is_some());
+    let facts = facts(scene, group)?;
+    let was_paused = facts.iter().flat_map(|facts| facts.there()).any(|(_, view)| view.paused_unix_ms.is_some());
     let mut ended = if was_paused { set(scene, group, false)? } else { ExitCode::SUCCESS };
     if was_paused && is_automatic(scene, group)? {
         match facts.iter().flat_map(|facts| facts.away()).next() {
@@ -64,7 +74,7 @@ pub(super) fn resume(scene: &Scene<'_>, group: &GroupName) -> Result<ExitCode, F
             }
         }
     }
-    if is_unfinished || !was_paused {
+    if !was_paused || is_unfinished(scene, group)? {
         return begin(scene, group, Ask::Resume, true);
     }
     Ok(ended)
@@ -72,7 +82,7 @@ pub(super) fn resume(scene: &Scene<'_>, group: &GroupName) -> Result<ExitCode, F
 
 /// On every node that answers; those that do not are named, and the exit code is 4.
 fn set(scene: &Scene<'_>, group: &GroupName, paused: bool) -> Result<ExitCode, Failure> {
-    let facts = status(scene, Some(group.clone()))?.into_iter().find(|status| status.group == *group).map(|status| status.facts);
+    let facts = facts(scene, group)?;
     let mut rows = Vec::new();
     for (node, seen) in facts.into_iter().flat_map(|facts| facts.nodes) {
         let done = match seen {
