@@ -302,11 +302,7 @@ impl Local {
                 let doing = |name: &ResourceName, key: &str| Doing { is_cancelled: &is_over, starts: true, ..doing(name, key) };
                 let missing = self.missing(name);
                 let mut all = missing.iter().chain([name]);
-                let start = |name: &ResourceName| {
-                    self.clear_away(name, &doing(name, "stale"))?;
-                    self.resource(name)?.start(&doing(name, "start")).map_err(changed)
-                };
-                all.try_for_each(start).map(|()| None)
+                all.try_for_each(|name| self.start(name, [&doing(name, "stale"), &doing(name, "start")])).map(|()| None)
             }
             Action::Stop(name) => {
                 self.resource(name)?.stop(&doing(name, "stop")).map_err(changed)?;

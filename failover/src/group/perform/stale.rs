@@ -25,6 +25,15 @@ impl Local {
         self.stale.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 
+    /// Starts a resource. The first step is for stopping what is of no use.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub(super) fn start(&self, name: &ResourceName, [clears, starts]: [&dyn Step; 2]) -> Result<(), Failed> {
+        self.clear_away(name, clears)?;
+        self.resource(name)?.start(starts).map_err(changed)
+    }
+
     /// Before a start: stops what is of no use.
     ///
     /// # Errors
