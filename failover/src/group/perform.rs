@@ -289,6 +289,7 @@ impl Local {
             }
             Action::Fence(lost) => self.fence(lost, deadline).map(note),
             Action::TakeOver(set, point) => {
+                self.vacate(set, |name| doing(name, "stale"))?;
                 let taken = self.volumes.take_over(set, *point, generation).map(Some);
                 taken.map_err(|trouble| Failed { unchanged: self.is_below(set, order), why: trouble.to_string() })
             }

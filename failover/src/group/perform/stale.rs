@@ -3,9 +3,9 @@
 
 use std::sync::PoisonError;
 
-use standin_common::id::ResourceName;
+use standin_common::id::{ResourceName, SetName};
 
-use super::{Local, changed};
+use super::{Local, changed, unchanged};
 use crate::group::facts::Stand;
 use crate::group::run::Failed;
 use crate::resource::{Condition, Step};
@@ -48,6 +48,25 @@ impl Local {
             resource.stop(step).map_err(changed)?;
         }
         self.trust(name);
+        Ok(())
+    }
+
+    /// Before a set is taken over that this node is source of already, by a run that went over another one: what still uses it is stopped, as its
+    /// volume is put there anew.
+    ///
+    /// # Errors
+    /// [`Failed`] where something cannot be stopped: the set is as it was.
+    pub(super) fn vacate<S: Step>(&self, set: &SetName, step: impl Fn(&ResourceName) -> S) -> Result<(), Failed> {
+        let is_source = self.volumes.standing(set).is_ok_and(|standing| standing.source == self.node);
+        let volume = self.group.resources.iter().find(|part| part.set.as_ref() == Some(set)).filter(|_| is_source);
+        let users = volume.map(|volume| self.group.with_dependents(&volume.name)).unwrap_or_default();
+        for part in self.group.resources.iter().rev().filter(|part| users.contains(&part.name)) {
+            let Some(resource) = self.resources.get(&part.name) else { continue };
+            if !matches!(resource.condition(), Ok(Condition::Offline)) {
+                resource.stop(&step(&part.name)).map_err(unchanged)?;
+                self.trust(&part.name);
+            }
+        }
         Ok(())
     }
 
