@@ -16,16 +16,19 @@ use crate::monitor::gate::Gate;
 use crate::preflight::Finding;
 use crate::resource::{Condition, Resource, Trouble};
 
-/// There is none.
-struct NoVolumes;
+/// There is none, or one whose source a node is.
+#[derive(Default)]
+struct OneVolume(Option<&'static str>);
 
 fn none() -> Trouble {
     Trouble::new("set", "there is none", "")
 }
 
-impl Volumes for NoVolumes {
+impl Volumes for OneVolume {
     fn standing(&self, _: &SetName) -> Result<VolumeStanding, Trouble> {
-        Err(none())
+        let source = self.0.ok_or_else(none)?.parse().unwrap();
+        let (generation, standby) = (Generation(1), "beta".parse().unwrap());
+        Ok(VolumeStanding { generation, source, standby, newest: None, behind: None, trouble: String::new() })
     }
     fn drain(&self, _: &SetName, _: Instant, _: &dyn Fn() -> bool) -> Result<PointNumber, Trouble> {
         Err(none())
@@ -37,7 +40,7 @@ impl Volumes for NoVolumes {
         Err(none())
     }
     fn take_over(&self, _: &SetName, _: Option<PointNumber>, _: Generation) -> Result<PointNumber, Trouble> {
-        Err(none())
+        self.0.map(|_| PointNumber(1)).ok_or_else(none)
     }
     fn become_standby(&self, _: &SetName, _: Generation) -> Result<(), Trouble> {
         Err(none())
@@ -108,6 +111,11 @@ fn order(number: u64, action: Action, generation: u64, to: &str) -> Order {
 
 /// A group of two, mail upon disk, online on alpha.
 fn ground() -> Ground {
+    ground_on(OneVolume::default())
+}
+
+/// The same, with a set beneath both.
+fn ground_on(volume: OneVolume) -> Ground {
     let dir = tempfile::tempdir().unwrap();
     let done = Arc::new(Mutex::new(Vec::new()));
     let server = |name: &str| Arc::new(Server { name: name.to_owned(), done: done.clone(), ..Server::default() });
@@ -121,11 +129,15 @@ fn ground() -> Ground {
         optional: false,
     };
     let members = [("alpha", 1), ("beta", 2)].map(|(node, priority)| Member { node: node.parse().unwrap(), priority });
-    let parts = vec![part("disk", Vec::new()), part("mail", vec![name("disk")])];
+    let store = Part { set: Some("mail".parse().unwrap()), ..part("store", Vec::new()) };
+    let parts = match volume.0 {
+        Some(_) => vec![store, part("disk", vec![name("store")]), part("mail", vec![name("disk")])],
+        None => vec![part("disk", Vec::new()), part("mail", vec![name("disk")])],
+    };
     let group = Group::new("mail".parse().unwrap(), members.to_vec(), parts).unwrap();
     let resources: [(ResourceName, Arc<dyn Resource>); 2] = [(name("disk"), disk.clone()), (name("mail"), mail.clone())];
     let resources: BTreeMap<_, _> = resources.into_iter().collect();
-    let local = Local::open("alpha".parse().unwrap(), group, resources, Arc::new(NoVolumes), dir.path().join("group")).unwrap();
+    let local = Local::open("alpha".parse().unwrap(), group, resources, Arc::new(volume), dir.path().join("group")).unwrap();
     let ground = Ground { local, disk, mail, done, _dir: dir };
     for (number, action) in [Action::Claim, Action::Settle].into_iter().enumerate() {
         ground.perform(&order(number as u64 + 1, action, 1, "alpha"));
@@ -234,4 +246,26 @@ fn what_lost_what_it_needs_is_stopped_before_it_counts_as_started() {
     assert_eq!(ground.local.view().resources[&name("mail")], Stand::Online);
     ground.perform(&order(4, Action::Start(name("mail")), 2, "alpha"));
     assert_eq!(ground.said(), ["start mail"], "once");
+}
+
+#[test]
+fn a_set_is_not_taken_over_anew_under_what_uses_it() {
+    let take_over = order(2, Action::TakeOver("mail".parse().unwrap(), None), 2, "alpha");
+    let ground = ground_on(OneVolume(Some("alpha")));
+    ground.mail.is_online.store(true, SeqCst);
+    ground.disk.is_online.store(true, SeqCst);
+    ground.perform(&order(1, Action::Claim, 2, "alpha"));
+    ground.mail.is_stuck.store(true, SeqCst);
+    let refused = ground.local.perform(&take_over, &|| false).unwrap_err();
+    assert!(refused.unchanged && refused.why.contains("cannot be stopped"), "{}", refused.why);
+    assert_eq!(ground.said(), ["stop mail"]);
+    ground.mail.is_stuck.store(false, SeqCst);
+    ground.perform(&Order { number: 3, ..take_over.clone() });
+    assert_eq!(ground.said(), ["stop mail", "stop disk"]);
+    // Where another node is source, nothing of it is here.
+    let elsewhere = ground_on(OneVolume(Some("beta")));
+    elsewhere.mail.is_online.store(true, SeqCst);
+    elsewhere.perform(&order(1, Action::Claim, 2, "alpha"));
+    elsewhere.perform(&take_over);
+    assert_eq!(elsewhere.said(), Vec::<String>::new());
 }
