@@ -85,11 +85,19 @@ fn a_wrong_rule_is_found() {
     }
 }
 
+fn pair() -> [standin_common::id::NodeName; 2] {
+    ["alpha", "beta"].map(|name| name.parse().unwrap())
+}
+
+/// Of one of the two, in a group that goes by itself.
+fn setting(here: &standin_common::id::NodeName) -> super::Setting {
+    super::Setting { here: here.clone(), by_priority: pair().to_vec(), automatic: true, rule: super::Rule::new(500, 6, 3000) }
+}
+
 #[test]
 fn what_a_candidate_writes_at_the_witness_is_no_sign_of_the_lost_one() {
-    let [alpha, beta] = ["alpha", "beta"].map(|name| name.parse::<standin_common::id::NodeName>().unwrap());
-    let by_priority = vec![alpha.clone(), beta.clone()];
-    let setting = super::Setting { here: beta.clone(), by_priority, automatic: true, rule: super::Rule::new(500, 6, 3000) };
+    let [alpha, beta] = pair();
+    let setting = setting(&beta);
     let own = super::Own { online: Some(alpha.clone()), takes_over: true, ..super::Own::default() };
     let at = super::Moment;
     let mut monitor = super::Monitor::new(setting, own, at(0), at(0));
@@ -112,9 +120,8 @@ fn what_a_candidate_writes_at_the_witness_is_no_sign_of_the_lost_one() {
 
 #[test]
 fn who_gave_the_group_up_in_a_cutover_has_no_right_that_could_run_out() {
-    let [alpha, beta] = ["alpha", "beta"].map(|name| name.parse::<standin_common::id::NodeName>().unwrap());
-    let by_priority = vec![alpha.clone(), beta.clone()];
-    let setting = super::Setting { here: alpha.clone(), by_priority, automatic: true, rule: super::Rule::new(500, 6, 3000) };
+    let [alpha, beta] = pair();
+    let setting = setting(&alpha);
     let own = super::Own { online: Some(alpha), serves: true, stands_down: true, ..super::Own::default() };
     let stands_down = |own: &super::Own| {
         let mut monitor = super::Monitor::new(setting.clone(), own.clone(), super::Moment(0), super::Moment(3000));
@@ -128,10 +135,9 @@ fn who_gave_the_group_up_in_a_cutover_has_no_right_that_could_run_out() {
 
 #[test]
 fn a_word_that_a_node_may_use_yet_keeps_it_from_promising_and_no_other_word_does() {
-    let [alpha, beta] = ["alpha", "beta"].map(|name| name.parse::<standin_common::id::NodeName>().unwrap());
+    let [alpha, beta] = pair();
     let generation = standin_common::id::Generation;
-    let by_priority = vec![alpha.clone(), beta.clone()];
-    let setting = super::Setting { here: alpha.clone(), by_priority, automatic: true, rule: super::Rule::new(500, 6, 3000) };
+    let setting = setting(&alpha);
     let promises = |own: super::Own, named: u64| {
         let mut monitor = super::Monitor::new(setting.clone(), own, super::Moment(0), super::Moment(0));
         let word = crate::witness::Word { generation: generation(named), holder: alpha.clone(), renewals: 0 };
@@ -151,10 +157,9 @@ fn a_word_that_a_node_may_use_yet_keeps_it_from_promising_and_no_other_word_does
 
 #[test]
 fn a_run_that_can_only_go_forward_gets_its_right_as_a_candidate_does() {
-    let [alpha, beta] = ["alpha", "beta"].map(|name| name.parse::<standin_common::id::NodeName>().unwrap());
+    let [alpha, beta] = pair();
     let generation = standin_common::id::Generation;
-    let by_priority = vec![alpha.clone(), beta.clone()];
-    let setting = super::Setting { here: beta.clone(), by_priority, automatic: true, rule: super::Rule::new(500, 6, 3000) };
+    let setting = setting(&beta);
     let own = super::Own {
         online: Some(alpha.clone()),
         generation: generation(2),
@@ -186,10 +191,9 @@ fn a_run_that_can_only_go_forward_gets_its_right_as_a_candidate_does() {
 
 #[test]
 fn the_word_is_given_on_to_who_goes_on_with_a_cutover_and_not_to_who_takes_it_back() {
-    let [alpha, beta] = ["alpha", "beta"].map(|name| name.parse::<standin_common::id::NodeName>().unwrap());
+    let [alpha, beta] = pair();
     let generation = standin_common::id::Generation;
-    let by_priority = vec![alpha.clone(), beta.clone()];
-    let setting = super::Setting { here: alpha.clone(), by_priority, automatic: true, rule: super::Rule::new(500, 6, 3000) };
+    let setting = setting(&alpha);
     let heir = |wants: bool, named: u64| {
         // It took the word, as beta seemed lost.
         let own = super::Own {

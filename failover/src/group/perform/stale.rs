@@ -8,7 +8,7 @@ use standin_common::id::{ResourceName, SetName};
 use super::{Local, changed, unchanged};
 use crate::group::facts::Stand;
 use crate::group::run::Failed;
-use crate::resource::{Condition, Step};
+use crate::resource::{Condition, Resource, Step, Trouble};
 
 impl Local {
     /// Whatever runs of these now is of no use.
@@ -42,10 +42,13 @@ impl Local {
         if !self.is_stale(name) {
             return Ok(());
         }
-        let resource = self.resource(name)?;
+        self.stop_what_runs(self.resource(name)?.as_ref(), name, step).map_err(changed)
+    }
+
+    fn stop_what_runs(&self, resource: &dyn Resource, name: &ResourceName, step: &dyn Step) -> Result<(), Trouble> {
         if !matches!(resource.condition(), Ok(Condition::Offline)) {
-            step.tell(format_args!("it runs since before its volume was there again, and is stopped first"));
-            resource.stop(step).map_err(changed)?;
+            step.tell(format_args!("its volume is put there anew, so it is stopped first"));
+            resource.stop(step)?;
         }
         self.trust(name);
         Ok(())
@@ -62,10 +65,7 @@ impl Local {
         let users = volume.map(|volume| self.group.with_dependents(&volume.name)).unwrap_or_default();
         for part in self.group.resources.iter().rev().filter(|part| users.contains(&part.name)) {
             let Some(resource) = self.resources.get(&part.name) else { continue };
-            if !matches!(resource.condition(), Ok(Condition::Offline)) {
-                resource.stop(&step(&part.name)).map_err(unchanged)?;
-                self.trust(&part.name);
-            }
+            self.stop_what_runs(resource.as_ref(), &part.name, &step(&part.name)).map_err(unchanged)?;
         }
         Ok(())
     }
