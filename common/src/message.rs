@@ -22,7 +22,7 @@ pub use password::{Password, PasswordAnswer};
 pub use set::{SetAnswer, TakeOver, TakeOverAnswer};
 
 /// The version of everything in this module. A peer with another one is refused, both versions named.
-pub const PROTOCOL: u16 = 5;
+pub const PROTOCOL: u16 = 6;
 
 /// The first frame of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -365,8 +365,13 @@ pub struct Finding {
 pub enum FromStandby {
     /// Files to send.
     Wants(Vec<Want>),
-    /// Everything up to here is durable.
-    Durable(Option<Position>),
+    /// What a crash of the standby does not undo.
+    Durable {
+        /// Everything up to here is.
+        position: Option<Position>,
+        /// So much is of the data that came in this pass, or since it went on, in bytes before compression.
+        data_bytes: u64,
+    },
     /// An object that cannot be made like the source's, and why.
     Problem {
         /// Where.

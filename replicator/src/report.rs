@@ -355,6 +355,8 @@ pub struct Progress {
     pub done_bytes: u64,
     /// Data sent, in bytes before compression.
     pub data_bytes: u64,
+    /// What of that the standby has made durable, in bytes: it is not sent again, whatever becomes of the standby.
+    pub durable_bytes: u64,
     /// What the link carried since the mirror began.
     pub wire: Wire,
     /// Present rate of `done_bytes`, in bytes per second.

@@ -13,6 +13,7 @@ use super::cutover::{self, ask, begin};
 use super::{Failure, Scene, drill, show, unexpected};
 use crate::control::{Answer, Request};
 use crate::daemon::group::{Ask, GroupStatus, LastRun, MonitorAsk, Told};
+use crate::daemon::monitor::Switched;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum GroupCommand {
@@ -102,26 +103,37 @@ pub(super) fn run(scene: &Scene<'_>, command: &GroupCommand) -> Result<ExitCode,
 }
 
 fn automatic(scene: &Scene<'_>, group: &GroupName, on: bool, force: bool) -> Result<ExitCode, Failure> {
-    let Told::Switched(switched) = ask(scene, group, None, Ask::Monitor(MonitorAsk::Automatic { on, force }))? else {
-        return Err(unexpected());
-    };
-    scene.print(&switched, || {
-        let (word, there) = match on {
-            true => ("on", "does not take over by itself yet"),
-            false => ("off", "may still take over by itself, if the witness lets it"),
-        };
-        let mut text = format!("automatic failover of {group} is {word}\n");
-        for (node, why) in &switched.away {
-            text += &format!("{node}  NOT REACHED, and {there}; say it again when it is back: {}\n", show::harmless(why));
-        }
-        if !on && switched.stands_down {
-            text +=
-                "so whoever serves and sees neither that node nor the witness stops its services still; --force ends that, too\n";
-        }
-        text
-    })?;
+    let switched = switch(scene, group, on, force)?;
+    scene.print(&switched, || switched_words(group, on, &switched))?;
     // With --force somebody knows better of the rest.
-    Ok(if switched.away.is_empty() || force { ExitCode::SUCCESS } else { ExitCode::from(4) })
+    Ok(if is_done(&switched) || force { ExitCode::SUCCESS } else { ExitCode::from(4) })
+}
+
+fn switch(scene: &Scene<'_>, group: &GroupName, on: bool, force: bool) -> Result<Switched, Failure> {
+    match ask(scene, group, None, Ask::Monitor(MonitorAsk::Automatic { on, force }))? {
+        Told::Switched(switched) => Ok(switched),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Whether it is so on all nodes.
+fn is_done(switched: &Switched) -> bool {
+    switched.away.is_empty()
+}
+
+fn switched_words(group: &GroupName, on: bool, switched: &Switched) -> String {
+    let (word, there) = match on {
+        true => ("on", "does not take over by itself yet"),
+        false => ("off", "may still take over by itself, if the witness lets it"),
+    };
+    let mut text = format!("automatic failover of {group} is {word}\n");
+    for (node, why) in &switched.away {
+        text += &format!("{node}  NOT REACHED, and {there}; say it again when it is back: {}\n", show::harmless(why));
+    }
+    if !on && switched.stands_down {
+        text += "so whoever serves and sees neither that node nor the witness stops its services still; --force ends that, too\n";
+    }
+    text
 }
 
 fn status(scene: &Scene<'_>, group: Option<GroupName>) -> Result<Vec<GroupStatus>, Failure> {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use standin_common::id::{PointNumber, RootIndex};
 use standin_common::message::{
-    Difference, Differing, Finding, FromStandby, HelloAnswer, LaneDown, LaneUp, Opening, Position, Want,
+    Difference, Differing, Finding, FromSource, FromStandby, HelloAnswer, LaneDown, LaneUp, MirrorAnswer, Opening, Position, Want,
 };
 use standin_common::tree::ShortValue;
 
@@ -83,9 +83,9 @@ fn breaches_of_the_protocol_end_the_mirror() {
     let nowhere = Position { root: RootIndex(9), path: path("d") };
     scene.assert_breach("going on nowhere", "go on in a root", |standby| {
         let (_, (mut send, mut receive)) = standby.mirror();
-        let ready = standin_common::message::MirrorAnswer::Ready { after: Some(nowhere), first: false, owners: true, objects: 0 };
+        let ready = MirrorAnswer::Ready { after: Some(nowhere), first: false, owners: true, objects: 0 };
         send.send(&ready, &[]).unwrap();
-        drop(receive.receive::<()>());
+        while let Ok(Some(_)) = receive.receive::<FromSource>() {}
     });
     scene.check_at_last();
 }
@@ -174,6 +174,29 @@ fn nothing_outside_of_the_roots_is_sent() {
 }
 
 #[test]
+fn a_standby_that_has_something_of_a_new_mirror_is_asked_first_the_next_time() {
+    let mut scene = Scene::new();
+    let somewhere = Position { root: RootIndex(0), path: path("large") };
+    let done = scene.attack("going on with what is new", |standby| {
+        let (first, (mut send, mut receive)) = standby.mirror();
+        let ready = MirrorAnswer::Ready { after: Some(somewhere.clone()), first: false, owners: true, objects: 0 };
+        send.send(&ready, &[]).unwrap();
+        while let Ok(Some(_)) = receive.receive::<FromSource>() {}
+        // By now it goes on where it is told to.
+        let (second, (mut send, mut receive)) = standby.mirror();
+        assert_eq!(first, second);
+        send.send(&ready, &[]).unwrap();
+        let Some((FromSource::Entries { entries, .. }, _)) = receive.receive().unwrap() else { panic!("no entries") };
+        // The root is named once more, since it is what the rest is in.
+        assert!(entries.iter().all(|entry| entry.path.is_root() || entry.path > somewhere.path), "{entries:?}");
+        drop((send, receive));
+        standby.begun(None).be_honest();
+    });
+    assert!(done.expect(0).json()["resumed"].as_u64() >= Some(2));
+    scene.check_at_last();
+}
+
+#[test]
 fn what_means_nothing_does_no_harm() {
     let mut scene = Scene::new();
     let at = Position { root: RootIndex(60_000), path: path("nonsense") };
@@ -182,7 +205,7 @@ fn what_means_nothing_does_no_harm() {
     let done = scene.attack("much talk", |standby| {
         let mut session = standby.begun(None);
         for position in [None, Some(at)] {
-            session.say(&FromStandby::Durable(position));
+            session.say(&FromStandby::Durable { position, data_bytes: u64::MAX });
         }
         (0..300).for_each(|_| session.say(&findings));
         (0..150).for_each(|_| session.say(&problem));
@@ -255,8 +278,7 @@ fn silence_can_be_stopped() {
     stop(&mut scene, "a mirror without an answer", |standby| Box::new(standby.mirror()));
     stop(&mut scene, "a mirror that goes no further", |standby| {
         let (_, (mut send, receive)) = standby.mirror();
-        send.send(&standin_common::message::MirrorAnswer::Ready { after: None, first: false, owners: true, objects: 0 }, &[])
-            .unwrap();
+        send.send(&MirrorAnswer::Ready { after: None, first: false, owners: true, objects: 0 }, &[]).unwrap();
         Box::new((send, receive))
     });
     scene.check_at_last();
@@ -268,7 +290,7 @@ fn a_breach_is_said_to_who_does_not_let_go() {
     let mut held = None;
     scene.assert_breach("it holds on", "not asked to commit", |standby| {
         let (mirror, (mut send, receive)) = standby.mirror();
-        let ready = standin_common::message::MirrorAnswer::Ready { after: None, first: false, owners: true, objects: 0 };
+        let ready = MirrorAnswer::Ready { after: None, first: false, owners: true, objects: 0 };
         send.send(&ready, &[]).unwrap();
         send.send(&FromStandby::Committed { point: PointNumber(2), orphans_left: 0, objects: 0, bytes: 0 }, &[]).unwrap();
         held = Some((mirror, send, receive));

@@ -102,6 +102,28 @@ fn what_a_run_had_started_when_its_daemon_died_is_started_anew() {
 }
 
 #[test]
+fn what_a_node_has_is_not_taken_over_anew_under_what_uses_it() {
+    let Some(scene) = Scene::with(&Beside { automatic: true, ..Beside::default() }) else { return };
+    scene.wait_synced("alpha");
+    // It starts by half on beta, so it is to go back, and cannot be stopped for that; alpha is not heard of any more by then.
+    scene.on("beta", &format!("touch {BROKEN}; echo hang >{STUCK}"));
+    scene.alpha.run(&["handoff", "mail", "--to", "beta", "--no-wait"]).expect(0);
+    wait_until("beta stops for alpha", PATIENCE, || scene.alpha.log().contains("beta: stop dovecot"));
+    scene.machines.cut("alpha", "beta", true);
+    scene.on("beta", &format!(": >{STUCK}"));
+    wait_until("beta does not take it over again under Dovecot", PATIENCE, || {
+        let log = scene.beta.log();
+        let failed = |line: &str| line.contains("become source of mail") && line.contains("Failed") && line.contains("dovecot");
+        log.contains("takes over by itself") && log.lines().any(failed)
+    });
+    scene.on("beta", &format!("rm {BROKEN} {STUCK}"));
+    scene.wait_for_mail();
+    scene.machines.cut("alpha", "beta", false);
+    scene.stop_clients();
+    scene.assert_all_there();
+}
+
+#[test]
 fn a_node_that_is_shut_down_hands_over_first() {
     let Some(mut scene) = Scene::new("at_shutdown = \"handoff\"") else { return };
     scene.wait_synced("alpha");

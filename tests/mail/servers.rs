@@ -11,7 +11,7 @@ use crate::support::{Done, PATIENCE, wait_until};
 /// While this is on a node, Postfix does not start there.
 pub(crate) const BROKEN: &str = "/mnt/own/broken";
 
-/// While this is on a node, Dovecot cannot be stopped there.
+/// While this is on a node, Dovecot cannot be stopped there; while something is in it, that is not said yet.
 pub(crate) const STUCK: &str = "/mnt/own/stuck";
 
 /// Who owns the mail; nobody has to know the number.
@@ -127,7 +127,7 @@ pub(crate) fn group(key_file: &Path, keys: &str) -> Group {
         // What died with a lock on a mailbox left it there, and for two minutes Dovecot takes it for another machine's.
         format!("find {VOLUME}/mail -name 'dovecot*.lock' -delete; exec dovecot -c {VOLUME}/dovecot/dovecot.conf"),
         // `doveadm stop` waits three seconds for a process that nobody asks for its end.
-        format!("test ! -e {STUCK} && kill $(cat {pid})"),
+        format!("while test -s {STUCK}; do sleep 0.1; done; test ! -e {STUCK} && kill $(cat {pid})"),
         format!("{} || exit 3", runs(&pid)),
     ];
     let limits = "start_timeout = \"1 min\"\nstop_timeout = \"1 min\"";

@@ -24,6 +24,7 @@ mod roots;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
+mod turned;
 mod verified;
 
 use roots::Roots;

@@ -132,12 +132,14 @@ impl Roots {
 
 impl Drop for Roots {
     fn drop(&mut self) {
-        if self.alpha.is_running() {
-            self.alpha.kill();
+        for node in [&mut self.alpha, &mut self.beta] {
+            if node.is_running() {
+                node.kill();
+            }
         }
         // A failed test must not leave a mount behind.
-        for index in 0..self.count {
-            let _ = rustix::mount::unmount(self.source(index), rustix::mount::UnmountFlags::DETACH);
+        for root in (0..self.count).flat_map(|index| [self.source(index), self.target(index)]) {
+            let _ = rustix::mount::unmount(root, rustix::mount::UnmountFlags::DETACH);
         }
     }
 }

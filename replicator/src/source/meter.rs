@@ -33,6 +33,10 @@ pub struct Meter {
     pub done_bytes: AtomicU64,
     /// Bytes of data sent, before compression.
     pub data_bytes: AtomicU64,
+    /// What of that the standby has made durable.
+    durable_bytes: AtomicU64,
+    /// The same when the pass began or went on.
+    durable_before: AtomicU64,
     /// What went wrong in this pass, so that its point cannot be consistent.
     pub flaws: AtomicU64,
     rate: Mutex<Rate>,
@@ -63,6 +67,8 @@ impl Default for Meter {
             done_files: AtomicU64::default(),
             done_bytes: AtomicU64::default(),
             data_bytes: AtomicU64::default(),
+            durable_bytes: AtomicU64::default(),
+            durable_before: AtomicU64::default(),
             flaws: AtomicU64::default(),
             rate: Mutex::new(Rate { at: began, bytes: 0, per_second: 0.0 }),
             problems: Listed::default(),
@@ -91,6 +97,22 @@ impl Meter {
             self.problems.clear();
             self.findings.clear();
         }
+    }
+
+    /// The standby receives: what it says of its data counts from here.
+    pub fn begin_session(&self) {
+        self.durable_before.store(self.durable_bytes.load(Relaxed), Relaxed);
+    }
+
+    /// So much of what was sent in this session is durable on the standby.
+    pub fn durable(&self, data_bytes: u64) {
+        let all = self.durable_before.load(Relaxed).saturating_add(data_bytes);
+        self.durable_bytes.store(all.min(self.data_bytes.load(Relaxed)), Relaxed);
+    }
+
+    /// All that was sent is part of a recovery point.
+    pub fn committed(&self) {
+        self.durable_bytes.store(self.data_bytes.load(Relaxed), Relaxed);
     }
 
     /// A walk begins: it counts from nothing.
@@ -145,6 +167,7 @@ impl Meter {
             done_files: self.done_files.load(Relaxed),
             done_bytes: done_bytes.min(wanted_bytes),
             data_bytes: self.data_bytes.load(Relaxed),
+            durable_bytes: self.durable_bytes.load(Relaxed),
             wire,
             bytes_per_second: per_second as u64,
             eta_seconds: known.then(|| (left as f64 / per_second).ceil() as u64),
@@ -191,5 +214,31 @@ impl<T: Clone> Listed<T> {
     /// The first items, and how many there were.
     pub fn get(&self) -> (Vec<T>, u64) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_durable_counts_over_cuts_and_is_never_more_than_was_sent() {
+        let meter = Meter::default();
+        let durable = || meter.progress(Wire::default()).durable_bytes;
+        meter.begin_session();
+        meter.data_bytes.store(100, Relaxed);
+        meter.durable(60);
+        assert_eq!(durable(), 60);
+        // A cut: 40 came to nothing, and are sent again.
+        meter.begin_session();
+        assert_eq!(durable(), 60);
+        meter.data_bytes.store(140, Relaxed);
+        meter.durable(30);
+        assert_eq!(durable(), 90);
+        meter.durable(u64::MAX);
+        assert_eq!(durable(), 140);
+        meter.data_bytes.store(150, Relaxed);
+        meter.committed();
+        assert_eq!(durable(), 150);
     }
 }

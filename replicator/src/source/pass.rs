@@ -1,26 +1,29 @@
 //! One pass of a mirror, over a link: the walk, the lanes, the second walk, the commit.
 //!
-//! The calling thread walks and sends entries; one thread takes what the standby says; each lane has a thread that reads files and sends,
+//! One thread walks and sends entries; one thread takes what the standby says; each lane has a thread that reads files and sends,
 //! and one that takes answers. They end together: whoever fails tells the queue, drops its stream, and the standby drops the others.
 
+mod error;
+
 use std::collections::{BTreeMap, HashMap};
+use std::panic::resume_unwind;
 use std::sync::atomic::Ordering::Relaxed;
-use std::thread;
+use std::thread::{self, Scope as Threads};
 use std::time::SystemTime;
 
-use standin_common::codec::CodecError;
 use standin_common::entry::{Entry, Time};
 use standin_common::id::RootIndex;
-use standin_common::link::talk::{Open, Receiver, Sender};
-use standin_common::link::{LinkError, Priority};
+use standin_common::link::Priority;
+use standin_common::link::talk::{Open, Receiver, Sender, Talk};
 use standin_common::message::{
     Difference, FromSource, FromStandby, JoinSummary, MirrorAnswer, MirrorOpening, Opening, Position, Purpose, Refusal, Want,
 };
 use standin_common::scope::{Reason, Scope};
 
+pub use self::error::PassError;
 use super::entries::{Entries, Evidence, Met};
 use super::hashes::HashLists;
-use super::lane::{Found, Lane, LaneError};
+use super::lane::{Found, Lane};
 use super::meter::Meter;
 use super::pace::Pace;
 use super::queue::{Committed, Queue, Said, Work};
@@ -34,77 +37,12 @@ use crate::volume::Volume;
 /// Entries sent in one message, and bytes of names and attributes: whichever comes first.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 128 * 1024;
+/// What an entry or scope takes besides, about, in bytes.
+const ENTRY_BYTES: usize = 32;
 /// Characters of a text of the standby that are kept.
 const LONGEST_TEXT: usize = 1000;
 /// Compared files that a lane has open at once.
 const MOST_OPEN: usize = 64;
-
-/// Why a pass ended without its end.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum PassError {
-    /// The link; the same mirror may go on over the next connection.
-    #[error("the mirror was cut off: {0}")]
-    Link(LinkError),
-    /// What the standby sent is no message.
-    #[error("the standby broke the protocol: {0}")]
-    Unreadable(CodecError),
-    /// It was stopped here.
-    #[error("the mirror was stopped")]
-    Stopped,
-    /// The standby does not want it, or cannot go on.
-    #[error("{}", refusal(.0))]
-    Refused(Refusal),
-    /// The standby broke the protocol.
-    #[error("the standby broke the protocol: {0}")]
-    Protocol(&'static str),
-    /// The roots are not what they should be.
-    #[error("{0}")]
-    Unsafe(String),
-    /// What was sent does not arrive.
-    #[error("{0}")]
-    Lane(String),
-}
-
-fn refusal(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::NotYourSet => {
-            "the standby has no such set, or not with this node as its source: compare the settings".to_owned()
-        }
-        Refusal::OtherDefinition => {
-            "the standby's settings of the set have other roots or rules: `standin set check` lists the differences".to_owned()
-        }
-        Refusal::OldGeneration { here } => {
-            format!("the standby is at generation {here}, which is newer: this node is not the source any more")
-        }
-        Refusal::Promoted => "the replica was promoted: its files belong to the applications there".to_owned(),
-        Refusal::Busy => "the standby is busy with another mirror of the set".to_owned(),
-        Refusal::Bad(why) => format!("the replica is in a bad state: {why}"),
-        Refusal::Failed(why) => format!("the standby cannot go on: {why}"),
-        Refusal::OtherBase => "the replica is not at the point that this node knows: everything is compared".to_owned(),
-        Refusal::Anew => "too much changed while the line was cut: the pass begins anew".to_owned(),
-        Refusal::Protocol(why) => format!("the standby says that this node broke the protocol: {why}"),
-    }
-}
-
-impl From<LinkError> for PassError {
-    fn from(error: LinkError) -> Self {
-        match error {
-            LinkError::Codec(what) => Self::Unreadable(what),
-            error => Self::Link(error),
-        }
-    }
-}
-
-impl From<LaneError> for PassError {
-    fn from(error: LaneError) -> Self {
-        match error {
-            LaneError::Cut(link) => link.into(),
-            LaneError::Stopped => Self::Stopped,
-            LaneError::Protocol(what) => Self::Protocol(what),
-            LaneError::NeverProven(_) => Self::Lane(error.to_string()),
-        }
-    }
-}
 
 /// How a pass ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +53,8 @@ pub struct Passed {
     pub first: bool,
     /// Whether the second look found something else than the first.
     pub moved: bool,
+    /// Whether it went on after a cut: what it met only in part it cannot prove.
+    pub went_on: bool,
     /// Objects that could not be replicated.
     pub flaws: u64,
     /// What the standby found.
@@ -129,6 +69,8 @@ pub struct Pass<'a, V> {
     pub rules: &'a [Rules],
     /// What is asked of the standby.
     pub opening: MirrorOpening,
+    /// Whether it was never begun before: then the standby has nothing of it, and what the walk meets is sent before it answers.
+    pub is_new: bool,
     /// Data streams, at least 1.
     pub lanes: usize,
     /// How fast.
@@ -154,30 +96,12 @@ pub struct Pass<'a, V> {
 impl<V: Volume> Pass<'_, V> {
     /// Runs it to its end.
     pub fn run(&self, link: &dyn Open) -> Result<Passed, PassError> {
-        let (mut send, mut receive) = link.open()?;
+        let (mut send, receive) = link.open()?;
         send.send(&Opening::Mirror(self.opening.clone()), &[])?;
-        let (after, first) = match receive.answer()? {
-            MirrorAnswer::Ready { after, first, .. } => (after, first),
-            MirrorAnswer::Refused(refusal) => return Err(PassError::Refused(refusal)),
-        };
-        if after.as_ref().is_some_and(|after| usize::from(after.root.0) >= self.volumes.len()) {
-            return Err(PassError::Protocol("it wants to go on in a root that the set does not have"));
-        }
-        let mut lanes = Vec::new();
-        for _ in 0..self.lanes.max(1) {
-            let (mut send, receive) = link.open_with(if self.scopes.is_some() { Priority::Urgent } else { Priority::Bulk })?;
-            send.send(&Opening::Lane { mirror: self.opening.mirror }, &[])?;
-            lanes.push((send, receive));
-        }
-        let queue = Queue::new(lanes.len(), self.stopping);
-        let ended = thread::scope(|scope| {
-            scope.spawn(|| self.listen(receive, &queue));
-            for (index, (send, receive)) in lanes.into_iter().enumerate() {
-                let queue = &queue;
-                scope.spawn(move || take_answers(receive, queue, index));
-                scope.spawn(move || self.run_lane(send, queue, index).unwrap_or_else(|error| queue.fail(error)));
-            }
-            let ended = self.lead(send, &queue, after);
+        self.meter.begin_session();
+        let queue = Queue::new(self.lanes.max(1), self.stopping);
+        let ended = thread::scope(|threads| {
+            let ended = self.talk(link, (send, receive), threads, &queue);
             match &ended {
                 Ok(_) => queue.finish(),
                 Err(error) => queue.fail(error.clone()),
@@ -190,13 +114,67 @@ impl<V: Volume> Pass<'_, V> {
             // The point is durable, but the standby cannot take its replica there.
             return Err(refused);
         }
-        Ok(Passed { first, ..passed })
+        Ok(passed)
+    }
+
+    /// The walk and all that goes with it. A pass that is new begins at the beginning, whatever the answer to the opening.
+    fn talk<'s>(
+        &'s self,
+        link: &dyn Open,
+        (send, receive): Talk,
+        threads: &'s Threads<'s, '_>,
+        queue: &'s Queue<'s>,
+    ) -> Result<Passed, PassError> {
+        if !self.is_new {
+            let (after, first) = self.begin(link, receive, threads, queue)?;
+            return Ok(Passed { first, ..self.lead(send, queue, after)? });
+        }
+        let leading = threads.spawn(|| self.lead(send, queue, None));
+        // What is wrong with the answer counts, not what follows from it.
+        let begun = self.begin(link, receive, threads, queue).inspect_err(|error| queue.fail(error.clone()));
+        let passed = leading.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Ok(Passed { first: begun?.1, ..passed? })
+    }
+
+    /// Waits for the answer to the opening; then the standby is listened to, and data may be sent. Returns where the walk goes on, and
+    /// whether it is the first mirror.
+    fn begin<'s>(
+        &'s self,
+        link: &dyn Open,
+        mut receive: Receiver,
+        threads: &'s Threads<'s, '_>,
+        queue: &'s Queue<'s>,
+    ) -> Result<(Option<Position>, bool), PassError> {
+        let (after, first) = match receive.answer()? {
+            MirrorAnswer::Ready { after, first, .. } => (after, first),
+            MirrorAnswer::Refused(refusal) => return Err(PassError::Refused(refusal)),
+        };
+        if after.as_ref().is_some_and(|after| usize::from(after.root.0) >= self.volumes.len()) {
+            return Err(PassError::Protocol("it wants to go on in a root that the set does not have"));
+        }
+        if after.is_some() && self.is_new {
+            // It has something of it all the same: the next attempt asks before it sends.
+            return Err(PassError::Refused(Refusal::Anew));
+        }
+        queue.answered();
+        let mut lanes = Vec::new();
+        for _ in 0..self.lanes.max(1) {
+            let (mut send, receive) = link.open_with(if self.scopes.is_some() { Priority::Urgent } else { Priority::Bulk })?;
+            send.send(&Opening::Lane { mirror: self.opening.mirror }, &[])?;
+            lanes.push((send, receive));
+        }
+        threads.spawn(|| self.listen(receive, queue));
+        for (index, (send, receive)) in lanes.into_iter().enumerate() {
+            threads.spawn(move || take_answers(receive, queue, index));
+            threads.spawn(move || self.run_lane(send, queue, index).unwrap_or_else(|error| queue.fail(error)));
+        }
+        Ok((after, first))
     }
 
     /// The walk, and what follows when everything was sent.
     fn lead(&self, mut send: Sender, queue: &Queue<'_>, after: Option<Position>) -> Result<Passed, PassError> {
         self.meter.enter(Stage::Listing);
-        self.send_scopes(&mut send)?;
+        self.send_scopes(&mut send, queue)?;
         let goes_on = after.is_some();
         let first = self.walk(after, Some((&mut send, queue)))?;
         let sent = self.counted();
@@ -206,7 +184,7 @@ impl<V: Volume> Pass<'_, V> {
         let summary = queue.wait_joined(&|| self.pace.is_stopped())?;
         if self.opening.purpose != Purpose::Mirror {
             send.finish()?;
-            return Ok(Passed { point: None, first: false, moved: false, flaws: 0, summary });
+            return Ok(Passed { point: None, first: false, moved: false, went_on: goes_on, flaws: 0, summary });
         }
         self.meter.enter(Stage::Proving);
         let at = SystemTime::now().into();
@@ -226,7 +204,7 @@ impl<V: Volume> Pass<'_, V> {
         let Committed { point: number, orphans_left: orphans, objects, bytes } = committed;
         let MirrorOpening { generation, mirror, .. } = self.opening;
         let point = Some(Point { number, generation, mirror, reason, at, consistent, objects, bytes, orphans });
-        Ok(Passed { point, first: false, moved, flaws, summary })
+        Ok(Passed { point, first: false, moved, went_on: goes_on, flaws, summary })
     }
 
     /// Objects that the last walk met, and bytes of the files among them.
@@ -234,17 +212,17 @@ impl<V: Volume> Pass<'_, V> {
         (self.meter.objects.load(Relaxed), self.meter.bytes.load(Relaxed))
     }
 
-    fn send_scopes(&self, send: &mut Sender) -> Result<(), PassError> {
-        let mut batch = Vec::new();
-        for (root, scopes) in self.scopes.iter().flatten() {
-            for (path, depth) in scopes.iter() {
-                batch.push(Scope { at: Position { root: *root, path: path.clone() }, depth });
-                if batch.len() >= BATCH {
-                    send.send(&FromSource::Scopes(std::mem::take(&mut batch)), &[])?;
-                }
-            }
+    fn send_scopes(&self, send: &mut Sender, queue: &Queue<'_>) -> Result<(), PassError> {
+        let scopes = self.scopes.iter().flatten().flat_map(|(root, scopes)| {
+            scopes.iter().map(|(path, depth)| Scope { at: Position { root: *root, path: path.clone() }, depth })
+        });
+        let mut scopes = scopes.peekable();
+        while scopes.peek().is_some() {
+            let batch: Vec<_> = scopes.by_ref().take(BATCH).collect();
+            queue.make_way(batch.iter().map(|scope| scope.at.path.as_bytes().len() + ENTRY_BYTES).sum());
+            send.send(&FromSource::Scopes(batch), &[])?;
         }
-        if batch.is_empty() { Ok(()) } else { Ok(send.send(&FromSource::Scopes(batch), &[])?) }
+        Ok(())
     }
 
     /// The places of a root that are looked at; `None` where everything is, an error where nothing is.
@@ -338,7 +316,10 @@ impl<V: Volume> Pass<'_, V> {
     fn hear(&self, message: FromStandby, queue: &Queue<'_>) {
         match message {
             FromStandby::Wants(wants) => self.hear_wants(wants, queue),
-            FromStandby::Durable(position) => tracing::trace!(?position, "durable"),
+            FromStandby::Durable { position, data_bytes } => {
+                tracing::trace!(?position, data_bytes, "durable");
+                self.meter.durable(data_bytes);
+            }
             FromStandby::Problem { at, text } => self.meter.problem(&at, text.chars().take(LONGEST_TEXT).collect()),
             FromStandby::Findings(findings) => {
                 for found in findings {
@@ -348,6 +329,7 @@ impl<V: Volume> Pass<'_, V> {
             }
             FromStandby::Joined(summary) => queue.joined(summary),
             FromStandby::Committed { point, orphans_left, objects, bytes } => {
+                self.meter.committed();
                 queue.committed(Committed { point, orphans_left, objects, bytes });
             }
             FromStandby::Stopped(refusal) => queue.fail(PassError::Refused(refusal)),
@@ -454,6 +436,7 @@ impl Batch<'_> {
 
     fn send(&mut self, send: &mut Sender) -> Result<(), PassError> {
         if !self.entries.is_empty() {
+            self.queue.make_way(self.bytes + self.entries.len() * ENTRY_BYTES);
             self.queue.announce(self.entries.len());
             send.send(&FromSource::Entries { root: self.root, entries: std::mem::take(&mut self.entries) }, &[])?;
             self.bytes = 0;

@@ -17,6 +17,9 @@ const WANTS_AT_ONCE: usize = 16;
 const MOST_WAITING: usize = 2 * MOST_WANTED;
 /// Files begun and not proven, beyond which none is begun.
 const MOST_UNDER_WAY: u64 = 2 * MOST_WANTED as u64;
+/// What may be sent before the standby has answered, in bytes: a quarter of the window that all streams of a link share at least, so that
+/// what nobody reads yet is not in the way of anything else.
+const MOST_EARLY: usize = 512 * 1024;
 /// How often whoever waits looks whether it was stopped.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
@@ -65,6 +68,10 @@ struct Answers {
 #[derive(Debug, Default)]
 struct State {
     said: Said,
+    /// Whether the standby has answered the opening.
+    answered: bool,
+    /// What was sent before that, in bytes.
+    early_bytes: usize,
     /// Entries that the standby was told of.
     announced: u64,
     wants: VecDeque<Want>,
@@ -80,6 +87,11 @@ struct State {
 }
 
 impl State {
+    /// Whether what was sent fills the link of a standby that may not read it yet.
+    fn is_too_early(&self) -> bool {
+        self.early_bytes > MOST_EARLY && !self.answered && self.failed.is_none()
+    }
+
     fn complete(&self) -> bool {
         self.joined.is_some() && self.wanted == self.done
     }
@@ -171,6 +183,20 @@ impl<'s> Queue<'s> {
     /// The error that ended the pass.
     pub(super) fn failure(&self) -> Option<PassError> {
         self.lock().failed.clone()
+    }
+
+    /// The standby has answered the opening, and reads.
+    pub(super) fn answered(&self) {
+        self.change(|state| state.answered = true);
+    }
+
+    /// Something is about to be sent: waits where that would be much and nobody may read it yet.
+    pub(super) fn make_way(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.early_bytes = state.early_bytes.saturating_add(bytes);
+        while state.is_too_early() {
+            state = self.stage.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Entries are about to be sent.
@@ -308,5 +334,30 @@ impl<'s> Queue<'s> {
         if let Some(Work::Start(_)) = work {
             self.stage.notify_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn much_waits_for_the_answer_and_for_nothing_else() {
+        let little = State { early_bytes: MOST_EARLY, ..State::default() };
+        assert!(!little.is_too_early());
+        let much = || State { early_bytes: MOST_EARLY + 1, ..State::default() };
+        assert!(much().is_too_early());
+        assert!(!State { answered: true, ..much() }.is_too_early());
+        assert!(!State { failed: Some(PassError::Stopped), ..much() }.is_too_early());
+    }
+
+    #[test]
+    fn who_waits_for_the_answer_goes_on_when_it_comes() {
+        let queue = Queue::new(1, &|| {});
+        std::thread::scope(|scope| {
+            let sending = scope.spawn(|| queue.make_way(2 * MOST_EARLY));
+            queue.answered();
+            sending.join().unwrap();
+        });
     }
 }

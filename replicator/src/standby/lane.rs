@@ -79,7 +79,11 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
                     unpack(&mut self.unpacker, payload, len, encoding)?
                 };
                 let receiving = receiving(&mut self.files, file)?;
-                receiving.leaves(self.reception, (file, group), mask, hole, data).map(|()| None)
+                receiving.leaves(self.reception, (file, group), mask, hole, data)?;
+                if !hole {
+                    self.reception.took(data);
+                }
+                Ok(None)
             }
             LaneDown::End { file, end } => self.finish(file, end).map(Some),
             LaneDown::Gone { file, .. } => self.give_up(file).map(|()| None),
@@ -179,7 +183,9 @@ impl<'r, 'a, V: Volume, S: Store> Lane<'r, 'a, V, S> {
         if data.is_empty() {
             return Ok(());
         }
-        receiving.target.write(reception, (file, &receiving.wanted), offset, data, packed)
+        receiving.target.write(reception, (file, &receiving.wanted), offset, data, packed)?;
+        reception.took(data);
+        Ok(())
     }
 
     fn hole(&mut self, file: u64, len: u64) -> Result<(), ReceiveError> {

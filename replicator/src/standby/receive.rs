@@ -2,6 +2,8 @@
 //!
 //! Any number of lanes and the join work on one [`Reception`] at a time. The order of locks is table, then journal.
 
+mod marking;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,6 +15,7 @@ use standin_common::message::{Comparison, JoinSummary, MirrorOpening, Position};
 use standin_common::path::RelPath;
 use standin_common::scope::Reason;
 
+pub use self::marking::Marked;
 pub use super::error::ReceiveError;
 use super::replica::{ReceivingGuard, Replica, ReplicaError};
 use super::resume::{self, Resumed};
@@ -67,6 +70,8 @@ pub(super) struct Table {
     joined: Option<Position>,
     pub summary: JoinSummary,
     pub orphans_stay: bool,
+    /// The walk is over, and nobody was told yet that every file has come.
+    to_complete: bool,
     ended: bool,
 }
 
@@ -82,9 +87,13 @@ pub struct Reception<'a, V: Volume, S: Store> {
     journal: Mutex<Journal<S::Log>>,
     table: Mutex<Table>,
     arrived: Condvar,
+    /// For whoever waits for the end, or for all files.
+    complete: Condvar,
     committed: AtomicBool,
     next_file: AtomicU64,
     next_side: AtomicU64,
+    /// Data that came, in bytes before compression.
+    data_bytes: AtomicU64,
     resumed: Mutex<Resumed>,
     after: Option<Position>,
     /// What was made in each volume, which is durable before a mark or a commit speaks of it.
@@ -135,9 +144,11 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
             journal: Mutex::new(Journal::new(journal)),
             table: Mutex::new(table),
             arrived: Condvar::new(),
+            complete: Condvar::new(),
             committed: AtomicBool::new(false),
             next_file: AtomicU64::new(resumed.next_file),
             next_side: AtomicU64::new(resumed.next_side),
+            data_bytes: AtomicU64::new(0),
             after: resumed.position.clone(),
             resumed: Mutex::new(resumed.without_journal()),
             touched: Mutex::new(vec![touched; replica.volumes().len()]),
@@ -323,6 +334,7 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
             table.order.remove(&(wanted.at, file));
         }
         self.arrived.notify_all();
+        self.look_if_complete(&table);
     }
 
     pub(super) fn joined_to(&self, at: Position) {
@@ -352,30 +364,12 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
     pub fn end(&self) {
         lock(&self.table).ended = true;
         self.arrived.notify_all();
+        self.complete.notify_all();
     }
 
     /// An error if the reception has ended.
     pub(super) fn go_on(&self) -> Result<(), ReceiveError> {
         if lock(&self.table).ended { Err(ReceiveError::Ended) } else { Ok(()) }
-    }
-
-    /// Makes durable what was received so far; returns how far the walk is covered.
-    pub fn mark(&self) -> Result<Option<Position>, ReceiveError> {
-        let (position, summary) = {
-            let table = lock(&self.table);
-            let first = table.order.first().and_then(|(_, file)| table.wanted.get(file));
-            (first.map_or(table.joined.clone(), |wanted| wanted.before.clone()), table.summary)
-        };
-        // Whatever was put into the journal before this moment is synced below, with the data it speaks of.
-        let covers = lock(&self.journal).len();
-        self.sync_volumes()?;
-        let mut journal = lock(&self.journal);
-        // The commit must stay the last record.
-        if !self.committed.load(Ordering::Relaxed) {
-            journal.append(&Record::Mark { covers, position: position.clone(), summary }, &[])?;
-            journal.sync()?;
-        }
-        Ok(position)
     }
 
     /// In a round, the point that it builds upon.

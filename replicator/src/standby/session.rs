@@ -4,7 +4,6 @@
 //! source why ([`FromStandby::Stopped`]); the source then drops all streams of the pass, which ends the other threads.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use standin_common::scope::Scope;
 use super::join::Join;
 use super::lane::Lane;
 use super::opening::{self, Way};
-use super::receive::{ReceiveError, Reception};
+use super::receive::{Marked, ReceiveError, Reception};
 use super::replica::{Replica, ReplicaError};
 use super::telling::{Telling, serve_lane};
 use crate::journal::Point;
@@ -31,7 +30,7 @@ use crate::volume::{Volume, is_reserved};
 /// How often what was received is made durable. What came since is lost in a crash, and sent again.
 const MARK_EVERY: Duration = Duration::from_millis(250);
 /// Marks may take at most one part in so many of the time.
-const MARK_SHARE: u32 = 5;
+const MARK_SHARE: u32 = 3;
 /// How long a commit may have overtaken what was sent before it on other streams.
 const OVERTAKEN: Duration = Duration::from_secs(10);
 /// The most lanes of a pass.
@@ -217,7 +216,6 @@ struct Session<'s, 'a, V: Volume, S: Store> {
 
 impl<V: Volume, S: Store> Session<'_, '_, V, S> {
     fn run(&self, receive: Receiver, lanes: &Arrivals, owners: bool) -> Option<Point> {
-        let (over, ended) = mpsc::channel::<()>();
         thread::scope(|scope| {
             scope.spawn(|| {
                 while let Some(mut lane) = lanes.next() {
@@ -229,9 +227,9 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
                     });
                 }
             });
-            scope.spawn(|| self.mark(ended).unwrap_or_else(|error| self.fail(error)));
+            scope.spawn(|| self.mark().unwrap_or_else(|error| self.fail(error)));
             let point = self.lead(receive, owners);
-            drop(over);
+            self.reception.end();
             lanes.close();
             point.unwrap_or_else(|error| {
                 self.fail(error);
@@ -261,7 +259,10 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
             match message {
                 FromSource::Entries { root, entries } => self.tell(&join.entries(root, entries)?)?,
                 FromSource::Unreadable(_) => self.reception.keep_orphans()?,
-                FromSource::WalkEnd => self.tell(&join.end()?)?,
+                FromSource::WalkEnd => {
+                    self.tell(&join.end()?)?;
+                    self.reception.walked();
+                }
                 FromSource::Scopes(_) => return Err(ReceiveError::Protocol("it sent scopes where none belong").into()),
                 FromSource::Commit { at, consistent, objects, bytes, reason } => {
                     self.reception.wait_for_files(OVERTAKEN);
@@ -299,14 +300,18 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
         }
     }
 
-    /// Makes durable what came, from time to time.
-    fn mark(&self, ended: mpsc::Receiver<()>) -> Result<(), SessionError> {
-        let mut pause = MARK_EVERY;
-        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(pause) {
+    /// Makes durable what came: from time to time, and where that was worth it as soon as everything has come, while the source looks whether
+    /// anything changed.
+    fn mark(&self) -> Result<(), SessionError> {
+        let (begun, mut pause) = (Instant::now(), MARK_EVERY);
+        while let Some(all) = self.reception.wait_to_mark(pause) {
+            if all && begun.elapsed() < MARK_EVERY {
+                continue;
+            }
             let began = Instant::now();
-            let position = self.reception.mark()?;
-            self.telling.tell(&FromStandby::Durable(position))?;
-            pause = MARK_EVERY.max(began.elapsed() * MARK_SHARE);
+            let Marked { position, data_bytes } = self.reception.mark()?;
+            self.telling.tell(&FromStandby::Durable { position, data_bytes })?;
+            pause = MARK_EVERY.max(began.elapsed() * (MARK_SHARE - 1));
         }
         Ok(())
     }

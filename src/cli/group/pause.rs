@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
-use standin_common::id::GroupName;
+use serde::Serialize;
+use standin_common::id::{GroupName, NodeName};
 use standin_failover::group::facts::{Facts, Seen};
 
-use super::{ask, automatic, begin, status};
+use super::{ask, automatic, begin, is_done, status, switch, switched_words};
+use crate::cli::show::harmless;
 use crate::cli::{Failure, Scene};
 use crate::daemon::group::{Ask, MonitorAsk, Told};
+use crate::daemon::monitor::Switched;
 
 /// How long a pause is there, for `group show`.
 pub(in crate::cli) fn words(since_unix_ms: u64) -> String {
@@ -16,12 +19,73 @@ pub(in crate::cli) fn words(since_unix_ms: u64) -> String {
     format!("nothing is done by itself since {since}: `standin group resume` ends it")
 }
 
+/// What became of a pause, or of its end.
+#[derive(Serialize)]
+struct Outcome {
+    group: GroupName,
+    paused: bool,
+    nodes: Vec<Row>,
+    /// What became of automatic failover; `None` where it stays as it is.
+    automatic: Option<Switch>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    node: NodeName,
+    /// Why nothing is different there.
+    failed: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Switch {
+    on: bool,
+    #[serde(flatten)]
+    done: Option<Switched>,
+    /// Who is away, and why: so it is not switched on.
+    waits_for: Option<(NodeName, String)>,
+}
+
+impl Outcome {
+    fn is_whole(&self) -> bool {
+        let switched = self.automatic.as_ref().is_none_or(|switch| switch.done.as_ref().is_some_and(is_done));
+        switched && self.nodes.iter().all(|row| row.failed.is_none())
+    }
+
+    fn code(&self) -> ExitCode {
+        if self.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(4) }
+    }
+
+    fn describe(&self) -> String {
+        let group = &self.group;
+        let mut text = String::new();
+        for Row { node, failed } in &self.nodes {
+            text += &match (failed, self.paused) {
+                (None, true) => format!("{node}  paused: nothing is done for the group by itself there\n"),
+                (None, false) => format!("{node}  looks after the group again\n"),
+                (Some(why), _) => format!("{node}  NOT REACHED, say it again when it is back: {}\n", harmless(why)),
+            };
+        }
+        match &self.automatic {
+            Some(Switch { on, done: Some(done), .. }) => text += &switched_words(group, *on, done),
+            Some(Switch { waits_for: Some((node, _)), .. }) => {
+                text += &format!(
+                    "automatic failover of {group} stays off, as {node} does not answer: `standin group automatic {group} on` when it is back\n"
+                );
+            }
+            _ => {}
+        }
+        text
+    }
+}
+
 /// Automatic failover goes off first: nobody takes the group from whoever works on it.
 pub(super) fn pause(scene: &Scene<'_>, group: &GroupName) -> Result<ExitCode, Failure> {
-    if is_automatic(scene, group)? {
-        automatic(scene, group, false, false)?;
-    }
-    set(scene, group, true)
+    let switch_off = || Ok::<_, Failure>(Switch { on: false, done: Some(switch(scene, group, false, false)?), waits_for: None });
+    let automatic = is_automatic(scene, group)?.then(switch_off).transpose()?;
+    let facts = facts(scene, group)?;
+    let outcome = Outcome { group: group.clone(), paused: true, nodes: set(scene, group, facts, true), automatic };
+    scene.print(&outcome, || outcome.describe())?;
+    Ok(outcome.code())
 }
 
 /// Not where somebody works on it.
@@ -57,52 +121,38 @@ fn is_automatic(scene: &Scene<'_>, group: &GroupName) -> Result<bool, Failure> {
 /// to be one.
 pub(super) fn resume(scene: &Scene<'_>, group: &GroupName) -> Result<ExitCode, Failure> {
     let facts = facts(scene, group)?;
-    let was_paused = facts.iter().flat_map(|facts| facts.there()).any(|(_, view)| view.paused_unix_ms.is_some());
-    let mut ended = if was_paused { set(scene, group, false)? } else { ExitCode::SUCCESS };
-    if was_paused && is_automatic(scene, group)? {
-        match facts.iter().flat_map(|facts| facts.away()).next() {
-            None => drop(automatic(scene, group, true, false)?),
-            Some((node, why)) => {
-                let value = serde_json::json!({ "automatic": "off", "away": { "node": node, "why": why } });
-                scene.print(&value, || {
-                    format!(
-                        "automatic failover of {group} stays off, as {node} does not answer ({}): `standin group automatic {group} on` when it is back\n",
-                        crate::cli::show::harmless(why)
-                    )
-                })?;
-                ended = ExitCode::from(4);
-            }
-        }
-    }
-    if !was_paused || is_unfinished(scene, group)? {
+    if !facts.iter().flat_map(|facts| facts.there()).any(|(_, view)| view.paused_unix_ms.is_some()) {
         return begin(scene, group, Ask::Resume, true);
     }
-    Ok(ended)
+    let waits_for = facts.iter().flat_map(|facts| facts.away()).next().map(|(node, why)| (node.clone(), why.to_owned()));
+    let nodes = set(scene, group, facts, false);
+    let automatic = match (is_automatic(scene, group)?, waits_for) {
+        (false, _) => None,
+        (true, Some(node)) => Some(Switch { on: false, done: None, waits_for: Some(node) }),
+        (true, None) => Some(Switch { on: true, done: Some(switch(scene, group, true, false)?), waits_for: None }),
+    };
+    let outcome = Outcome { group: group.clone(), paused: false, nodes, automatic };
+    let goes_on = is_unfinished(scene, group)?;
+    // For programs there is one document: the report says what they wait for.
+    if !(goes_on && scene.json) {
+        scene.print(&outcome, || outcome.describe())?;
+    }
+    match goes_on.then(|| begin(scene, group, Ask::Resume, true)).transpose()? {
+        Some(code) if code != ExitCode::SUCCESS => Ok(code),
+        _ => Ok(outcome.code()),
+    }
 }
 
-/// On every node that answers; those that do not are named, and the exit code is 4.
-fn set(scene: &Scene<'_>, group: &GroupName, paused: bool) -> Result<ExitCode, Failure> {
-    let facts = facts(scene, group)?;
-    let mut rows = Vec::new();
-    for (node, seen) in facts.into_iter().flat_map(|facts| facts.nodes) {
+/// On every node that answers.
+fn set(scene: &Scene<'_>, group: &GroupName, facts: Option<Facts>, paused: bool) -> Vec<Row> {
+    let one = |(node, seen): (NodeName, Seen)| {
         let done = match seen {
             Seen::Away(why) => Err(why),
             Seen::There(_) => {
                 ask(scene, group, Some(node.clone()), Ask::Pause(paused)).map(drop).map_err(|failure| failure.to_string())
             }
         };
-        rows.push((node, done.err()));
-    }
-    let is_done = rows.iter().all(|(_, failed)| failed.is_none());
-    let value: Vec<_> =
-        rows.iter().map(|(node, failed)| serde_json::json!({ "node": node, "paused": paused, "failed": failed })).collect();
-    let said = if paused { "paused: nothing is done for the group by itself there" } else { "looks after the group again" };
-    scene.print(&value, || {
-        let line = |(node, failed): &(_, Option<String>)| match failed {
-            None => format!("{node}  {said}\n"),
-            Some(why) => format!("{node}  NOT REACHED, say it again when it is back: {}\n", crate::cli::show::harmless(why)),
-        };
-        rows.iter().map(line).collect()
-    })?;
-    Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::from(4) })
+        Row { node, failed: done.err() }
+    };
+    facts.into_iter().flat_map(|facts| facts.nodes).map(one).collect()
 }

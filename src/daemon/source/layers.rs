@@ -1,7 +1,8 @@
 //! The layers over the roots of a set with `capture = "ordered"`: put in place, taken away, and what they hear.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -62,6 +63,21 @@ struct Mounted {
     layer: Layer,
     /// The file system that the root lies in.
     mount: PathBuf,
+}
+
+/// A root past its layer. This daemon never goes through its own layers: they may be held, and a daemon that is killed while it waits for itself
+/// never ends (the kernel waits for its answer, and it keeps the connection open).
+pub(super) struct Inside {
+    directory: File,
+    /// The file system that the root lies in.
+    pub(super) mount: PathBuf,
+}
+
+impl Inside {
+    /// A path that leads there as long as this lives.
+    pub(super) fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.directory.as_raw_fd()).into()
+    }
 }
 
 /// Where the source of a set is found by its layers.
@@ -243,10 +259,12 @@ impl Layers {
         }
     }
 
-    /// Where a root is read past its layer, and the file system that it lies in; `None` while the layers are away.
-    pub(super) fn beneath(&self, index: usize) -> Option<(PathBuf, PathBuf)> {
+    /// A root past its layer; `None` while the layers are away.
+    pub(super) fn beneath(&self, index: usize) -> io::Result<Option<Inside>> {
         let state = self.lock();
-        state.mounted.get(index).map(|mounted| (mounted.layer.beneath(), mounted.mount.clone()))
+        let open =
+            |mounted: &Mounted| Ok(Inside { directory: File::open(mounted.layer.beneath())?, mount: mounted.mount.clone() });
+        state.mounted.get(index).map(open).transpose()
     }
 
     /// Whether they are there, or why not.

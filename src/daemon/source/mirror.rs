@@ -46,9 +46,9 @@ impl SourceSet {
         let running = self.running(job.mirror, job.ordered.limit_bytes_per_second, connection);
         tracing::info!(pass = job.pass, comparison = ?job.ordered.comparison, resumed = job.resumed, "mirror");
         loop {
+            let is_new = job.began.is_none();
             if let Err(error) = self.begin_pass(&mut job) {
-                let hold = Hold::Stuck(error.text.clone());
-                return self.give_up(job.mirror, error, hold);
+                return self.stuck(job.mirror, error);
             }
             let (comparison, since) = self.how_to_compare(&job);
             let opening = MirrorOpening {
@@ -58,7 +58,8 @@ impl SourceSet {
                 ..self.opening(job.pass_id(), &volumes)
             };
             running.meter.begin_pass(job.pass);
-            let passed = match follow.during(|| self.pass(connection, &running, &volumes, What::whole(opening, since))) {
+            let what = What { is_new, ..What::whole(opening, since) };
+            let passed = match follow.during(|| self.pass(connection, &running, &volumes, what)) {
                 Ok(passed) => passed,
                 Err(error) => return self.pass_failed(connection, &job, error),
             };
@@ -66,10 +67,12 @@ impl SourceSet {
             let consistent = passed.point.as_ref().is_some_and(|point| point.consistent);
             let flawed = running.meter.flaws.load(Relaxed) > 0;
             let covered = follow.covers(job.pass_id());
+            let is_enough = job.pass >= u32::from(self.set().passes);
             // What follows makes further passes needless, but one that nobody watched from its beginning is not enough to follow it.
             let last = match follow.is_watched() {
                 true => covered || flawed,
-                false => consistent || job.pass >= u32::from(self.set().passes) || flawed || never_proven,
+                // Nor does one that was cut off count, however often.
+                false => consistent || is_enough && !passed.went_on || flawed || never_proven,
             };
             self.lock().told.outdate();
             if let Some(point) = passed.point.as_ref().filter(|_| covered) {
@@ -86,8 +89,7 @@ impl SourceSet {
                 kept.since = job.began.filter(|_| !flawed).or(kept.since);
             });
             if let Err(error) = kept {
-                let hold = Hold::Stuck(error.text.clone());
-                return self.give_up(job.mirror, error, hold);
+                return self.stuck(job.mirror, error);
             }
             let report = self.mirror_report(&job, &running, &passed, connection);
             let point = report.point.map(tracing::field::display);
@@ -135,8 +137,7 @@ impl SourceSet {
             PassError::Link(_) | PassError::Refused(Refusal::Anew | Refusal::Busy) => {
                 let counted = self.keep(|kept| kept.job.iter_mut().for_each(|job| job.resumed += 1));
                 if let Err(error) = counted {
-                    let hold = Hold::Stuck(error.text.clone());
-                    return self.give_up(job.mirror, error, hold);
+                    return self.stuck(job.mirror, error);
                 }
                 if connection.is_closed() {
                     self.disconnect(connection);
@@ -155,6 +156,12 @@ impl SourceSet {
                 self.give_up(job.mirror, failed(kind(&error), error.to_string()), hold)
             }
         }
+    }
+
+    /// What it knows cannot be kept.
+    fn stuck(&self, mirror: MirrorId, error: Failed) -> Outcome {
+        let hold = Hold::Stuck(error.text.clone());
+        self.give_up(mirror, error, hold)
     }
 
     /// A mirror ends without having done what it should.

@@ -1,6 +1,7 @@
 //! One pass of a source: its roots, its counters and brakes, what it opens with.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use standin_common::entry::Time;
@@ -19,6 +20,7 @@ use standin_replicator::source::pass::{Pass, PassError, Passed};
 use standin_replicator::source::safety::{self, Remembered, UnsafeRoot};
 use standin_replicator::volume::Volume;
 
+use super::layers::Inside;
 use super::{Running, SourceSet, carried};
 use crate::daemon::clock;
 
@@ -28,6 +30,8 @@ const PLACES_FOR_A_LANE: usize = 32;
 /// What a pass is about.
 pub(super) struct What<'a> {
     pub(super) opening: MirrorOpening,
+    /// Whether it was never begun before.
+    pub(super) is_new: bool,
     /// In a round: where.
     pub(super) scopes: Option<BTreeMap<RootIndex, Scopes>>,
     /// Whether nothing was noticed since it began.
@@ -41,14 +45,19 @@ pub(super) struct What<'a> {
 }
 
 impl What<'_> {
-    /// A pass over everything of roots that nobody watches.
+    /// A pass over everything of roots that nobody watches, which may have begun before.
     pub(super) fn whole(opening: MirrorOpening, since: Option<Time>) -> Self {
         let (still, of_one_moment, reason) = (&|| true, &|| false, &|_| Reason::Mirror);
-        Self { opening, scopes: None, still, of_one_moment, reason, hashes: None, since }
+        Self { opening, is_new: false, scopes: None, still, of_one_moment, reason, hashes: None, since }
     }
 }
 
 impl SourceSet {
+    /// A root past its layer; `None` where none is over it.
+    pub(super) fn beneath(&self, index: usize) -> io::Result<Option<Inside>> {
+        self.layers.as_ref().map_or(Ok(None), |layers| layers.beneath(index))
+    }
+
     /// Opens the roots, after a look at whether they are what they were.
     pub(super) fn open_roots(&self, emptied_is_meant: bool) -> Result<(Vec<OsVolume>, Vec<Remembered>), UnsafeRoot> {
         let before = self.lock().kept.roots.clone();
@@ -56,18 +65,18 @@ impl SourceSet {
         let mut remembered = Vec::new();
         for (index, (root, rules)) in self.set().roots.iter().zip(&self.rules).enumerate() {
             let before = before.get(index);
-            // Never through the layer, which waits for us when it is held.
-            let inside = self.layers.as_ref().and_then(|layers| layers.beneath(index));
+            let unreadable = |source| UnsafeRoot::Unreadable { path: root.path.clone(), source };
+            let inside = self.beneath(index).map_err(unreadable)?;
             let (path, seen) = match &inside {
-                Some((inside, mount)) => {
-                    let seen = safety::look_beneath(&root.path, (inside, mount), before, emptied_is_meant)?;
-                    (inside, seen)
+                Some(inside) => {
+                    let path = inside.path();
+                    let seen = safety::look_beneath(&root.path, (&path, &inside.mount), before, emptied_is_meant)?;
+                    (path, seen)
                 }
-                None => (&root.path, safety::look_at(&root.path, rules, before, emptied_is_meant)?),
+                None => (root.path.clone(), safety::look_at(&root.path, rules, before, emptied_is_meant)?),
             };
             remembered.push(seen);
-            let opened = OsVolume::open_source(path);
-            volumes.push(opened.map_err(|source| UnsafeRoot::Unreadable { path: root.path.clone(), source })?);
+            volumes.push(OsVolume::open_source(&path).map_err(unreadable)?);
         }
         Ok((volumes, remembered))
     }
@@ -123,14 +132,28 @@ impl SourceSet {
     ) -> Result<Passed, PassError> {
         let (pace, meter) = (&running.pace, &running.meter);
         let stopping = || self.cut_off();
-        let What { opening, scopes, still, of_one_moment, reason, hashes, since } = what;
+        let What { opening, is_new, scopes, still, of_one_moment, reason, hashes, since } = what;
         // A round of a few places is over before further lanes are open.
         let places: Option<usize> = scopes.as_ref().map(|scopes| scopes.values().map(Scopes::len).sum());
         let lanes = usize::from(self.set().lanes).min(places.map_or(usize::MAX, |places| 1 + places / PLACES_FOR_A_LANE));
         let rules = &self.rules;
         let stopping = &stopping;
-        let pass =
-            Pass { volumes, rules, opening, lanes, pace, meter, scopes, since, still, of_one_moment, reason, hashes, stopping };
+        let pass = Pass {
+            volumes,
+            rules,
+            opening,
+            is_new,
+            lanes,
+            pace,
+            meter,
+            scopes,
+            since,
+            still,
+            of_one_moment,
+            reason,
+            hashes,
+            stopping,
+        };
         let passed = pass.run(connection);
         self.lock().cut_off = None;
         match passed {

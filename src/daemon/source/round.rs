@@ -103,7 +103,7 @@ impl SourceSet {
         // If only the answer to its end was lost, the replica is there already.
         base.extend(again.then_some(round.mirror));
         let Follow { waiting, names, .. } = follow;
-        let run = || self.run_round(connection, (names, shown.as_ref()), base, &round, &ground, moment);
+        let run = || self.run_round(connection, (names, shown.as_ref()), (base, !again), &round, &ground, moment);
         let ended = waiting.keep_during(Some(watch), Some(&round.taken), run);
         let had_picture = shown.is_some();
         let begun = self.adopt(follow, begun, &ended, shown.is_some_and(|shown| shown.album.is_whole()));
@@ -140,7 +140,7 @@ impl SourceSet {
         &self,
         connection: &Connection,
         (names, shown): (&mut LinkedNames, Option<&Shown<'_>>),
-        base: Vec<MirrorId>,
+        (base, is_new): (Vec<MirrorId>, bool),
         round: &Round,
         ground: &Ground<'_>,
         moment: &Moment,
@@ -172,6 +172,7 @@ impl SourceSet {
         };
         let what = What {
             opening,
+            is_new,
             scopes: Some(scopes),
             still: &still,
             of_one_moment: &of_one_moment,

@@ -1,5 +1,6 @@
 //! A source after a turn, and before one: what it begins with, what it clears away, and its last point.
 
+use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use standin_replicator::rules::Rules;
 use standin_replicator::source::safety::{self, Remembered};
 
 use super::kept::{Began, Following, Job, Kept, Ordered, OrderedBy};
+use super::layers::{Inside, NOT_MOUNTED};
 use super::{SourceSet, failed, new_mirror_id};
 use crate::control::{Failed, FailedKind, MirrorOrder};
 use crate::daemon::roles::Roles;
@@ -50,20 +52,36 @@ impl SourceSet {
         if !self.roles.now().is_turned() {
             return;
         }
-        let set = self.set();
-        let roots: Vec<_> = set.roots.iter().map(|root| root.path.as_path()).collect();
-        if let Err(error) = standby::clear_away(&self.directory, &roots) {
+        let cleared = self.past_layers().and_then(|inside| {
+            let set = self.set();
+            let roots: Vec<_> = match &inside {
+                Some(inside) => inside.iter().map(Inside::path).collect(),
+                None => set.roots.iter().map(|root| root.path.clone()).collect(),
+            };
+            standby::clear_away(&self.directory, &roots)
+        });
+        if let Err(error) = cleared {
             tracing::warn!(%error, "what is left of the replica's history cannot be removed; it is tried again at the next start");
         }
+    }
+
+    /// All roots past their layers; `None` where the set has none, an error while they are away.
+    fn past_layers(&self) -> io::Result<Option<Vec<Inside>>> {
+        if self.layers.is_none() {
+            return Ok(None);
+        }
+        let one = |index| self.beneath(index)?.ok_or_else(|| io::Error::other(NOT_MOUNTED));
+        (0..self.set().roots.len()).map(one).collect::<io::Result<_>>().map(Some)
     }
 
     /// Takes a last point, with nobody writing any more: what the standby has is all there is when this returns. `go_on` is told how far it
     /// is, until it says no or `deadline` is over.
     pub(in crate::daemon) fn drain(&self, deadline: Instant, go_on: &mut dyn FnMut(&SetReport) -> bool) -> Result<Point, Failed> {
-        // A device can never be proven.
+        // A device can never be proven, and has no layer.
         let is_device = |path: &Path| {
             use standin_replicator::volume::Volume as _;
-            standin_replicator::os::OsVolume::open_source(path).is_ok_and(|volume| volume.kind() == RootKind::Device)
+            self.layers.is_none()
+                && standin_replicator::os::OsVolume::open_source(path).is_ok_and(|volume| volume.kind() == RootKind::Device)
         };
         let proven = !self.set().roots.iter().any(|root| is_device(&root.path));
         loop {

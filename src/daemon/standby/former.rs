@@ -23,7 +23,7 @@ use crate::daemon::source;
 const FILES: [&str; 2] = [targets::FILE, super::scrubs::FILE];
 
 /// Removes what a standby keeps: history, journals, what is staged. The trees themselves stay.
-pub(in crate::daemon) fn clear_away(directory: &Path, roots: &[&Path]) -> io::Result<()> {
+pub(in crate::daemon) fn clear_away(directory: &Path, roots: &[PathBuf]) -> io::Result<()> {
     let replica = directory.join(REPLICA);
     if !replica.try_exists()? && FILES.iter().all(|file| !directory.join(file).exists()) {
         return Ok(());
@@ -70,7 +70,7 @@ impl StandbySet {
             let looked = safety::look_at(&root.target, rules, remembered.get(index), true);
             looked.map_err(|error| StandbyError::Former(error.to_string()))?;
         }
-        let roots: Vec<_> = set.roots.iter().map(|root| root.target.as_path()).collect();
+        let roots: Vec<_> = set.roots.iter().map(|root| root.target.clone()).collect();
         clear_away(&self.directory, &roots).map_err(StandbyError::Store)?;
         let newest = known.iter().chain(&roles.from).map(|point| point.number).max().unwrap_or_default();
         let point = Point {

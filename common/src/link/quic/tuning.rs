@@ -14,8 +14,12 @@ use crate::identity::Identity;
 /// (tried: 8952, for jumbo frames) such calls fail, what was in them is lost, and the path is taken for one of 1200 bytes. A path that
 /// takes 1500 bytes settles at that within a second.
 const MAX_DATAGRAM: u16 = 6500;
-/// What may be under way before anything is known of the path, in bytes. QUIC's 14,720 would be two datagrams of the largest.
-const INITIAL_WINDOW: u64 = 10 * MAX_DATAGRAM as u64;
+/// What may be under way before anything is known of the path but its round-trip time, over which it is spread, in bytes. With QUIC's
+/// 14,720 a line of 100 Mbit/s and 80 ms is full after seven round trips, with this after three. A line that holds less loses what its
+/// queue does not take, once.
+pub(super) const INITIAL_WINDOW: u64 = 30 * MAX_DATAGRAM as u64;
+/// How far below the largest datagram of the path the search for it may end, in bytes.
+const DATAGRAM_STEP: u16 = 4;
 /// How many datagrams are acknowledged with one (draft-ietf-quic-ack-frequency), besides what time asks for: on a line of 1500-byte
 /// datagrams this saves the sender a third of its work.
 const ACKNOWLEDGE_EACH: VarInt = VarInt::from_u32(8);
@@ -34,7 +38,7 @@ const MAX_STREAMS: u32 = 128;
 
 pub(super) fn transport() -> Arc<TransportConfig> {
     let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(MAX_DATAGRAM);
+    discovery.upper_bound(MAX_DATAGRAM).minimum_change(DATAGRAM_STEP);
     let mut acks = quinn::AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(ACKNOWLEDGE_EACH);
     let mut transport = TransportConfig::default();

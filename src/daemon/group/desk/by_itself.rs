@@ -79,6 +79,11 @@ impl Desk {
             }
             is_collected = is_collected || self.office.iter().all(|office| foresight::collect(office));
             let Next { wake: what, is_crossed, there } = self.next(is_looked_at);
+            // What somebody did meanwhile may not be in what was seen.
+            if self.has_run_since(ended) {
+                pause = Duration::ZERO;
+                continue;
+            }
             // Nobody need do what this node is about to do by itself.
             let is_about = self.watch.get().is_some_and(|watch| watch.is_about_to_take_over());
             self.lock().waits = match &what {
@@ -104,6 +109,12 @@ impl Desk {
                 }
             };
         }
+    }
+
+    /// Whether a run has begun or ended since one ended last.
+    fn has_run_since(&self, ended: Option<Instant>) -> bool {
+        let inner = self.lock();
+        inner.running.is_some() || inner.ended != ended
     }
 
     fn next(&self, is_looked_at: bool) -> Next {

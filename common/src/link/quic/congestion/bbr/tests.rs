@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::link::quic::congestion::line_sim::{Control, Line, PACKET, Simulation};
+use crate::link::quic::tuning::INITIAL_WINDOW;
 
 const SEED: u64 = 7;
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,7 +27,7 @@ impl Control for Bbr {
 }
 
 fn bbr(seed: u64) -> impl FnOnce(Instant) -> Box<dyn Control> {
-    move |now| Box::new(Bbr::new(now, PACKET, 10 * 6500, seed))
+    move |now| Box::new(Bbr::new(now, PACKET, INITIAL_WINDOW, seed))
 }
 
 /// CUBIC (RFC 9438) without what it does for short lines.
@@ -192,4 +193,20 @@ fn a_short_line_that_is_believed_slow_is_filled_all_the_same() {
     let share = simulation.shares(5 * SECOND)[0];
     println!("  share {share:.3}");
     assert!(share > 0.8, "{share}");
+}
+
+#[test]
+fn a_line_is_filled_soon() {
+    for (mbits, round_trip) in LINES {
+        for loss in [0.0, 0.01] {
+            let mut simulation = Simulation::new(Line::of(mbits, round_trip, 1.0, loss), SEED);
+            simulation.join(bbr(SEED));
+            let counts = simulation.run(10 * Duration::from_millis(round_trip))[0];
+            let holds = simulation.line.bytes_per_sec * simulation.line.round_trip.as_secs_f64();
+            let missed = 10.0 - (counts.delivered * PACKET) as f64 / holds;
+            println!("  {missed:.2} round trips missed of 10, {} packets lost by filling it", counts.overflowed);
+            // The first of them until anything can arrive.
+            assert!(missed < 3.3, "{missed}");
+        }
+    }
 }

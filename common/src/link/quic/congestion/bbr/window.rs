@@ -14,7 +14,7 @@ const DRAIN_GAIN: f64 = 0.5;
 const DOWN_GAIN: f64 = 0.9;
 const UP_GAIN: f64 = 1.25;
 /// What is kept below the line's rate, so that queues rather shrink than grow.
-const MARGIN: f64 = 0.99;
+const MARGIN: f64 = 0.995;
 /// What processors and timers need under way besides what the line holds, as time and in bytes.
 const HOST_DELAY: f64 = 0.002;
 const MOST_HOST_BYTES: f64 = 2e6;
