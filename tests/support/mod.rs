@@ -31,7 +31,7 @@ pub(crate) use proxy::Proxy;
 pub(crate) use wait::{wait_for, wait_until};
 
 /// How long anything may take that should take an instant, in seconds of a machine that does much else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_standin");

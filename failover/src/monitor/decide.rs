@@ -335,15 +335,16 @@ impl Monitor {
             let recent = peer.heard.is_some_and(|heard| now.since(heard) <= 2 * self.rule().heartbeat_ms);
             return Some(if recent { Obstacle::Alive(has_it.clone()) } else { Obstacle::TimeToFail(has_it.clone(), to_fail_ms) });
         }
-        if !self.setting.automatic {
-            return Some(Obstacle::Manual);
-        }
-        said.is_some_and(|beat| !beat.stands_down).then(|| Obstacle::StaysUp(has_it.clone()))
+        (!self.setting.automatic).then_some(Obstacle::Manual)
     }
 
     fn of_this_node(&self, has_it: &NodeName, now: Moment) -> Option<Obstacle> {
         if !self.own.takes_over {
             return Some(Obstacle::Off);
+        }
+        let said = self.peers.get(has_it).and_then(|peer| peer.said.as_ref());
+        if said.is_some_and(|beat| !beat.stands_down) {
+            return Some(Obstacle::StaysUp(has_it.clone()));
         }
         let waits = |failures: &&Failures| now < failures.again && (!failures.in_silence || self.is_silent(has_it, now));
         if let Some(failures) = self.failed.as_ref().filter(waits) {

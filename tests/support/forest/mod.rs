@@ -36,7 +36,7 @@ pub(crate) const ADMINISTRATOR: &str = "Administrator@fb.test";
 pub(crate) const HELPDESK: &str = "helpdesk@fb.test";
 
 /// How long anything may take that should take seconds, on a machine that does much else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A forest of one domain, with one or two controllers that replicate.
 pub(crate) struct Forest {
