@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use quinn::{ReadError, VarInt, WriteError};
 use tokio::io::AsyncReadExt;
@@ -19,6 +20,11 @@ const MOST_WAITING: usize = 32 * 1024;
 const BULK_PIECE: usize = 256 * 1024;
 /// Bytes that are taken from the connection at once: frames are often small, and each call takes the connection's lock.
 const READ_AHEAD: usize = 32 * 1024;
+/// Who reads a frame of which so many bytes are missing lets them gather for a moment, rather than be woken for each packet: on a line of
+/// 1500-byte datagrams that is half of the receiver's work.
+const GATHERED: usize = 16 * 1024;
+/// How long. A line that is faster than [`GATHERED`] in this time is not slowed, as more has come each time.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// Sends on a stream of a connection.
 #[derive(Debug)]
@@ -203,8 +209,12 @@ impl QuicReceive {
         self.taken += here;
         let mut limited = (&mut self.stream).take((len - here) as u64);
         while into.len() < len {
-            if limited.read_buf(into).await.map_err(read_error)? == 0 {
+            let came = limited.read_buf(into).await.map_err(read_error)?;
+            if came == 0 {
                 return Err(CodecError::Truncated.into());
+            }
+            if came < GATHERED && len - into.len() >= 2 * GATHERED {
+                std::thread::sleep(GATHER);
             }
         }
         Ok(())
