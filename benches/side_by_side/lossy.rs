@@ -20,6 +20,8 @@ use crate::tree::bytes_in;
 const LINES: &[(u64, u64)] = &[(100, 40), (300, 15)];
 /// Share of packets lost at random, and the least share of the line that is to be reached, in %.
 const LOSSES: &[(&str, f64)] = &[("0%", 92.0), ("0.1%", 90.0), ("1%", 87.0)];
+/// Congestion controls of TCP that rsync is run over.
+const CONTROLS: [&str; 2] = ["cubic", "bbr"];
 /// The most that a sender is to lose by filling the queue, in %.
 const MOST_CAUSED: f64 = 1.0;
 /// What each side of a shared line is to get, in %.
@@ -43,29 +45,41 @@ struct Got {
     cut_off: bool,
 }
 
-/// The tree over each line with each loss, by rsync over CUBIC and over BBR, and by Standin.
+/// The tree over each line with each loss, by Standin, and by rsync over CUBIC and over BBR, in turn; of several rounds the medians.
 pub(crate) fn lossy(work: &Path, source: &Path, options: &Options) {
     let mut lines = Vec::new();
     for (mbit, delay_ms) in LINES {
         for (loss, goal) in LOSSES {
             let line = Line::up(&format!("{mbit}mbit"), &format!("{delay_ms}ms"), loss);
-            let ours = (!options.peer_only).then(|| standin(&line, work, source, *mbit));
             let title = format!("| {mbit} Mbit/s, {} ms | {loss}", 2 * delay_ms);
-            for congestion in ["cubic", "bbr"] {
-                let who = format!("rsync daemon over TCP {}", congestion.to_uppercase());
-                match line.set_tcp(congestion) {
-                    Ok(()) => {
-                        let got = rsync(&line, work, source, *mbit);
-                        let ratio = ours.as_ref().map_or("-".to_owned(), |ours| format!("**{:.2}**", ours.share / got.share));
-                        lines.push(format!(
-                            "{title} | {who} | {} | {:.1} | {ratio} | {:.2} | - |",
-                            got.time(),
-                            got.share,
-                            got.caused
-                        ));
-                    }
-                    Err(why) => lines.push(format!("{title} | {who} | not measured: {why} | - | - | - | - |")),
+            let mut ours = Vec::new();
+            let mut peers = CONTROLS.map(|control| (control, Vec::new(), None));
+            for _ in 0..options.rounds {
+                if !options.peer_only {
+                    ours.push(standin(&line, work, source, *mbit));
                 }
+                for (control, theirs, trouble) in &mut peers {
+                    // What was cut off once would be so again.
+                    if !theirs.iter().any(|got: &Got| got.cut_off) {
+                        match line.set_tcp(control) {
+                            Ok(()) => theirs.push(rsync(&line, work, source, *mbit)),
+                            Err(why) => *trouble = Some(why),
+                        }
+                    }
+                }
+            }
+            let ours = median(ours);
+            for (control, theirs, trouble) in peers {
+                let who = format!("rsync daemon over TCP {}", control.to_uppercase());
+                lines.push(match (median(theirs), trouble) {
+                    (Some(got), _) => {
+                        let ratio = ours.as_ref().map_or("-".to_owned(), |ours| format!("**{:.2}**", ours.share / got.share));
+                        format!("{title} | {who} | {} | {:.1} | {ratio} | {:.2} | - |", got.time(), got.share, got.caused)
+                    }
+                    (None, trouble) => {
+                        format!("{title} | {who} | not measured: {} | - | - | - | - |", trouble.unwrap_or_default())
+                    }
+                });
                 eprintln!("{}", lines[lines.len() - 1]);
             }
             if let Some(got) = ours {
@@ -78,6 +92,12 @@ pub(crate) fn lossy(work: &Path, source: &Path, options: &Options) {
             save_table(options, "lossy", LOSSY_HEAD, &lines);
         }
     }
+}
+
+/// The run whose time is the median.
+fn median(mut runs: Vec<Got>) -> Option<Got> {
+    runs.sort_by(|a, b| a.secs.total_cmp(&b.secs));
+    (!runs.is_empty()).then(|| runs.swap_remove(runs.len() / 2))
 }
 
 /// The tree over lines on which a rsync over CUBIC runs already and goes on.

@@ -63,6 +63,9 @@ pub trait ReceiveHalf: Send {
         false
     }
 
+    /// From now on large frames may come a few milliseconds later than they could, for less work.
+    fn take_time(&mut self) {}
+
     /// Receives the next frame; `None` if the peer finished the stream.
     fn receive(&mut self) -> Result<Option<Frame>, LinkError> {
         let mut frame = Frame::default();

@@ -83,6 +83,11 @@ impl Receiver {
         self.half.has_more()
     }
 
+    /// From now on large payloads may come a few milliseconds later than they could, for less work.
+    pub fn take_time(&mut self) {
+        self.half.take_time();
+    }
+
     /// Waits for the answer to what was sent; a stream that ends instead is an error.
     pub fn answer<T: DeserializeOwned>(&mut self) -> Result<T, LinkError> {
         self.receive()?.map(|(message, _)| message).ok_or(LinkError::Abandoned)

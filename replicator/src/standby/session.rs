@@ -219,6 +219,9 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
         thread::scope(|scope| {
             scope.spawn(|| {
                 while let Some(mut lane) = lanes.next() {
+                    if self.reception.opening().base.is_none() {
+                        lane.1.take_time();
+                    }
                     // The source is told why before its stream ends.
                     scope.spawn(move || {
                         let mut receiving = Lane::new(self.reception);
