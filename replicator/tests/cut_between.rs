@@ -21,7 +21,8 @@ use standin_replicator::volume::{Place, Volume, VolumeFile};
 
 type SimReplica = Replica<SimVolume, SimStore>;
 
-/// Objects of the source: a path that ends with a slash is a directory, one with an @ a symbolic link.
+/// Objects of the source: a path that ends with a slash is a directory, one with an @ a symbolic link; `b=a` is another name of `a`, `b:data`
+/// a file with this data.
 type Tree<'t> = &'t [&'t str];
 
 fn path(text: &str) -> RelPath {
@@ -39,6 +40,14 @@ fn remove_all(volume: &SimVolume) {
 fn make(volume: &SimVolume, tree: Tree<'_>, data: &str) {
     remove_all(volume);
     for name in tree {
+        if let Some((name, other)) = name.split_once('=') {
+            volume.link(&Place::Tree(&path(other)), &Place::Tree(&path(name))).unwrap();
+            continue;
+        }
+        if let Some((name, data)) = name.split_once(':') {
+            volume.create(&Place::Tree(&path(name))).unwrap().write_at(data.as_bytes(), 0).unwrap();
+            continue;
+        }
         match (name.strip_suffix('/'), name.strip_suffix('@')) {
             (Some(directory), _) => volume.make_directory(&path(directory)).unwrap(),
             (_, Some(link)) => volume.make_symlink(&Place::Tree(&path(link)), data.as_bytes()).unwrap(),
@@ -176,6 +185,22 @@ impl Story<'_> {
 
 const MANY: OrphanLimit = OrphanLimit::Percent(100);
 const NONE: OrphanLimit = OrphanLimit::Count(0);
+
+#[test]
+fn an_object_that_was_received_into_before_a_cut_is_kept_by_no_other_name() {
+    let disk = Disk::new(1);
+    let (source, target) = (SimVolume::new(Disk::new(0)), SimVolume::new(disk.clone()));
+    let replica = Replica::load(vec![target.clone()], SimStore::new(disk), 3).unwrap();
+    make(&source, &["a", "b=a"], "first");
+    pass(&replica, &source, 1, MANY, None);
+    replica.settle().unwrap();
+    // One name has other data from now on, and goes on with the object; the other name keeps the data.
+    make(&source, &["0", "a", "b:first a", "c=a", "d=b"], "second");
+    pass(&replica, &source, 2, MANY, Some(&["a"]));
+    pass(&replica, &source, 2, MANY, None);
+    replica.settle().unwrap();
+    assert_eq!(found(&target), found(&source));
+}
 
 #[test]
 fn orphans_stay_and_a_file_comes_where_their_directory_was() {

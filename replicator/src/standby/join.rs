@@ -277,9 +277,11 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
             let lone = self.scopes.is_some() && !entry.linked;
             lone || claimed.insert(here.stamp.inode, entry.path.clone()).is_some()
         };
+        // Claimed also where it was received before a cut, which may have been into that very object: no other name keeps it then.
+        let claimed = shared.is_some_and(|here| claimed(here, &mut self.claimed));
         // What the replica has there is nothing to keep if it was replaced or taken out before a cut.
         let changed = entry.kind != Kind::Directory && self.reception.is_changed(&self.position(&entry.path));
-        let taken = changed || shared.is_some_and(|here| claimed(here, &mut self.claimed));
+        let taken = changed || claimed;
         if entry.linked {
             self.links.insert(entry.path.clone(), here.as_ref().filter(|_| !taken).map(|here| here.stamp.inode));
         }
