@@ -132,7 +132,10 @@ fn mounts_in_roots_are_watched_and_can_be_unmounted() {
 fn what_is_seen_through_a_bind_mount_is_told() {
     let Some(_held) = ready_to_mount() else { return };
     let directory = tempfile::tempdir().unwrap();
-    let (root, beside) = (directory.path().join("root"), directory.path().join("beside"));
+    // On a file system of its own: of what others change without a name it is told, too.
+    let own = directory.path().join("own");
+    let _own = Mounted::tmpfs(&own);
+    let (root, beside) = (own.join("root"), own.join("beside"));
     fs::create_dir_all(beside.join("d")).unwrap();
     let _mounted = Mounted::new(&root.join("bound"), &["--bind", beside.to_str().unwrap()]);
     let mut watcher = fanotify(&[&root]);
