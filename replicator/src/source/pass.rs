@@ -181,14 +181,12 @@ impl<V: Volume> Pass<'_, V> {
         queue.say(Said::WalkEnd);
         send.send(&FromSource::WalkEnd, &[])?;
         self.meter.enter(Stage::Sending);
-        let summary = queue.wait_joined(&|| self.pace.is_stopped())?;
         if self.opening.purpose != Purpose::Mirror {
+            let summary = queue.wait_joined(&|| self.pace.is_stopped())?;
             send.finish()?;
             return Ok(Passed { point: None, first: false, moved: false, went_on: goes_on, flaws: 0, summary });
         }
-        self.meter.enter(Stage::Proving);
-        let at = SystemTime::now().into();
-        let second = self.walk(None, None)?;
+        let (at, summary, second) = self.look_again(queue)?;
         let moved = !first.iter().zip(&second).all(|(first, second)| first.is_of(second));
         let settled = first.iter().zip(&second).all(|(first, second)| first.proves(second));
         let flaws = self.meter.flaws.load(Relaxed);
@@ -197,7 +195,6 @@ impl<V: Volume> Pass<'_, V> {
         // What came since is of the next pass; a walk that went on after a cut met only a part.
         let (objects, bytes) = if goes_on { self.counted() } else { sent };
         self.meter.enter(Stage::Committing);
-        queue.say(Said::Commit);
         send.send(&FromSource::Commit { at, consistent, objects, bytes, reason }, &[])?;
         let committed = queue.wait_committed(&|| self.pace.is_stopped())?;
         send.finish()?;
@@ -205,6 +202,20 @@ impl<V: Volume> Pass<'_, V> {
         let MirrorOpening { generation, mirror, .. } = self.opening;
         let point = Some(Point { number, generation, mirror, reason, at, consistent, objects, bytes, orphans });
         Ok(Passed { point, first: false, moved, went_on: goes_on, flaws, summary })
+    }
+
+    /// Walks once more when everything was sent, to see what changed meanwhile; what still comes to the standby then needs no reading. The
+    /// commit may be asked for when this returns: the standby makes it when everything has come.
+    fn look_again(&self, queue: &Queue<'_>) -> Result<(Time, JoinSummary, Vec<Evidence>), PassError> {
+        loop {
+            let (summary, repeats) = queue.wait_sent(&|| self.pace.is_stopped())?;
+            self.meter.enter(Stage::Proving);
+            let at = SystemTime::now().into();
+            let evidence = self.walk(None, None)?;
+            if queue.may_commit(repeats) {
+                return Ok((at, summary, evidence));
+            }
+        }
     }
 
     /// Objects that the last walk met, and bytes of the files among them.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use standin_common::id::PointNumber;
 use standin_common::link::LinkError;
-use standin_common::message::{JoinSummary, LaneUp, Want};
+use standin_common::message::{JoinSummary, LaneUp, Refusal, Want};
 
 use super::pass::PassError;
 use crate::mirror::MOST_WANTED;
@@ -77,6 +77,10 @@ struct State {
     wants: VecDeque<Want>,
     /// Files asked for and not done.
     open: HashSet<u64>,
+    /// Those of them of which everything was read and sent; only the standby's word that it holds is missing.
+    told: HashSet<u64>,
+    /// How often that word was that it does not.
+    repeats: u64,
     answers: Vec<Answers>,
     wanted: u64,
     done: u64,
@@ -94,6 +98,11 @@ impl State {
 
     fn complete(&self) -> bool {
         self.joined.is_some() && self.wanted == self.done
+    }
+
+    /// Whether nothing is left to be read, if everything arrives as it was sent.
+    fn is_sent(&self) -> bool {
+        self.joined.is_some() && self.told.len() == self.open.len()
     }
 
     fn under_way(&self) -> u64 {
@@ -224,21 +233,33 @@ impl<'s> Queue<'s> {
         self.lock().answers[lane].asked += 1;
     }
 
-    pub(super) fn answer(&self, lane: usize, answers: impl ExactSizeIterator<Item = LaneUp>) {
+    /// The last of a file is about to be sent.
+    pub(super) fn told(&self, file: u64) {
         let mut state = self.lock();
-        let open = &mut state.answers[lane];
-        match open.asked.checked_sub(answers.len() as u64) {
-            Some(asked) => {
-                open.asked = asked;
-                open.waiting.extend(answers);
-                drop(state);
-                self.lanes[lane].notify_all();
-            }
-            None => {
-                drop(state);
-                self.fail(PassError::Protocol("it answered what was not asked"));
-            }
+        state.told.insert(file);
+        if state.is_sent() {
+            self.stage.notify_all();
         }
+    }
+
+    /// The standby answered a lane.
+    pub(super) fn answer(&self, lane: usize, answers: Vec<LaneUp>) {
+        let mut state = self.lock();
+        let Some(asked) = state.answers[lane].asked.checked_sub(answers.len() as u64) else {
+            drop(state);
+            return self.fail(PassError::Protocol("it answered what was not asked"));
+        };
+        state.answers[lane].asked = asked;
+        let repeats = answers.iter().filter(|answer| matches!(answer, LaneUp::Again { file } if state.told.remove(file))).count();
+        state.repeats += repeats as u64;
+        state.answers[lane].waiting.extend(answers);
+        let too_late = repeats > 0 && state.said == Said::Commit;
+        drop(state);
+        if too_late {
+            // What is read now is not of the moment that the commit speaks of.
+            return self.fail(PassError::Refused(Refusal::Anew));
+        }
+        self.lanes[lane].notify_all();
     }
 
     /// A file is proven or given up.
@@ -247,7 +268,8 @@ impl<'s> Queue<'s> {
         let full = state.under_way() >= MOST_UNDER_WAY;
         state.done += 1;
         state.open.remove(&file);
-        if state.complete() {
+        state.told.remove(&file);
+        if state.complete() || state.is_sent() {
             self.stage.notify_all();
         }
         if full {
@@ -290,6 +312,22 @@ impl<'s> Queue<'s> {
         self.wait_unless(stopped, |state| state.joined.filter(|_| state.complete()))
     }
 
+    /// Waits until every wanted file was read to its end and sent, and nothing more will be wanted, or it is stopped. Returns how often
+    /// something had to be sent again until then.
+    pub(super) fn wait_sent(&self, stopped: &dyn Fn() -> bool) -> Result<(JoinSummary, u64), PassError> {
+        self.wait_unless(stopped, |state| state.joined.filter(|_| state.is_sent()).map(|summary| (summary, state.repeats)))
+    }
+
+    /// The commit is about to be asked for, unless something was sent again since so many times.
+    pub(super) fn may_commit(&self, repeats: u64) -> bool {
+        let mut state = self.lock();
+        let may = state.is_sent() && state.repeats == repeats;
+        if may {
+            state.said = Said::Commit;
+        }
+        may
+    }
+
     fn wait_unless<T>(&self, stopped: &dyn Fn() -> bool, ready: impl Fn(&State) -> Option<T>) -> Result<T, PassError> {
         let mut state = self.lock();
         loop {
@@ -302,9 +340,9 @@ impl<'s> Queue<'s> {
         }
     }
 
-    /// Waits until the standby has committed, or it is stopped.
+    /// Waits until the standby has proven every file and committed, or it is stopped.
     pub(super) fn wait_committed(&self, stopped: &dyn Fn() -> bool) -> Result<Committed, PassError> {
-        self.wait_unless(stopped, |state| state.committed)
+        self.wait_unless(stopped, |state| state.committed.filter(|_| state.complete()))
     }
 
     /// What a lane does next, `None` if it has to wait for it: answers first, then files if it has room for them, and unless it is
@@ -338,7 +376,12 @@ impl<'s> Queue<'s> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use standin_common::id::RootIndex;
+    use standin_common::message::Position;
+    use standin_common::path::RelPath;
+
     use super::*;
 
     #[test]
@@ -349,6 +392,67 @@ mod tests {
         assert!(much().is_too_early());
         assert!(!State { answered: true, ..much() }.is_too_early());
         assert!(!State { failed: Some(PassError::Stopped), ..much() }.is_too_early());
+    }
+
+    fn want(file: u64) -> Want {
+        let at = Position { root: RootIndex(0), path: RelPath::new(format!("file {file}")).unwrap() };
+        Want { file, at, size: 1, whole: true }
+    }
+
+    /// A queue of one lane, after two files were wanted, and of the second all was sent.
+    fn half_sent() -> Queue<'static> {
+        let queue = Queue::new(1, &|| {});
+        queue.announce(2);
+        queue.want(vec![want(1), want(2)]);
+        queue.say(Said::WalkEnd);
+        queue.joined(JoinSummary::default());
+        queue.ask(0);
+        queue.told(2);
+        queue
+    }
+
+    #[test]
+    fn the_commit_waits_for_what_is_to_be_read_and_for_no_proof() {
+        let queue = half_sent();
+        let (never, always) = (&|| false, &|| true);
+        assert!(matches!(queue.wait_sent(always), Err(PassError::Stopped)));
+        queue.ask(0);
+        queue.told(1);
+        let (_, repeats) = queue.wait_sent(never).unwrap();
+        // Something did not arrive, so what was looked at meanwhile says nothing.
+        queue.answer(0, vec![LaneUp::Again { file: 1 }]);
+        assert!(!queue.may_commit(repeats));
+        assert!(matches!(queue.wait_sent(always), Err(PassError::Stopped)));
+        queue.ask(0);
+        queue.told(1);
+        let (_, repeats) = queue.wait_sent(never).unwrap();
+        assert!(queue.may_commit(repeats));
+        let committed = Committed { point: PointNumber(1), orphans_left: 0, objects: 2, bytes: 2 };
+        queue.committed(committed);
+        assert!(matches!(queue.wait_committed(always), Err(PassError::Stopped)));
+        queue.done(1);
+        queue.done(2);
+        assert_eq!(queue.wait_committed(never).unwrap(), committed);
+    }
+
+    #[test]
+    fn what_did_not_arrive_when_the_commit_was_asked_for_ends_the_pass() {
+        let queue = half_sent();
+        queue.done(1);
+        let (_, repeats) = queue.wait_sent(&|| false).unwrap();
+        assert!(queue.may_commit(repeats));
+        queue.answer(0, vec![LaneUp::Again { file: 2 }]);
+        assert!(matches!(queue.failure(), Some(PassError::Refused(Refusal::Anew))));
+    }
+
+    #[test]
+    fn what_was_only_looked_at_may_have_to_be_sent() {
+        let queue = half_sent();
+        queue.done(2);
+        queue.ask(0);
+        queue.answer(0, vec![LaneUp::Again { file: 1 }]);
+        assert_eq!(queue.lock().repeats, 0);
+        assert!(matches!(queue.wait_sent(&|| true), Err(PassError::Stopped)));
     }
 
     #[test]

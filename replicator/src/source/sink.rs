@@ -31,7 +31,7 @@ pub(super) fn take_answers(mut receive: Receiver, queue: &Queue<'_>, index: usiz
             Ok(Some((answer, _))) if fits(&answer) => {
                 answers.push(answer);
                 if !receive.has_more() {
-                    queue.answer(index, answers.drain(..));
+                    queue.answer(index, std::mem::take(&mut answers));
                 }
             }
             Ok(Some(_)) => return queue.fail(PassError::Protocol("it answered more than was asked")),
@@ -103,6 +103,9 @@ impl Sink for LinkSink<'_> {
             }
             LaneDown::Begin { .. } if self.only_compares => self.queue.ask(self.index),
             _ => {}
+        }
+        if let LaneDown::Small { file, .. } | LaneDown::End { file, .. } = message {
+            self.queue.told(*file);
         }
         let began = Instant::now();
         self.send.send_later(message, payload).map_err(LaneError::Cut)?;

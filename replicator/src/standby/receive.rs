@@ -396,11 +396,22 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
         lock(&self.table).wanted.is_empty()
     }
 
-    /// Waits for that, but no longer than this: the last word on a file is not answered, and the commit, on another stream, may overtake it.
-    pub(super) fn wait_for_files(&self, limit: Duration) {
-        let waiting = |table: &mut Table| !table.wanted.is_empty() && !table.ended;
-        // What has not come by then, the commit complains of.
-        drop(self.arrived.wait_timeout_while(lock(&self.table), limit, waiting));
+    /// Waits for that as long as anything comes within this time: the commit is asked for, on another stream, when all was sent. It makes
+    /// durable what has come, so no mark is made for that.
+    pub(super) fn wait_for_files(&self, patience: Duration) {
+        let mut table = lock(&self.table);
+        table.to_complete = false;
+        loop {
+            let so_far = (table.wanted.len(), self.data_bytes.load(Ordering::Acquire));
+            let waiting = |table: &mut Table| !table.wanted.is_empty() && !table.ended;
+            let (after, waited) =
+                self.arrived.wait_timeout_while(table, patience, waiting).unwrap_or_else(PoisonError::into_inner);
+            table = after;
+            // What has not come, the commit complains of.
+            if !waited.timed_out() || so_far == (table.wanted.len(), self.data_bytes.load(Ordering::Acquire)) {
+                return;
+            }
+        }
     }
 
     /// Makes what was received a recovery point, which is durable when this returns. [`Replica::settle`] takes the replica to it.

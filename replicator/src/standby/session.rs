@@ -31,7 +31,7 @@ use crate::volume::{Volume, is_reserved};
 const MARK_EVERY: Duration = Duration::from_millis(250);
 /// Marks may take at most one part in so many of the time.
 const MARK_SHARE: u32 = 3;
-/// How long a commit may have overtaken what was sent before it on other streams.
+/// How long nothing may come of what a commit has overtaken, which was sent before it on other streams.
 const OVERTAKEN: Duration = Duration::from_secs(10);
 /// The most lanes of a pass.
 const MOST_LANES: usize = 16;

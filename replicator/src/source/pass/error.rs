@@ -48,7 +48,9 @@ fn refusal(refusal: &Refusal) -> String {
         Refusal::Bad(why) => format!("the replica is in a bad state: {why}"),
         Refusal::Failed(why) => format!("the standby cannot go on: {why}"),
         Refusal::OtherBase => "the replica is not at the point that this node knows: everything is compared".to_owned(),
-        Refusal::Anew => "too much changed while the line was cut: the pass begins anew".to_owned(),
+        Refusal::Anew => {
+            "the pass begins anew: too much changed while the line was cut, or something did not arrive as it was sent".to_owned()
+        }
         Refusal::Protocol(why) => format!("the standby says that this node broke the protocol: {why}"),
     }
 }
