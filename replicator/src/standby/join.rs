@@ -3,18 +3,20 @@
 //! Whatever only the replica has is an orphan; what only the source has, or has otherwise, is made, given attributes, or asked for.
 //! Memory is one directory for each level, and one note for each object with several names.
 
+mod orphans;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::ErrorKind;
 use std::iter::Peekable;
 
 use standin_common::entry::{Attrs, Entry, Kind};
 use standin_common::id::RootIndex;
-use standin_common::message::{Difference, Finding, FromStandby, OrphanPolicy, Position, RootKind, Want};
+use standin_common::message::{FromStandby, Position, RootKind, Want};
 use standin_common::path::RelPath;
 
-use super::receive::{Arrival, ORPHANS, ReceiveError, Reception, failed};
+use super::claims;
+use super::receive::{Arrival, ReceiveError, Reception, failed};
 use super::resume::Before;
-use super::{claims, excluded};
 use crate::journal::{Landing, Op};
 use crate::mirror::{self, Action, How, SMALL_LEN};
 use crate::rules::Rules;
@@ -180,51 +182,6 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         self.reception.note_op(file, self.current_root(), path, op)
     }
 
-    fn orphan(&mut self, step: Step) -> Result<(), ReceiveError> {
-        self.reception.count(|summary| summary.orphans += 1);
-        match self.reception.opening().orphans {
-            OrphanPolicy::Keep => Ok(()),
-            OrphanPolicy::Report => {
-                let at = self.position(&step.path);
-                self.out.push(FromStandby::Findings(vec![Finding { at, difference: Difference::Orphan }]));
-                Ok(())
-            }
-            OrphanPolicy::Remove => self.take_out(step, Some(ORPHANS)),
-        }
-    }
-
-    /// Takes an object out of the replica, on behalf of `file`.
-    fn take_out(&mut self, step: Step, file: Option<u64>) -> Result<(), ReceiveError> {
-        self.leave_orphans(Some(&step.path))?;
-        self.leave_directories(Some(&step.path))?;
-        let at = self.position(&step.path);
-        match self.reception.resumed(&at) {
-            Some(Before::Parked { as_orphan }) if !as_orphan || file == Some(ORPHANS) => {}
-            _ if step.object.kind == ObjectKind::Directory => {
-                self.leaving.push((step.path, file));
-                return Ok(());
-            }
-            Some(Before::Sealed(Some(received))) => self.reception.take_out_instead(received, &at, file)?,
-            Some(Before::Sealed(None) | Before::Directory) => return Err(self.reception.begin_anew()),
-            // Those that were parked as orphans may stay after all.
-            _ => self.note(file, &step.path, Op::Park(self.reception.park_side(&at)))?,
-        }
-        self.touch();
-        Ok(())
-    }
-
-    /// Removes directories of the replica whose contents were all taken out.
-    fn leave_orphans(&mut self, next: Option<&RelPath>) -> Result<(), ReceiveError> {
-        while let Some((path, file)) = self.leaving.pop_if(|(path, _)| next.is_none_or(|next| !next.starts_with(path))) {
-            // Twice is not once if something else was put in its place in between.
-            if !self.reception.was_removed(&self.position(&path), file) {
-                self.note(file, &path, Op::RemoveDirectory)?;
-            }
-            self.touch();
-        }
-        Ok(())
-    }
-
     /// Sets the attributes of directories that the walk has left.
     fn leave_directories(&mut self, next: Option<&RelPath>) -> Result<(), ReceiveError> {
         while let Some(directory) = self.directories.pop_if(|open| next.is_none_or(|next| !next.starts_with(&open.path))) {
@@ -318,19 +275,6 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         volume.object(&Place::Tree(&entry.path)).map_err(failed("reading the replica", &entry.path))
     }
 
-    /// Whether a directory is in the way of something else and holds what the rules exclude, which is not ours to take out.
-    fn is_blocked(&mut self, entry: &Entry, here: Option<&Object>) -> Result<bool, ReceiveError> {
-        let in_the_way = here.is_some_and(|here| here.kind == ObjectKind::Directory) && entry.kind != Kind::Directory;
-        let rules = self.rules_of(self.current_root())?;
-        if !in_the_way || rules.is_empty() || !excluded::is_in(self.reception.volume(self.current_root())?, &entry.path, rules)? {
-            return Ok(false);
-        }
-        let text =
-            "a directory is in its place on the standby, and holds objects that the rules exclude: move it away".to_owned();
-        self.out.push(FromStandby::Problem { at: self.position(&entry.path), text });
-        Ok(true)
-    }
-
     /// Refuses what no walk meets: anything out of order, outside the directories that were announced, or of a name that is reserved.
     fn check_place(&mut self, entry: &Entry) -> Result<(), ReceiveError> {
         if self.last.as_ref().is_some_and(|last| *last >= entry.path) {
@@ -354,21 +298,6 @@ impl<'r, 'a, V: Volume, S: Store> Join<'r, 'a, V, S> {
         }
         self.last = Some(entry.path.clone());
         Ok(())
-    }
-
-    /// Takes out a directory that is in the way of something else; says whether there was one.
-    fn make_way(&mut self, entry: &Entry, here: Option<Object>) -> Result<(Option<Object>, bool), ReceiveError> {
-        match here {
-            Some(here) if here.kind == ObjectKind::Directory && entry.kind != Kind::Directory => {
-                self.leaving.push((entry.path.clone(), None));
-                while let Some(step) = self.next_if(|path| path.starts_with(&entry.path))? {
-                    self.take_out(step, None)?;
-                }
-                self.leave_orphans(None)?;
-                Ok((None, true))
-            }
-            here => Ok((here, false)),
-        }
     }
 
     fn join_directory(&mut self, entry: Entry, here: Option<Object>, action: Action) -> Result<(), ReceiveError> {
