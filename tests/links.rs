@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
@@ -147,4 +147,30 @@ fn a_line_that_fails_all_the_time_only_takes_longer() {
     println!("{cuts} cuts");
     proxy.mend();
     pair.assert_equal();
+}
+
+/// The scheduling policy of the thread that drives the daemon's link, as proc(5) counts the fields.
+fn policy_of_link(daemon: u32) -> Option<u32> {
+    let tasks = fs::read_dir(format!("/proc/{daemon}/task")).ok()?;
+    let stats = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    stats.filter_map(|stat| stat.split_once(" (link) ")?.1.split(' ').nth(38)?.parse().ok()).next()
+}
+
+#[test]
+fn on_a_long_line_only_the_link_runs_in_real_time() {
+    let usual = Some(0);
+    let prompt = if std::thread::available_parallelism().unwrap().get() > 1 { Some(2) } else { usual };
+    let (pair, proxy) = over_a_line();
+    pair.mirror(&[]);
+    for node in [&pair.alpha, &pair.beta] {
+        assert_eq!(policy_of_link(node.pid()), usual, "the line is short");
+    }
+    // The least that was ever seen counts, so this line has to begin as a long one.
+    proxy.cut();
+    wait_until("the link is gone", PATIENCE, || status(&pair)["peer"]["path"].is_null());
+    proxy.lengthen(Duration::from_millis(5));
+    proxy.mend();
+    for node in [&pair.alpha, &pair.beta] {
+        wait_until("the link of a long line runs at once", PATIENCE, || policy_of_link(node.pid()) == prompt);
+    }
 }

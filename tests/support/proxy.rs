@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the threads look whether they are to end.
 const LOOK: Duration = Duration::from_millis(50);
@@ -20,6 +20,8 @@ pub(crate) struct Proxy {
 struct Shared {
     cut: AtomicBool,
     ended: AtomicBool,
+    /// How long a datagram takes in each direction, in milliseconds.
+    delay_ms: AtomicU64,
     /// Bytes that went towards the node.
     forwarded: AtomicU64,
 }
@@ -29,7 +31,7 @@ impl Proxy {
     pub(crate) fn start(node: SocketAddr) -> Self {
         let front = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = front.local_addr().unwrap();
-        let shared = Arc::new(Shared { cut: false.into(), ended: false.into(), forwarded: 0.into() });
+        let shared = Arc::new(Shared { cut: false.into(), ended: false.into(), delay_ms: 0.into(), forwarded: 0.into() });
         let forwarding = shared.clone();
         let threads = vec![thread::spawn(move || forward(&front, node, &forwarding))];
         Self { address, shared, threads }
@@ -45,6 +47,11 @@ impl Proxy {
         self.shared.cut.store(false, Relaxed);
     }
 
+    /// Makes the line longer by so much in each direction, from now on. Few datagrams get through at a time then.
+    pub(crate) fn lengthen(&self, delay: Duration) {
+        self.shared.delay_ms.store(delay.as_millis() as u64, Relaxed);
+    }
+
     /// Bytes that went towards the node so far.
     pub(crate) fn forwarded(&self) -> u64 {
         self.shared.forwarded.load(Relaxed)
@@ -56,6 +63,16 @@ impl Drop for Proxy {
         self.shared.ended.store(true, Relaxed);
         for thread in self.threads.drain(..) {
             drop(thread.join());
+        }
+    }
+}
+
+impl Shared {
+    /// The time that a datagram is under way.
+    fn travel(&self) {
+        let arrives = Instant::now() + Duration::from_millis(self.delay_ms.load(Relaxed));
+        while let Some(left) = arrives.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            thread::park_timeout(left);
         }
     }
 }
@@ -78,6 +95,7 @@ fn forward(front: &UdpSocket, node: SocketAddr, shared: &Shared) {
                 scope.spawn(move || bring_back(&answering, &towards, from, shared));
                 backs.push((from, back));
             }
+            shared.travel();
             let (_, back) = backs.iter().find(|(address, _)| *address == from).unwrap();
             // A node that is down refuses; that is as good as lost.
             if back.send(&buffer[..len]).is_ok() {
@@ -94,6 +112,7 @@ fn bring_back(back: &UdpSocket, front: &UdpSocket, to: SocketAddr, shared: &Shar
         if let Ok(len) = back.recv(&mut buffer)
             && !shared.cut.load(Relaxed)
         {
+            shared.travel();
             drop(front.send_to(&buffer[..len], to));
         }
     }

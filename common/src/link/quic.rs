@@ -12,6 +12,7 @@ mod congestion;
 mod connection;
 mod error;
 mod gate;
+mod prompt;
 mod runtime;
 mod socket;
 mod stream;

@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::Purpose;
 use super::congestion::open_window;
 use super::gate::Gate;
+use super::prompt::{self, LONG};
 use super::runtime::Runtime;
 use super::socket::Buffers;
 use super::stream::{QuicReceive, QuicSend, halves};
@@ -76,7 +77,7 @@ struct Inner {
 
 impl Connection {
     pub(super) fn new(established: Established, runtime: Arc<Runtime>) -> Self {
-        runtime.handle().spawn(keep_window(established.quinn.clone()));
+        runtime.handle().spawn(keep_up(established.quinn.clone()));
         Self(Arc::new(Inner { established, gate: Arc::default(), runtime }))
     }
 
@@ -195,8 +196,8 @@ fn close(connection: &quinn::Connection, code: CloseCode, reason: &str) {
     }
 }
 
-/// Adapts the windows as long as the connection lives.
-async fn keep_window(connection: quinn::Connection) {
+/// Adapts the windows, and how soon the link's thread runs, as long as the connection lives.
+async fn keep_up(connection: quinn::Connection) {
     let count = |connection: &quinn::Connection| {
         let stats = connection.stats();
         Counted {
@@ -208,6 +209,7 @@ async fn keep_window(connection: quinn::Connection) {
     };
     let mut state = Window::new(count(&connection));
     let mut sending = send_window(0);
+    let mut is_long = false;
     loop {
         tokio::select! {
             _ = connection.closed() => return,
@@ -218,7 +220,12 @@ async fn keep_window(connection: quinn::Connection) {
             sending = wanted;
             connection.set_send_window(wanted);
         }
-        if let Some(bytes) = state.tick(count(&connection)) {
+        let counted = count(&connection);
+        if !is_long && counted.min_rtt >= LONG {
+            is_long = true;
+            prompt::raise();
+        }
+        if let Some(bytes) = state.tick(counted) {
             tracing::debug!(bytes, peer = %connection.remote_address(), "receive window");
             connection.set_receive_window(window(bytes));
         }

@@ -20,6 +20,9 @@ const MAX_DATAGRAM: u16 = 6500;
 pub(super) const INITIAL_WINDOW: u64 = 30 * MAX_DATAGRAM as u64;
 /// How far below the largest datagram of the path the search for it may end, in bytes.
 const DATAGRAM_STEP: u16 = 4;
+/// After so long a path that seemed not to take large datagrams any more is tried again with them. quinn also takes a path for such a one
+/// that was merely full for a moment, and has a minute, of which each packet is smaller by a sixth; the search costs some packets.
+const TRY_LARGE_AGAIN: Duration = Duration::from_secs(2);
 /// How many datagrams are acknowledged with one (draft-ietf-quic-ack-frequency), besides what time asks for: on a line of 1500-byte
 /// datagrams this saves the sender a third of its work.
 const ACKNOWLEDGE_EACH: VarInt = VarInt::from_u32(8);
@@ -38,7 +41,7 @@ const MAX_STREAMS: u32 = 128;
 
 pub(super) fn transport() -> Arc<TransportConfig> {
     let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(MAX_DATAGRAM).minimum_change(DATAGRAM_STEP);
+    discovery.upper_bound(MAX_DATAGRAM).minimum_change(DATAGRAM_STEP).black_hole_cooldown(TRY_LARGE_AGAIN);
     let mut acks = quinn::AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(ACKNOWLEDGE_EACH);
     let mut transport = TransportConfig::default();

@@ -127,6 +127,10 @@ pub(super) struct Bbr {
     lossy_probes: u32,
     random: u64,
 
+    /// What may be under way before anything is known.
+    first_window: u64,
+    /// What had been delivered when the sender was idle last.
+    busy_from: u64,
     /// The window but for the rate.
     allowed: u64,
     before_probe_rtt: u64,
@@ -168,6 +172,8 @@ impl Bbr {
             up_rounds: 0,
             lossy_probes: 0,
             random: seed | 1,
+            first_window: window,
+            busy_from: 0,
             allowed: window,
             before_probe_rtt: 0,
             window,
@@ -194,6 +200,7 @@ impl Bbr {
         if self.sampler.in_flight == 0 {
             self.aggregation.restart(now);
             self.restarted = true;
+            self.busy_from = self.sampler.delivered;
         }
         self.sampler.on_sent(now, bytes, self.mean_rtt.unwrap_or_default());
     }

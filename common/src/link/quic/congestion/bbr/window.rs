@@ -52,7 +52,7 @@ impl Bbr {
         let useful = self.holds(gain) + self.aggregation.bytes() + for_host;
         if self.full {
             self.allowed = (self.allowed + sample.acked).min(useful);
-        } else if self.allowed < useful {
+        } else if self.allowed < useful.max(self.by_first_window()) {
             self.allowed += sample.acked;
         }
         let bound = match self.mode {
@@ -63,6 +63,12 @@ impl Bbr {
         };
         self.allowed = self.allowed.min(bound.min(self.most_now)).max(self.least_window());
         self.window = self.allowed.min(self.for_rate()).max(self.least_window());
+    }
+
+    /// The window by what came through of the first one since the sender was idle: until all of that did, its rate says nothing.
+    fn by_first_window(&self) -> u64 {
+        let delivered = self.sampler.delivered - self.busy_from;
+        if delivered <= self.first_window { self.first_window + delivered } else { 0 }
     }
 
     /// The window that makes the rate.
