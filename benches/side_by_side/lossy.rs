@@ -32,8 +32,8 @@ const POLL: Duration = Duration::from_millis(10);
 /// When the peer has this part of the tree, it runs.
 const RUNS: u64 = 8;
 
-const LOSSY_HEAD: &str = "| line | random loss | who | time, s | share of the line, % | standin is faster: ratio | loss caused, % | goal |\n\
-                          | --- | --- | --- | --- | --- | --- | --- | --- |\n";
+const LOSSY_HEAD: &str = "| line | random loss | who | time, s | share of the line, % | standin is faster: ratio | loss caused, % | taken by the host, % | goal |\n\
+                          | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
 const SHARE_HEAD: &str = "| line | standin, % | rsync over TCP CUBIC, % | time shared, s | loss caused by both, % | goal |\n\
                           | --- | --- | --- | --- | --- | --- |\n";
 
@@ -42,7 +42,16 @@ struct Got {
     secs: f64,
     share: f64,
     caused: f64,
+    /// Of the processors' time, what others on the same hardware had of it, in %: a line that waits for a processor is not full.
+    taken: f64,
     cut_off: bool,
+}
+
+/// When a transfer begins.
+struct Before {
+    counts: Counts,
+    taken: Duration,
+    at: Instant,
 }
 
 /// The tree over each line with each loss, by Standin, and by rsync over CUBIC and over BBR, in turn; of several rounds the medians.
@@ -74,10 +83,16 @@ pub(crate) fn lossy(work: &Path, source: &Path, options: &Options) {
                 lines.push(match (median(theirs), trouble) {
                     (Some(got), _) => {
                         let ratio = ours.as_ref().map_or("-".to_owned(), |ours| format!("**{:.2}**", ours.share / got.share));
-                        format!("{title} | {who} | {} | {:.1} | {ratio} | {:.2} | - |", got.time(), got.share, got.caused)
+                        format!(
+                            "{title} | {who} | {} | {:.1} | {ratio} | {:.2} | {:.1} | - |",
+                            got.time(),
+                            got.share,
+                            got.caused,
+                            got.taken
+                        )
                     }
                     (None, trouble) => {
-                        format!("{title} | {who} | not measured: {} | - | - | - | - |", trouble.unwrap_or_default())
+                        format!("{title} | {who} | not measured: {} | - | - | - | - | - |", trouble.unwrap_or_default())
                     }
                 });
                 eprintln!("{}", lines[lines.len() - 1]);
@@ -86,7 +101,8 @@ pub(crate) fn lossy(work: &Path, source: &Path, options: &Options) {
                 let said = |reached: bool| if reached { "reached" } else { "**missed**" };
                 let (share, caused) = (said(got.share >= *goal), said(got.caused < MOST_CAUSED));
                 let goals = format!("share >= {goal}: {share}; caused < {MOST_CAUSED}: {caused}");
-                lines.push(format!("{title} | standin | {} | {:.1} | - | {:.2} | {goals} |", got.time(), got.share, got.caused));
+                let got = format!("{} | {:.1} | - | {:.2} | {:.1}", got.time(), got.share, got.caused, got.taken);
+                lines.push(format!("{title} | standin | {got} | {goals} |"));
                 eprintln!("{}", lines[lines.len() - 1]);
             }
             save_table(options, "lossy", LOSSY_HEAD, &lines);
@@ -147,17 +163,19 @@ fn standin(line: &Line, work: &Path, source: &Path, mbit: u64) -> Got {
     let (a, b) = (line.prefix(0), line.prefix(1));
     let addresses = ADDRESSES.map(|address| SocketAddr::new(address, free_udp_port()));
     let mut standin = Standin::new(work, source, Hosts { prefixes: [&a, &b], addresses }, "");
-    let before = line.counts();
+    let before = Before::now(line);
     let run = standin.mirror(Work::Full);
+    let got = before.got(line, run.time, bytes_in(source), mbit, false);
     assert_equal(source, standin.copy());
-    got(line, before, run.time, bytes_in(source), mbit, false)
+    got
 }
 
 fn rsync(line: &Line, work: &Path, source: &Path, mbit: u64) -> Got {
     let (a, b) = (line.prefix(0), line.prefix(1));
     let mut peer = Rsync::daemon_at(work, source, &["-a", "--whole-file", "--inplace"], ADDRESSES[1], [&a, &b]);
     peer.forget();
-    let (before, start) = (line.counts(), Instant::now());
+    let before = Before::now(line);
+    let start = before.at;
     let mut running = quiet(peer.push(Work::Full));
     let ended = loop {
         match running.try_wait().unwrap() {
@@ -167,7 +185,7 @@ fn rsync(line: &Line, work: &Path, source: &Path, mbit: u64) -> Got {
         }
     };
     let time = start.elapsed();
-    let got = got(line, before, time, bytes_in(peer.copy()), mbit, ended.is_none());
+    let got = before.got(line, time, bytes_in(peer.copy()), mbit, ended.is_none());
     match ended {
         Some(status) => assert!(status.success(), "rsync: {status}"),
         None => {
@@ -182,15 +200,32 @@ fn quiet(mut command: Command) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()
 }
 
-fn got(line: &Line, before: Counts, time: Duration, bytes: u64, mbit: u64, cut_off: bool) -> Got {
-    let counts = line.counts();
-    let secs = time.as_secs_f64();
-    Got {
-        secs,
-        share: bytes as f64 * 8.0 / (mbit as f64 * 1e6 * secs) * 100.0,
-        caused: (counts.overflowed - before.overflowed) as f64 / (counts.offered - before.offered).max(1) as f64 * 100.0,
-        cut_off,
+impl Before {
+    fn now(line: &Line) -> Self {
+        Self { counts: line.counts(), taken: taken(), at: Instant::now() }
     }
+
+    /// What came of a transfer that took so long, and has just ended.
+    fn got(&self, line: &Line, time: Duration, bytes: u64, mbit: u64, cut_off: bool) -> Got {
+        let (counts, taken, passed) = (line.counts(), taken() - self.taken, self.at.elapsed());
+        let processors = thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
+        let secs = time.as_secs_f64();
+        let (offered, overflowed) = (counts.offered - self.counts.offered, counts.overflowed - self.counts.overflowed);
+        Got {
+            secs,
+            share: bytes as f64 * 8.0 / (mbit as f64 * 1e6 * secs) * 100.0,
+            caused: overflowed as f64 / offered.max(1) as f64 * 100.0,
+            taken: taken.as_secs_f64() / (passed.as_secs_f64() * processors) * 100.0,
+            cut_off,
+        }
+    }
+}
+
+/// The processors' time that the host gave to others since the machine began (`steal` in proc_stat(5), in hundredths of a second).
+fn taken() -> Duration {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = stat.split_whitespace().nth(8).and_then(|steal| steal.parse().ok());
+    Duration::from_millis(10 * ticks.unwrap_or(0))
 }
 
 impl Got {

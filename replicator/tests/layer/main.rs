@@ -7,6 +7,7 @@ mod ground;
 mod look;
 #[path = "../stream/mirror.rs"]
 mod mirror;
+mod one_file;
 mod order;
 mod posix;
 mod program;

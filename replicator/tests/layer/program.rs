@@ -77,7 +77,8 @@ impl Program {
             let at = self.random.below(self.open.len() as u64) as usize;
             return Ok(self.open.swap_remove(at));
         }
-        let mut flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let access = if self.random.one_in(3) { OFlags::WRONLY } else { OFlags::RDWR };
+        let mut flags = access | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         match self.random.below(12) {
             0 => flags |= OFlags::TRUNC,
             1 => flags |= OFlags::APPEND,

@@ -10,7 +10,7 @@ const THREADS: u64 = 4;
 const ROUNDS: u64 = 50;
 const STEPS: u64 = 120;
 
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let given = std::env::var("STANDIN_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs());
     println!("STANDIN_SEED={seed}");

@@ -31,6 +31,13 @@ pub(super) struct Node {
     told: AtomicBool,
     /// All names by which it was found, until it is told.
     places: Mutex<Vec<At>>,
+    mappable: Arc<()>,
+}
+
+/// As long as one of these is held, an object may be written through a mapping.
+#[derive(Debug)]
+pub(super) struct Mappable {
+    _of: Arc<()>,
 }
 
 /// A name of an object.
@@ -58,6 +65,7 @@ impl Node {
             default_acl: AtomicU8::new(UNKNOWN),
             told: AtomicBool::new(at.is_none()),
             places: Mutex::new(at.into_iter().collect()),
+            mappable: Arc::new(()),
         }
     }
 
@@ -112,6 +120,16 @@ impl Node {
             Some(fd) => again(fd.as_fd(), flags),
             None => beneath.by_handle(&self.handle, flags),
         }
+    }
+
+    /// Says so until what is returned is dropped.
+    pub(super) fn may_be_mapped(&self) -> Mappable {
+        Mappable { _of: Arc::clone(&self.mappable) }
+    }
+
+    /// Whether somebody may write to it through a mapping.
+    pub(super) fn is_mappable(&self) -> bool {
+        Arc::strong_count(&self.mappable) > 1
     }
 
     /// Whether the directory hands an ACL on; `ask` finds out the first time.

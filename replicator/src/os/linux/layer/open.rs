@@ -6,7 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::node::Node;
+use super::node::{Mappable, Node};
 
 /// An open file.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(super) struct OpenFile {
     pub(super) file: File,
     /// Whether each write waits until it is durable; `true` if only the data.
     pub(super) synced: Option<bool>,
+    /// Held where it can be mapped and written through the mapping.
+    pub(super) _may_map: Option<Mappable>,
 }
 
 /// An open directory; the lock holds where its list goes on.

@@ -31,8 +31,14 @@ impl Serving {
 
     pub(super) fn opened(&self, node: &Arc<Node>, file: File, wanted: OFlags) -> Opened {
         let synced = wanted.intersects(OFlags::SYNC | OFlags::DSYNC).then(|| !wanted.contains(OFlags::SYNC));
-        let handle = self.files.put(OpenFile { node: Arc::clone(node), file, synced });
-        Opened { handle, flags: opened::KEEP_CACHE | opened::NOFLUSH }
+        let access = wanted & OFlags::RWMODE;
+        let _may_map = (access == OFlags::RDWR).then(|| node.may_be_mapped());
+        // Who only writes has no use for the kernel's cache: what it writes would be copied into that first, page by page, and a write that
+        // begins within a page would come in two halves. What others have cached of it the kernel drops.
+        let past_cache = access == OFlags::WRONLY && !node.is_mappable();
+        let handle = self.files.put(OpenFile { node: Arc::clone(node), file, synced, _may_map });
+        let flags = opened::KEEP_CACHE | opened::NOFLUSH;
+        Opened { handle, flags: if past_cache { flags | opened::DIRECT_IO } else { flags } }
     }
 
     pub(super) fn read(&self, handle: u64, offset: u64, len: u32, buffer: &mut Vec<u8>) -> io::Result<Answer> {

@@ -37,6 +37,8 @@ pub(super) mod setattr {
 
 /// How an opened file or directory is treated (`FOPEN_…`).
 pub(crate) mod opened {
+    /// What is read and written goes past the kernel's cache.
+    pub(crate) const DIRECT_IO: u32 = 1;
     /// What is cached of it still holds.
     pub(crate) const KEEP_CACHE: u32 = 1 << 1;
     /// The list of a directory may be kept.
