@@ -7,6 +7,7 @@
 //! stream begins there.
 
 mod brake;
+mod grouping;
 mod halves;
 mod queue;
 mod removals;
@@ -30,6 +31,7 @@ use crate::acknowledge::{Policy, Reach, Standby};
 use crate::capture::ordered::{ObjectId, Operation, Position, Recorder, Tells, Touch};
 use crate::store::Store;
 use brake::Brake;
+use grouping::Grouping;
 use halves::Halves;
 use queue::Queue;
 pub use queue::QueueLimits;
@@ -75,6 +77,7 @@ struct State<S: Store> {
     /// For what the next batch is to be made a point, if it is.
     marked: Option<Reason>,
     halves: Halves,
+    grouping: Grouping,
     /// Whether the thread that sends waits for something to be recorded.
     is_idle: bool,
     standby: Standby<u64>,
@@ -129,6 +132,7 @@ impl<S: Store> Stream<S> {
             awaited: 0,
             marked: None,
             halves: Halves::default(),
+            grouping: Grouping::default(),
             is_idle: false,
             standby,
             waiters: Waiters::default(),
@@ -322,6 +326,7 @@ impl<S: Store> Stream<S> {
             return Err(LinkError::Broken(format!("the standby wants what comes after operation {after}, which it never had")));
         }
         (state.sent, state.stopping, state.held) = (after, false, None);
+        state.grouping.clear();
         // What it had in memory only, a standby that restarted has no longer.
         state.standby.received = None;
         for waiter in self.take(&mut state, after, after)? {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use standin_common::link::LinkError;
 use standin_common::link::talk::{Receiver, Sender, Talk};
 use standin_common::stream::{Batch, StreamNews};
+use standin_config::Acknowledge;
 
 use super::{State, Stream, now as time_now};
 use crate::store::Store;
@@ -100,7 +101,11 @@ impl<S: Store> Stream<S> {
         match self.try_next(state, now) {
             Ok(next) => {
                 if let Next::Batch(batch, _) = &next {
-                    state.sent = batch.first + u64::from(batch.count) - 1;
+                    let end = batch.first + u64::from(batch.count) - 1;
+                    if state.awaited > state.sent {
+                        state.grouping.sent(end, now);
+                    }
+                    state.sent = end;
                 }
                 next
             }
@@ -112,6 +117,7 @@ impl<S: Store> Stream<S> {
     }
 
     fn try_next(&self, state: &mut State<S>, now: Instant) -> Result<Next, String> {
+        state.grouping.holds = false;
         let after = |state: &State<S>| state.queue.after(state.sent).map_err(|error| error.to_string());
         if let Some((batch, bytes)) = after(state)? {
             return Ok(Next::Batch(batch, bytes));
@@ -123,6 +129,10 @@ impl<S: Store> Stream<S> {
         if let Some(until) = state.halves.until(now) {
             return Ok(Next::At(until));
         }
+        if let Some(until) = state.grouping.until(now).filter(|_| state.marked.is_none()) {
+            state.grouping.holds = true;
+            return Ok(Next::At(until));
+        }
         state.queue.close(time_now(), state.marked.take()).map_err(|full| full.to_string())?;
         Ok(after(state)?.map_or(Next::Nothing, |(batch, bytes)| Next::Batch(batch, bytes)))
     }
@@ -132,7 +142,7 @@ impl<S: Store> Stream<S> {
         let position = position.min(state.queue.newest);
         let is_new = position > state.awaited;
         state.awaited = state.awaited.max(position);
-        is_new && position > state.sent
+        is_new && position > state.sent && !state.grouping.holds
     }
 
     fn hear(&self, receive: &mut Receiver, news: &(dyn Fn(StreamNews) + Sync)) -> Result<(), LinkError> {
@@ -168,6 +178,10 @@ impl<S: Store> Stream<S> {
             tracing::warn!(%error, "a file of the queue is left in the state directory");
         }
         self.acknowledged.notify_all();
+        let reached = if state.policy.acknowledge == Acknowledge::Durable { durable } else { received };
+        if state.grouping.reached(reached) {
+            self.to_send.notify_one();
+        }
         Ok(state.waiters.reached(received, durable))
     }
 }
@@ -177,7 +191,7 @@ mod tests {
     use standin_common::entry::Time;
     use standin_common::id::{MirrorId, RootIndex};
     use standin_common::scope::Reason;
-    use standin_config::{Acknowledge, OnDisconnect};
+    use standin_config::OnDisconnect;
 
     use super::super::QueueLimits;
     use super::super::halves::LONGEST;
