@@ -34,7 +34,12 @@ impl Place {
     }
 
     pub(crate) fn standin(acknowledge: &str) -> Self {
-        Self::Standin(Box::new(Standin::start(acknowledge)))
+        Self::standin_with(acknowledge, "")
+    }
+
+    /// With more keys of the set.
+    pub(crate) fn standin_with(acknowledge: &str, more: &str) -> Self {
+        Self::Standin(Box::new(Standin::start(acknowledge, more)))
     }
 
     /// Where to work.
@@ -121,14 +126,14 @@ pub(crate) struct Standin {
 }
 
 impl Standin {
-    fn start(acknowledge: &str) -> Self {
+    fn start(acknowledge: &str, keys: &str) -> Self {
         let dir = temporary();
         let (source, target) = (dir.path().join("source"), dir.path().join("target"));
         fs::create_dir(&source).unwrap();
         let more =
             format!("capture = \"ordered\"\nmax_orphans = \"100%\"\nacknowledge = \"{acknowledge}\"\non_disconnect = \"block\"");
         let more = if acknowledge == "local" { more.replace("\non_disconnect = \"block\"", "") } else { more };
-        let (alpha, beta) = support::running_pair(dir.path(), &source, &target, &more);
+        let (alpha, beta) = support::running_pair(dir.path(), &source, &target, &(more + keys));
         alpha.run(&["mirror", "start", "mail", "--wait"]).expect(0);
         let standin = Self { source, alpha, beta, _dir: dir };
         standin.rest();

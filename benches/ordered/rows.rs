@@ -113,10 +113,17 @@ fn rates(work: &str, places: &[Place], rounds: usize, goal: f64, measure: &dyn F
 fn cached(places: &[Place], rounds: usize) -> Vec<String> {
     places.iter().for_each(|place| work::prepare_cached(&place.path()));
     let sizes = [("4 KiB", 4096), ("1 MiB", 1 << 20)];
-    let lines = sizes
-        .iter()
-        .flat_map(|(size, len)| rates(&format!("cached reads, {size}"), places, rounds, 0.9, &|at| work::cached(at, *len)));
-    lines.collect()
+    let read = |places: &[Place], of: &str| -> Vec<String> {
+        let row = |(size, len): &(&str, usize)| {
+            rates(&format!("cached reads, {size}{of}"), places, rounds, 0.9, &|at| work::cached(at, *len))
+        };
+        sizes.iter().flat_map(row).collect()
+    };
+    let mut lines = read(places, "");
+    let past = [Place::directory(), Place::standin_with("local", "\npassthrough = [\"cached\"]")];
+    past.iter().for_each(|place| work::prepare_cached(&place.path()));
+    lines.extend(read(&past, ", of files that `passthrough` names"));
+    lines
 }
 
 /// Medians of the median and of the 99th of 100, in microseconds.

@@ -58,6 +58,7 @@ fn rows(set: &Set) -> Vec<(String, String)> {
         compression,
         lanes,
         passes,
+        passthrough,
         roots,
     } = set;
     let mut rows = vec![
@@ -82,6 +83,9 @@ fn rows(set: &Set) -> Vec<(String, String)> {
         ("lanes".to_owned(), lanes.to_string()),
         ("passes".to_owned(), passes.to_string()),
     ];
+    if !passthrough.is_empty() {
+        rows.push(("passthrough".to_owned(), format!("{passthrough:?}")));
+    }
     rows.extend(limits.iter().enumerate().map(|(index, hours)| (format!("limits[{index}]"), hours.to_string())));
     for (index, Root { path, target, rules }) in roots.iter().enumerate() {
         rows.push((format!("roots[{index}].path"), path.display().to_string()));

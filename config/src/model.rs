@@ -112,6 +112,9 @@ pub struct Set {
     pub lanes: u8,
     /// How often a mirror goes over the roots again to find a moment in which nothing changed, 1 to 10.
     pub passes: u8,
+    /// With capture `ordered`: globs over paths beneath a root (see [`crate::compile_pattern`]) of files that are only read once they are written. They
+    /// are read past the layer, and nobody can open one for writing as long as somebody reads it.
+    pub passthrough: Vec<String>,
     /// The trees and devices replicated; never empty.
     pub roots: Vec<Root>,
 }

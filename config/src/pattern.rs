@@ -27,7 +27,7 @@ pub(crate) fn check(pattern: &str) -> Result<(), (String, String)> {
         p if p.ends_with('/') => {
             return fault(
                 "ends with '/', so it matches nothing",
-                format!("write {cleaned:?}, with recurse = true for all beneath it"),
+                format!("write {cleaned:?}, or {:?} for all beneath it", format!("{cleaned}/**")),
             );
         }
         p if p.split('/').any(|c| c == ".") => {

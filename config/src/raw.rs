@@ -66,6 +66,7 @@ pub(crate) struct RawSet {
     pub(crate) compression: Option<Placed<String>>,
     pub(crate) lanes: Option<Placed<i64>>,
     pub(crate) passes: Option<Placed<i64>>,
+    pub(crate) passthrough: Option<Placed<Vec<Placed<String>>>>,
     pub(crate) roots: Option<Placed<Vec<RawRoot>>>,
 }
 
@@ -163,6 +164,7 @@ pub(crate) static SET: Shape = Shape {
         ("compression", "compression = \"auto\""),
         ("lanes", "lanes = 4"),
         ("passes", "passes = 3"),
+        ("passthrough", "passthrough = [\"**/cur/*\"]"),
         ("roots", "a table [[sets.NAME.roots]] with path and target"),
     ],
 };
@@ -284,6 +286,7 @@ fn read_set(problems: &Problems<'_>, name: Placed<String>, table: Placed<&DeTabl
         compression: reader.text("compression"),
         lanes: reader.number("lanes"),
         passes: reader.number("passes"),
+        passthrough: reader.texts("passthrough"),
         roots,
     };
     reader.finish();

@@ -130,6 +130,7 @@ impl Set {
             compression: written.compression,
             lanes: written.lanes,
             passes: written.passes,
+            passthrough: self.passthrough.clone(),
             roots: self.roots.clone(),
         }
     }

@@ -188,9 +188,24 @@ impl Resolver<'_> {
             compression: self.word(raw.compression.as_ref(), "compression", Compression::WORDS, Compression::Auto),
             lanes: self.whole(raw.lanes.as_ref(), "lanes", 1..=16, DEFAULT_LANES),
             passes: self.whole(raw.passes.as_ref(), "passes", 1..=10, DEFAULT_PASSES),
+            passthrough: self.passthrough(raw.passthrough.as_ref(), capture),
             roots,
         };
         Some(set)
+    }
+
+    fn passthrough(&self, written: Option<&Placed<Vec<Placed<String>>>>, capture: Capture) -> Vec<String> {
+        let Some(list) = written else { return Vec::new() };
+        if capture != Capture::Ordered && !list.value.is_empty() {
+            let wrong = format!("there is no layer to read past with capture = {:?}", capture.as_str());
+            self.problems.add(list.at, &list.key, wrong, "write capture = \"ordered\", or remove it");
+        }
+        for pattern in &list.value {
+            if let Err((wrong, instead)) = pattern::check(&pattern.value) {
+                self.problems.add(pattern.at, &pattern.key, wrong, instead);
+            }
+        }
+        list.value.iter().map(|pattern| pattern.value.clone()).collect()
     }
 
     /// Source and standby differ, and whichever is not this node is a known peer.

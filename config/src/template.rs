@@ -54,6 +54,8 @@ state_dir = @STATE_DIR@
 # compression = "auto"        # auto, off or always
 # lanes = 4                   # files sent at the same time, 1 to 16
 # passes = 3                  # how often to try for a moment in which nothing changed, 1 to 10
+# passthrough = []            # with ordered: files that are only read once they are written, such as ["**/cur/*"] for the mails of
+#                             # Maildirs: as fast to read as without the layer, but while somebody reads one, nobody can write to it
 #
 # [sets.mail.points]          # recovery points made by themselves, where changes are watched
 # interval = "15 min"         # at most so long after the one before, or off

@@ -9,6 +9,7 @@ mod look;
 mod mirror;
 mod one_file;
 mod order;
+mod past;
 mod posix;
 mod program;
 mod random;

@@ -12,7 +12,9 @@ use standin_common::id::RootIndex;
 use standin_common::message::Position;
 use standin_common::scope::Scope;
 use standin_config::Set;
-use standin_replicator::capture::ordered::{Acknowledges, Active, Activity, Ledger, Position as LogPosition, Reach, scopes_of};
+use standin_replicator::capture::ordered::{
+    Acknowledges, Active, Activity, Ledger, Passthrough, Position as LogPosition, Reach, scopes_of,
+};
 use standin_replicator::capture::watch::Watch;
 use standin_replicator::os::{Layer, OsVolume, clear_dead_layer, len_of, mount_point};
 use standin_replicator::report::{LayerReport, LeftReport};
@@ -103,7 +105,8 @@ impl Layers {
         let (activity, left) = Activity::open(directory).map_err(|error| error.to_string())?;
         let is_known = left.is_some();
         let waits = Arc::new(Waits::default());
-        let ledger = Ledger::new(set.roots.len(), activity, waits.clone());
+        let passthrough = Passthrough::new(&set.passthrough).map_err(|error| error.to_string())?;
+        let ledger = Ledger::new(set.roots.len(), activity, passthrough, waits.clone());
         let roots = set.roots.iter().map(|root| root.path.clone()).collect();
         let left = left.filter(|left| !left.is_empty());
         let state = Mutex::new(State { left, trouble: Some("the daemon begins".to_owned()), ..State::default() });

@@ -15,6 +15,7 @@ use standin_common::scope::{Depth, Scope};
 
 use super::activity::{Active, Activity, Reach};
 use super::gate::{Gate, Held};
+use super::passthrough::Passthrough;
 use super::picture::Keeps;
 use super::places::{Places, Spot};
 use super::telling::{Telling, Tells, Way};
@@ -38,6 +39,8 @@ pub struct Ledger {
     changed: Condvar,
     picture: RwLock<Option<Arc<dyn Keeps>>>,
     tidying: AtomicBool,
+    /// Files that may be read past the layers.
+    passthrough: Passthrough,
     acknowledges: Arc<dyn Acknowledges>,
 }
 
@@ -63,7 +66,7 @@ struct Heard {
 
 impl Ledger {
     /// For so many roots, with the record of what may differ.
-    pub fn new(roots: usize, activity: Activity, acknowledges: Arc<dyn Acknowledges>) -> Arc<Self> {
+    pub fn new(roots: usize, activity: Activity, passthrough: Passthrough, acknowledges: Arc<dyn Acknowledges>) -> Arc<Self> {
         let heard = Heard {
             roots: (0..roots).map(|_| Places::default()).collect(),
             notices: Vec::new(),
@@ -77,7 +80,7 @@ impl Ledger {
         };
         let (gate, changed, picture) = (Gate::default(), Condvar::new(), RwLock::new(None));
         let tidying = AtomicBool::new(false);
-        Arc::new(Self { gate, activity, heard: Mutex::new(heard), changed, picture, tidying, acknowledges })
+        Arc::new(Self { gate, activity, heard: Mutex::new(heard), changed, picture, tidying, passthrough, acknowledges })
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
@@ -277,6 +280,16 @@ impl Recorder for OfRoot {
             }
         }
         Ok(())
+    }
+
+    fn has_passthrough(&self) -> bool {
+        !self.ledger.passthrough.is_empty()
+    }
+
+    fn is_passthrough(&self, object: ObjectId) -> bool {
+        let names = self.ledger.heard().root(self.root).map(|places| places.of(&Touch::Data { object, start: 0, end: 0 }));
+        let matches = |spot: &Spot| matches!(spot, Spot::Object(path) if self.ledger.passthrough.has(path));
+        names.is_some_and(|names| !names.is_empty() && names.iter().all(matches))
     }
 
     fn nameless(&self, object: ObjectId) {

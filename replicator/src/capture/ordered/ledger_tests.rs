@@ -42,9 +42,13 @@ struct Begun {
 }
 
 fn begun() -> Begun {
+    begun_with(Passthrough::default())
+}
+
+fn begun_with(passthrough: Passthrough) -> Begun {
     let directory = tempfile::tempdir().unwrap();
     let (activity, _) = Activity::open(directory.path()).unwrap();
-    let ledger = Ledger::new(1, activity, Arc::new(AtOnce));
+    let ledger = Ledger::new(1, activity, passthrough, Arc::new(AtOnce));
     let recorder = ledger.recorder(RootIndex(0));
     recorder.record(Operation::Root { object: ROOT });
     ledger.begin();
@@ -186,4 +190,21 @@ fn a_stream_is_told_who_is_who_before_it_is_told_what_is_done() {
     let at = Place { parent: ROOT, name: b"late" };
     begun.recorder.record(Operation::Link { object: nameless, at, directory: Time::default() });
     assert!(next.1.lock().unwrap().is_some());
+}
+
+#[test]
+fn a_file_is_read_past_the_layer_if_all_its_names_are_of_such_files() {
+    let begun = begun_with(Passthrough::new(&["**/cur/*".to_owned()]).unwrap());
+    let recorder = &begun.recorder;
+    let (cur, mail, other) =
+        (ObjectId { inode: 10, handle: 0 }, ObjectId { inode: 11, handle: 0 }, ObjectId { inode: 12, handle: 0 });
+    assert!(recorder.has_passthrough() && !begun_with(Passthrough::default()).recorder.has_passthrough());
+    assert!(!recorder.is_passthrough(mail), "nobody said where it is");
+    recorder.record(Operation::Known { object: cur, at: Place { parent: ROOT, name: b"cur" } });
+    recorder.record(Operation::Known { object: mail, at: Place { parent: cur, name: b"1:2,S" } });
+    recorder.record(Operation::Known { object: other, at: Place { parent: ROOT, name: b"dovecot.index" } });
+    assert!(recorder.is_passthrough(mail));
+    assert!(!recorder.is_passthrough(other));
+    recorder.record(Operation::Known { object: mail, at: Place { parent: ROOT, name: b"draft" } });
+    assert!(!recorder.is_passthrough(mail), "by its other name it may be written to");
 }

@@ -80,6 +80,17 @@ pub trait Recorder: Send + Sync {
     /// the fsync that waits.
     fn flushed(&self, position: Position) -> io::Result<()>;
 
+    /// Whether there is any file that may be read past the layer, where the kernel knows how.
+    fn has_passthrough(&self) -> bool {
+        false
+    }
+
+    /// Whether that is so of this one, which is known: it is hardly ever written to again.
+    fn is_passthrough(&self, object: ObjectId) -> bool {
+        let _ = object;
+        false
+    }
+
     /// Called with nothing held after names changed, before whoever did it is told. A recorder for which names are to be durable at
     /// once waits here as in [`flushed`](Self::flushed).
     fn named(&self, position: Position) -> io::Result<()> {

@@ -6,10 +6,42 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, read, writev};
-use rustix::ioctl::{Setter, ioctl, opcode};
+use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, Setter, ioctl, opcode};
+
+use super::wire::BackingId;
 
 /// `FUSE_DEV_IOC_CLONE`.
-const CLONE: rustix::ioctl::Opcode = opcode::read::<u32>(229, 0);
+const CLONE: Opcode = opcode::read::<u32>(229, 0);
+/// `FUSE_DEV_IOC_BACKING_OPEN`.
+const BACKING_OPEN: Opcode = opcode::write::<BackingMap>(229, 1);
+/// `FUSE_DEV_IOC_BACKING_CLOSE`.
+const BACKING_CLOSE: Opcode = opcode::write::<u32>(229, 2);
+
+/// `struct fuse_backing_map`.
+#[repr(C)]
+struct BackingMap {
+    fd: i32,
+    flags: u32,
+    padding: u64,
+}
+
+// SAFETY: the request reads a `BackingMap` and returns a number; nothing is written through the pointer.
+unsafe impl Ioctl for BackingMap {
+    type Output = BackingId;
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        BACKING_OPEN
+    }
+
+    fn as_ptr(&mut self) -> *mut std::ffi::c_void {
+        std::ptr::from_mut(self).cast()
+    }
+
+    unsafe fn output_from_ptr(out: IoctlOutput, _: *mut std::ffi::c_void) -> rustix::io::Result<BackingId> {
+        u32::try_from(out).map(BackingId).map_err(|_| Errno::INVAL)
+    }
+}
 
 /// An open `/dev/fuse`. The mount is dead when the last one is closed.
 #[derive(Debug)]
@@ -37,6 +69,19 @@ impl Device {
         // SAFETY: the request takes a pointer to a 32-bit descriptor, which is what a `Setter` of it passes; nothing else is touched.
         unsafe { ioctl(&new, Setter::<CLONE, u32>::new(self.0.as_raw_fd() as u32))? };
         Ok(new)
+    }
+
+    /// Lets the kernel read a file by itself, where an answer to an opening says so; until [`forget`](Self::forget) nobody else has the number.
+    pub(super) fn lend(&self, file: BorrowedFd<'_>) -> io::Result<BackingId> {
+        // SAFETY: see `BackingMap`.
+        Ok(unsafe { ioctl(&self.0, BackingMap { fd: file.as_raw_fd(), flags: 0, padding: 0 })? })
+    }
+
+    /// Takes back what was [lent](Self::lend); whoever has it open goes on.
+    pub(super) fn forget(&self, BackingId(number): BackingId) -> io::Result<()> {
+        // SAFETY: the request takes a pointer to a 32-bit number, which is what a `Setter` of it passes; nothing else is touched.
+        unsafe { ioctl(&self.0, Setter::<BACKING_CLOSE, u32>::new(number))? };
+        Ok(())
     }
 
     /// Waits for the next request; `None` when the file system was unmounted.

@@ -13,13 +13,10 @@
 //! | `beneath` | the directory beneath, by handles only |
 //! | `node` | the objects that the kernel knows of |
 //! | `open` | what applications have open |
+//! | `way` | how that is read and written |
 //! | `serve` | each operation: performed, and told |
 //!
 //! No path is ever put together: an object is reached by its handle, a name from the handle of its directory, and no link is followed.
-//!
-//! Reads: the kernel keeps what was read for as long as it likes, since nobody else changes it. Passthrough (Linux 6.9) would let it
-//! read without us, but while an object is open so, the kernel lets nobody open it in any other way (`fs/fuse/iomode.c`: the
-//! open fails with `EIO`), not even to write through us; so a reader would keep writers out, or their writes would not be told.
 
 mod beneath;
 mod caller;
@@ -32,6 +29,7 @@ mod open;
 mod pool;
 mod serve;
 mod under_way;
+mod way;
 mod wire;
 
 use std::io;

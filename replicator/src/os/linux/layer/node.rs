@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 use rustix::fs::{FileType, OFlags};
 
 use super::beneath::{Beneath, Found, again, name_only};
+use super::way::Ways;
 use super::wire::ROOT;
 use crate::capture::ordered::ObjectId;
 use crate::os::linux::resolve::{Handle, NAME_ONLY};
@@ -31,13 +32,7 @@ pub(super) struct Node {
     told: AtomicBool,
     /// All names by which it was found, until it is told.
     places: Mutex<Vec<At>>,
-    mappable: Arc<()>,
-}
-
-/// As long as one of these is held, an object may be written through a mapping.
-#[derive(Debug)]
-pub(super) struct Mappable {
-    _of: Arc<()>,
+    ways: Mutex<Ways>,
 }
 
 /// A name of an object.
@@ -65,7 +60,7 @@ impl Node {
             default_acl: AtomicU8::new(UNKNOWN),
             told: AtomicBool::new(at.is_none()),
             places: Mutex::new(at.into_iter().collect()),
-            mappable: Arc::new(()),
+            ways: Mutex::default(),
         }
     }
 
@@ -122,14 +117,9 @@ impl Node {
         }
     }
 
-    /// Says so until what is returned is dropped.
-    pub(super) fn may_be_mapped(&self) -> Mappable {
-        Mappable { _of: Arc::clone(&self.mappable) }
-    }
-
-    /// Whether somebody may write to it through a mapping.
-    pub(super) fn is_mappable(&self) -> bool {
-        Arc::strong_count(&self.mappable) > 1
+    /// How it is open.
+    pub(super) fn ways(&self) -> MutexGuard<'_, Ways> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the directory hands an ACL on; `ask` finds out the first time.

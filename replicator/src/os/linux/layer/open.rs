@@ -6,7 +6,8 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::node::{Mappable, Node};
+use super::node::Node;
+use super::way::Way;
 
 /// An open file.
 #[derive(Debug)]
@@ -15,8 +16,14 @@ pub(super) struct OpenFile {
     pub(super) file: File,
     /// Whether each write waits until it is durable; `true` if only the data.
     pub(super) synced: Option<bool>,
-    /// Held where it can be mapped and written through the mapping.
-    pub(super) _may_map: Option<Mappable>,
+    /// How it is read and written; left when this is dropped.
+    pub(super) way: Way,
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.node.ways().leave(self.way);
+    }
 }
 
 /// An open directory; the lock holds where its list goes on.

@@ -43,8 +43,14 @@ impl fmt::Debug for Pool {
 
 impl Pool {
     /// Agrees with the kernel on what both can do, and begins to serve.
-    pub(super) fn start(device: Device, serving: Serving) -> io::Result<Arc<Self>> {
-        agree(&device)?;
+    pub(super) fn start(device: Device, mut serving: Serving) -> io::Result<Arc<Self>> {
+        let wanted = serving.has_passthrough();
+        let has_passthrough = agree(&device, wanted)?;
+        match (wanted, has_passthrough) {
+            (_, true) => serving.lend_through(device.another()?),
+            (true, false) => tracing::warn!("`passthrough` has no effect: it needs Linux 6.9, built with FUSE_PASSTHROUGH"),
+            (false, false) => {}
+        }
         let (idle, running) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let pool =
             Arc::new(Self { device, serving, idle, threads: Mutex::new(Vec::new()), running, under_way: UnderWay::default() });
@@ -151,15 +157,16 @@ fn die(why: &str) -> ! {
     std::process::abort()
 }
 
-/// The first request.
-fn agree(device: &Device) -> io::Result<()> {
+/// The first request. Returns whether files can be read past us, if that is asked for.
+fn agree(device: &Device, passthrough: bool) -> io::Result<bool> {
     let mut buffer = vec![0; BUFFER_LEN];
     let len = device.receive(&mut buffer)?.unwrap_or(0);
     let Some(Ok((header, Request::Init(init)))) = parse(&buffer[..len]) else {
         return Err(io::Error::other("the kernel does not begin with its version"));
     };
-    let agreed = init.agree().map_err(io::Error::other)?;
-    device.send(&[IoSlice::new(init_reply(header.unique, agreed).as_bytes())])
+    let agreed = init.agree(passthrough).map_err(io::Error::other)?;
+    device.send(&[IoSlice::new(init_reply(header.unique, agreed).as_bytes())])?;
+    Ok(agreed.has_passthrough())
 }
 
 fn send_data(device: &Device, unique: u64, data: &[u8]) -> io::Result<()> {

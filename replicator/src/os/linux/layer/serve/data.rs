@@ -14,7 +14,7 @@ use super::super::beneath::{look, modified};
 use super::super::caller::Caller;
 use super::super::node::Node;
 use super::super::open::OpenFile;
-use super::super::wire::flags::opened;
+use super::super::way::{Lent, Way};
 use super::super::wire::{MAX_WRITE, OpenFlags, Opened};
 use super::{Answer, Serving};
 use crate::capture::ordered::{Allocation, Operation, Position, Touch};
@@ -26,19 +26,37 @@ impl Serving {
     pub(super) fn open(&self, node: &Arc<Node>, flags: OpenFlags) -> io::Result<Answer> {
         let wanted = OFlags::from_bits_retain(flags.bits);
         let file = node.open(open_flags(wanted), &self.beneath)?;
-        Ok(Answer::Opened(self.opened(node, file.into(), wanted)))
+        Ok(Answer::Opened(self.opened(node, file.into(), wanted)?))
     }
 
-    pub(super) fn opened(&self, node: &Arc<Node>, file: File, wanted: OFlags) -> Opened {
+    pub(super) fn opened(&self, node: &Arc<Node>, file: File, wanted: OFlags) -> io::Result<Opened> {
         let synced = wanted.intersects(OFlags::SYNC | OFlags::DSYNC).then(|| !wanted.contains(OFlags::SYNC));
-        let access = wanted & OFlags::RWMODE;
-        let _may_map = (access == OFlags::RDWR).then(|| node.may_be_mapped());
-        // Who only writes has no use for the kernel's cache: what it writes would be copied into that first, page by page, and a write that
-        // begins within a page would come in two halves. What others have cached of it the kernel drops.
-        let past_cache = access == OFlags::WRONLY && !node.is_mappable();
-        let handle = self.files.put(OpenFile { node: Arc::clone(node), file, synced, _may_map });
-        let flags = opened::KEEP_CACHE | opened::NOFLUSH;
-        Opened { handle, flags: if past_cache { flags | opened::DIRECT_IO } else { flags } }
+        let may_be_lent = wanted & OFlags::RWMODE == OFlags::RDONLY && self.is_passthrough(node);
+        let way = node.ways().enter(wanted & OFlags::RWMODE, || if may_be_lent { self.lend(&file) } else { None })?;
+        let handle = self.files.put(OpenFile { node: Arc::clone(node), file, synced, way });
+        let backing = if let Way::PastLayer(id) = way { Some(id) } else { None };
+        Ok(Opened { handle, flags: way.flags(), backing })
+    }
+
+    /// Whether a file may be read past us.
+    fn is_passthrough(&self, node: &Arc<Node>) -> bool {
+        if self.lender.is_none() {
+            return false;
+        }
+        self.tell(node);
+        self.recorder.is_passthrough(node.id)
+    }
+
+    /// Lets the kernel read a file by itself; nothing if it will not.
+    fn lend(&self, file: &File) -> Option<Lent> {
+        let device = self.lender.as_ref()?;
+        match device.lend(file.as_fd()) {
+            Ok(id) => Some(Lent::new(device, id)),
+            Err(error) => {
+                tracing::debug!(%error, "a file is not read past the layer");
+                None
+            }
+        }
     }
 
     pub(super) fn read(&self, handle: u64, offset: u64, len: u32, buffer: &mut Vec<u8>) -> io::Result<Answer> {

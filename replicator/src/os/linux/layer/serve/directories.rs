@@ -25,7 +25,7 @@ impl Serving {
     pub(super) fn open_directory(&self, node: Arc<Node>) -> io::Result<Answer> {
         let file = again(self.reach(&node)?.as_fd(), OFlags::RDONLY | OFlags::DIRECTORY)?.into();
         let handle = self.directories.put(OpenDirectory { node, file, at: 0.into() });
-        Ok(Answer::Opened(Opened { handle, flags: opened::KEEP_CACHE | opened::CACHE_DIR }))
+        Ok(Answer::Opened(Opened { handle, flags: opened::KEEP_CACHE | opened::CACHE_DIR, backing: None }))
     }
 
     pub(super) fn read_directory(&self, handle: u64, offset: u64, len: usize, plus: bool) -> io::Result<Answer> {

@@ -80,7 +80,7 @@ impl Serving {
         let made = self.own_open(file.as_fd(), (parent, who)).and_then(|found| self.made(found, (parent, &directory, name), b""));
         let (position, node, entry) = made.inspect_err(|_| self.recorder.missed(Touch::Names { directory: parent.id }))?;
         drop(change);
-        let opened = self.opened(&node, file.into(), wanted);
+        let opened = self.opened(&node, file.into(), wanted)?;
         self.recorder.named(position)?;
         Ok(Answer::Created(entry, opened))
     }
@@ -109,7 +109,7 @@ impl Serving {
             Made { mode: u32::from(stat.stx_mode) & 0o7777, uid: stat.stx_uid, gid: stat.stx_gid, modified: modified(&stat) };
         self.recorder.record(Operation::Make { object: id, at: None, kind: Kind::File, made, directory: Time::default() });
         self.tell_inherited(parent, &node);
-        let opened = self.opened(&node, file.into(), wanted);
+        let opened = self.opened(&node, file.into(), wanted)?;
         Ok(Answer::Created(Entry { node: node.number, attributes: entry_attributes }, opened))
     }
 

@@ -23,6 +23,7 @@ use rustix::io::Errno;
 
 use super::beneath::{Beneath, Found, attributes, look};
 use super::caller::Caller;
+use super::device::Device;
 use super::node::{At, Node, Nodes};
 use super::open::{OpenDirectory, OpenFile, Opens};
 use super::wire::{Attributes, Entry, Header, Opened, Request, Statistics};
@@ -56,6 +57,8 @@ pub(super) struct Serving {
     files: Opens<OpenFile>,
     directories: Opens<OpenDirectory>,
     recorder: Arc<dyn Recorder>,
+    /// Through which files are lent to the kernel, if any are.
+    lender: Option<Arc<Device>>,
     /// Held by what concerns the names in more than one directory: renames, and removing a directory.
     moves: Mutex<()>,
 }
@@ -66,7 +69,17 @@ impl Serving {
         let root = beneath.find_open(beneath.root())?;
         recorder.record(Operation::Root { object: root.id });
         let (files, directories) = (Opens::new(), Opens::new());
-        Ok(Self { beneath, nodes: Nodes::new(root), files, directories, recorder, moves: Mutex::new(()) })
+        Ok(Self { beneath, nodes: Nodes::new(root), files, directories, recorder, lender: None, moves: Mutex::new(()) })
+    }
+
+    /// Whether files are to be lent to the kernel, if it can do with them.
+    pub(super) fn has_passthrough(&self) -> bool {
+        self.recorder.has_passthrough()
+    }
+
+    /// They are from now on, through this.
+    pub(super) fn lend_through(&mut self, device: Device) {
+        self.lender = Some(Arc::new(device));
     }
 
     /// Does what is asked. Data that is read goes into `buffer`.

@@ -19,6 +19,8 @@ pub(crate) mod can {
     pub(crate) const HANDLE_KILLPRIV_V2: u64 = 1 << 28;
     pub(crate) const SETXATTR_EXT: u64 = 1 << 29;
     pub(crate) const INIT_EXT: u64 = 1 << 30;
+    /// The kernel can read a file beneath by itself.
+    pub(crate) const PASSTHROUGH: u64 = 1 << 37;
 }
 
 /// Which fields of `struct fuse_setattr_in` count.
@@ -45,6 +47,8 @@ pub(crate) mod opened {
     pub(crate) const CACHE_DIR: u32 = 1 << 3;
     /// Closing need not be told.
     pub(crate) const NOFLUSH: u32 = 1 << 5;
+    /// The kernel reads the file beneath by itself.
+    pub(crate) const PASSTHROUGH: u32 = 1 << 7;
 }
 
 /// `FUSE_GETATTR_FH`: the file handle counts.

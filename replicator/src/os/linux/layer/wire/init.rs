@@ -27,6 +27,8 @@ const WANTED: u64 = NEEDED
     | can::EXPLICIT_INVAL_DATA
     | can::SETXATTR_EXT
     | can::INIT_EXT;
+/// File systems that may lie on each other beneath the layer, itself included, for the kernel to read a file there by itself.
+const MOST_STACKED: u32 = 1;
 
 /// `struct fuse_init_in`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,14 +53,22 @@ impl InitIn {
         Some(Self { major, minor, read_ahead, can: u64::from(low) | u64::from(high) << 32 })
     }
 
-    /// What both can do; `Err` says in words what the kernel lacks.
-    pub(crate) fn agree(self) -> Result<Agreed, String> {
+    /// What both can do, of reading past us only if that is asked for; `Err` says in words what the kernel lacks.
+    pub(crate) fn agree(self, passthrough: bool) -> Result<Agreed, String> {
         let Self { major, minor, read_ahead, can } = self;
         if major != MAJOR || minor < OLDEST_MINOR || can & NEEDED != NEEDED {
             let spoken = format!("it speaks FUSE {major}.{minor} with {can:#x}");
             return Err(format!("the kernel is too old for the layer: {spoken}; Linux 5.11 or newer is needed"));
         }
-        Ok(Agreed { read_ahead, can: can & WANTED })
+        let wanted = if passthrough { WANTED | can::PASSTHROUGH } else { WANTED };
+        Ok(Agreed { read_ahead, can: can & wanted })
+    }
+}
+
+impl Agreed {
+    /// Whether files can be read past us.
+    pub(crate) fn has_passthrough(self) -> bool {
+        self.can & can::PASSTHROUGH != 0
     }
 }
 
@@ -70,7 +80,8 @@ pub(crate) fn init_reply(unique: u64, agreed: Agreed) -> Reply {
         // Times to the nanosecond.
         reply.u32(1);
         reply.u16((super::MAX_WRITE / 4096) as u16).u16(0).u32((agreed.can >> 32) as u32);
-        for _ in 0..7 {
+        reply.u32(if agreed.has_passthrough() { MOST_STACKED } else { 0 });
+        for _ in 0..6 {
             reply.u32(0);
         }
     })

@@ -13,7 +13,7 @@ mod request;
 mod tests;
 
 pub(super) use init::init_reply;
-pub(super) use reply::{Attributes, Entries, Entry, Opened, Reply, Statistics, answer, head, refusal};
+pub(super) use reply::{Attributes, BackingId, Entries, Entry, Opened, Reply, Statistics, answer, head, refusal};
 pub(super) use request::{Header, OpenFlags, Request, SetAttributes, SetTime, parse};
 
 /// The node that is the root.

@@ -47,7 +47,13 @@ pub(crate) struct Opened {
     pub(crate) handle: u64,
     /// `FOPEN_…`.
     pub(crate) flags: u32,
+    /// The file beneath, as the kernel calls it, if it is to read that by itself.
+    pub(crate) backing: Option<BackingId>,
 }
+
+/// The kernel's number of a file beneath.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BackingId(pub(crate) u32);
 
 /// `struct fuse_kstatfs`, from statvfs(3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +136,7 @@ impl Reply {
     }
 
     pub(crate) fn opened(&mut self, opened: Opened) -> &mut Self {
-        self.u64(opened.handle).u32(opened.flags).u32(0)
+        self.u64(opened.handle).u32(opened.flags).u32(opened.backing.map_or(0, |backing| backing.0))
     }
 
     pub(crate) fn statistics(&mut self, of: &Statistics) -> &mut Self {

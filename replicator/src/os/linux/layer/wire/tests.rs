@@ -69,7 +69,7 @@ fn an_old_kernel_is_refused_in_words() {
         bytes.resize(64, 0);
         let bytes = request(26, &bytes);
         let Some(Ok((_, Request::Init(init)))) = parse(&bytes) else { panic!() };
-        init.agree()
+        init.agree(false)
     };
     assert!(init(40, u32::MAX).is_ok());
     assert!(init(31, u32::MAX).unwrap_err().contains("too old"));
