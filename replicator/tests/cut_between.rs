@@ -1,15 +1,17 @@
 //! What the source makes of a directory while a mirror is cut off: what the journal already says of it is taken for what it is.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use standin_common::entry::{Entry, Time};
 use standin_common::id::{Generation, MirrorId, PointNumber, RootIndex};
 use standin_common::message::{Comparison, FromStandby, MirrorOpening, OrphanLimit, OrphanPolicy, Purpose, RootKind, Want};
 use standin_common::path::RelPath;
-use standin_common::scope::Reason;
+use standin_common::scope::{Depth, Reason};
 use standin_replicator::mirror::How;
 use standin_replicator::rules::Rules;
+use standin_replicator::scopes::Scopes;
 use standin_replicator::sim::{Disk, Fault, SimStore, SimVolume};
 use standin_replicator::source::entries::{Entries, Met};
 use standin_replicator::source::lane::{self, LaneError, Packing, Sink};
@@ -81,16 +83,11 @@ fn send(source: &SimVolume, lane: &mut Lane<'_, '_, SimVolume, SimStore>, want: 
     }
 }
 
-/// One pass of a mirror, to its point, which is not applied yet. If it is cut, of the files that were asked for only those come that are
-/// named, and there is no point.
-fn try_pass(
-    replica: &SimReplica,
-    source: &SimVolume,
-    mirror: u64,
-    limit: OrphanLimit,
-    cut: Option<Tree<'_>>,
-) -> Result<(), ReceiveError> {
-    let opening = MirrorOpening {
+/// The places of the only root.
+type Places = BTreeMap<RootIndex, Scopes>;
+
+fn opening(mirror: u64, limit: OrphanLimit, base: Option<Vec<MirrorId>>) -> MirrorOpening {
+    MirrorOpening {
         set: "mail".parse().unwrap(),
         generation: Generation(1),
         mirror: MirrorId(mirror),
@@ -100,13 +97,25 @@ fn try_pass(
         comparison: Comparison::Checksum,
         orphans: OrphanPolicy::Remove,
         orphan_limit: limit,
-        base: None,
-    };
+        base,
+    }
+}
+
+/// One pass of a mirror, to its point, which is not applied yet. If it is cut, of the files that were asked for only those come that are
+/// named, and there is no point.
+fn try_pass(
+    replica: &SimReplica,
+    source: &SimVolume,
+    opening: MirrorOpening,
+    places: Option<&Places>,
+    cut: Option<Tree<'_>>,
+) -> Result<(), ReceiveError> {
     let reception = Reception::begin(replica, opening, u64::MAX)?;
     let rules = [Rules::everything()];
-    let mut join = Join::new(&reception, How { comparison: Comparison::Checksum, owners: true }, &rules);
+    let mut join = Join::new(&reception, How { comparison: Comparison::Checksum, owners: true }, &rules).within(places);
     let after = reception.after().map(|after| after.path.clone());
     let entries = Entries::new(source, after, &rules[0], || UNIX_EPOCH + Duration::from_secs(1 << 40));
+    let entries = entries.within(places.and_then(|places| places.get(&RootIndex(0))));
     let entries: Vec<Entry> = entries.filter_map(|met| if let Met::Entry(entry) = met { Some(entry) } else { None }).collect();
     let count = entries.len() as u64;
     let mut said = join.entries(RootIndex(0), entries)?;
@@ -124,11 +133,19 @@ fn try_pass(
 
 /// A pass that begins anew if it has to.
 fn pass(replica: &SimReplica, source: &SimVolume, mirror: u64, limit: OrphanLimit, cut: Option<Tree<'_>>) {
-    let passed = match try_pass(replica, source, mirror, limit, cut) {
-        Err(ReceiveError::Anew) => try_pass(replica, source, mirror, limit, cut),
+    let passed = match try_pass(replica, source, opening(mirror, limit, None), None, cut) {
+        Err(ReceiveError::Anew) => try_pass(replica, source, opening(mirror, limit, None), None, cut),
         passed => passed,
     };
     passed.unwrap();
+}
+
+/// A round over these places, which builds upon the mirror before it; `cut` is as with a pass.
+fn round(replica: &SimReplica, source: &SimVolume, mirror: u64, places: &[(&str, Depth)], cut: Option<Tree<'_>>) {
+    let mut scopes = Scopes::default();
+    places.iter().for_each(|(place, depth)| scopes.push(path(place), *depth).unwrap());
+    let places = Places::from([(RootIndex(0), scopes)]);
+    try_pass(replica, source, opening(mirror, MANY, Some(vec![MirrorId(mirror - 1)])), Some(&places), cut).unwrap();
 }
 
 /// Names in a volume, and the data of files.
@@ -200,6 +217,39 @@ fn an_object_that_was_received_into_before_a_cut_is_kept_by_no_other_name() {
     pass(&replica, &source, 2, MANY, None);
     replica.settle().unwrap();
     assert_eq!(found(&target), found(&source));
+}
+
+#[test]
+fn a_directory_is_something_else_when_a_round_comes_to_it() {
+    let first = &["a", "d/", "d/1", "d/e/", "d/e/2", "d/e/3@", "f"][..];
+    for (places, third) in [
+        (&[("d", Depth::Object)][..], &["a", "d", "f"][..]),
+        (&[("d", Depth::Object)], &["a", "d@", "f"]),
+        (&[("d", Depth::Object), ("d/e/2", Depth::Object), ("f", Depth::Object)], &["a", "d", "f"]),
+        (&[("d/e", Depth::Subtree)], &["a", "d", "f"]),
+        (&[("d", Depth::Object), ("d/e", Depth::Object)], &["a", "d/", "d/1", "d/e", "f"]),
+    ] {
+        for cut in [None, Some(&[][..]), Some(&["d", "f"])] {
+            println!("{places:?}, {third:?}, cut {cut:?}");
+            let disk = Disk::new(1);
+            let (source, target) = (SimVolume::new(Disk::new(0)), SimVolume::new(disk.clone()));
+            let replica = Replica::load(vec![target.clone()], SimStore::new(disk), 3).unwrap();
+            make(&source, first, "first");
+            pass(&replica, &source, 1, MANY, None);
+            replica.settle().unwrap();
+            let before = found(&target);
+            // It was a directory yet when it was said where to look.
+            make(&source, third, "first");
+            if cut.is_some() {
+                round(&replica, &source, 2, places, cut);
+            }
+            round(&replica, &source, 2, places, None);
+            replica.settle().unwrap();
+            assert_eq!(found(&target), found(&source));
+            replica.promote(Some(PointNumber(1))).unwrap();
+            assert_eq!(found(&target), before);
+        }
+    }
 }
 
 #[test]

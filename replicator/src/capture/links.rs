@@ -81,6 +81,11 @@ impl Links {
         known.is_none_or(|known| known.at.len() as u64 == known.names)
     }
 
+    /// Whether a name is known of this object, if it has several.
+    pub fn knows(&self, id: (u64, u64)) -> bool {
+        self.objects.contains_key(&id)
+    }
+
     /// How many names of objects with several are known.
     pub fn len(&self) -> usize {
         self.places.len()

@@ -1,6 +1,6 @@
 //! All names of what changed: a notice tells the one through which it was changed, and the standby must not tear names apart.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Instant;
 
 use standin_common::id::RootIndex;
@@ -17,9 +17,13 @@ use crate::walk::Walk;
 #[derive(Debug, Default)]
 pub struct LinkedNames {
     links: Links,
-    /// Objects of which further names lie where nobody looks: device, inode, number of names.
-    outside: HashSet<(u64, u64, u64)>,
+    /// Objects of which further names lie where nobody looks, by device and inode, and how many names they had when that was found. Met with
+    /// another number, they are looked for again, as is another object that got the inode: it has one name at first.
+    outside: HashMap<(u64, u64), u64>,
 }
+
+/// So many objects with names elsewhere are remembered though no name of theirs is known any more.
+const MOST_GONE: usize = 10_000;
 
 impl LinkedNames {
     /// The scopes, and every further name of what is met in them. Only if one is not known, the roots are walked.
@@ -33,8 +37,10 @@ impl LinkedNames {
         for (root, scopes) in &within {
             self.look(volumes, rules, *root, Some(scopes), &mut |at, object| met.push((at, key(object))));
         }
-        let unknown = |links: &Links, outside: &HashSet<_>| {
-            met.iter().filter(|(at, key)| !links.complete(at) && !outside.contains(key)).map(|(_, key)| *key).collect::<Vec<_>>()
+        let unknown = |links: &Links, outside: &HashMap<_, _>| {
+            let unknown =
+                |(at, (id, names)): &&(Position, ((u64, u64), u64))| !links.complete(at) && outside.get(id) != Some(names);
+            met.iter().filter(unknown).map(|(_, key)| *key).collect::<Vec<_>>()
         };
         if !unknown(&self.links, &self.outside).is_empty() {
             tracing::debug!("an object with several names changed: looking for them");
@@ -43,6 +49,10 @@ impl LinkedNames {
             }
             let outside = unknown(&self.links, &self.outside);
             self.outside.extend(outside);
+            if self.outside.len() > self.links.len() + MOST_GONE {
+                let links = &self.links;
+                self.outside.retain(|id, _| links.knows(*id));
+            }
         }
         others.extend(met.iter().flat_map(|(at, _)| self.links.others(at)).cloned());
         if others.is_empty() {
@@ -72,6 +82,10 @@ impl LinkedNames {
             }
             let at = Position { root, path: step.path };
             self.links.met(&at, &step.object.stamp, step.object.names);
+            let (id, names) = key(&step.object);
+            if self.outside.get(&id).is_some_and(|before| *before != names) {
+                self.outside.remove(&id);
+            }
             if step.object.names > 1 {
                 several(at, &step.object);
             }
@@ -79,13 +93,14 @@ impl LinkedNames {
     }
 }
 
-fn key(object: &Object) -> (u64, u64, u64) {
-    (object.stamp.device, object.stamp.inode, object.names)
+fn key(object: &Object) -> ((u64, u64), u64) {
+    ((object.stamp.device, object.stamp.inode), object.names)
 }
 
 #[cfg(test)]
 mod tests {
     use standin_common::path::RelPath;
+    use standin_config::{Effect, Rule};
 
     use super::*;
     use crate::sim::{Disk, SimVolume};
@@ -103,6 +118,29 @@ mod tests {
         let scopes = scopes.iter().map(|(path, depth)| scope(path, *depth)).collect();
         let all = names.expand(std::slice::from_ref(volume), &[Rules::everything()], scopes).unwrap();
         all.iter().map(|scope| scope.at.path.to_string()).collect()
+    }
+
+    #[test]
+    fn a_name_that_comes_after_one_that_nobody_looked_at_is_no_other_object() {
+        use Depth::Object;
+        let volume = SimVolume::new(Disk::new(0));
+        for directory in ["d", "out"] {
+            volume.make_directory(&path(directory)).unwrap();
+        }
+        volume.create(&Place::Tree(&path("d/a"))).unwrap();
+        volume.link(&Place::Tree(&path("d/a")), &Place::Tree(&path("out/a"))).unwrap();
+        let out = Rule { effect: Effect::Exclude, pattern: "out".to_owned(), recurse: true };
+        let rules = [Rules::new(&[out]).unwrap()];
+        let mut names = LinkedNames::default();
+        let mut expanded = |volume: &SimVolume, at: &str| {
+            let all = names.expand(std::slice::from_ref(volume), &rules, vec![scope(at, Object)]).unwrap();
+            all.iter().map(|scope| scope.at.path.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(expanded(&volume, "d/a"), ["d/a"]);
+        volume.remove(&Place::Tree(&path("out/a"))).unwrap();
+        assert_eq!(expanded(&volume, "d/a"), ["d/a"]);
+        volume.link(&Place::Tree(&path("d/a")), &Place::Tree(&path("d/b"))).unwrap();
+        assert_eq!(expanded(&volume, "d/b"), ["d/a", "d/b"]);
     }
 
     #[test]

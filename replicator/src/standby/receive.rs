@@ -418,7 +418,10 @@ impl<'a, V: Volume, S: Store> Reception<'a, V, S> {
     pub fn commit(&self, at: Time, consistent: bool, objects: u64, bytes: u64, reason: Reason) -> Result<Point, ReceiveError> {
         let (summary, stay) = {
             let table = lock(&self.table);
-            if !table.wanted.is_empty() || table.ended {
+            if table.ended {
+                return Err(ReceiveError::Ended);
+            }
+            if !table.wanted.is_empty() {
                 return Err(ReceiveError::Protocol("it committed before every file had come"));
             }
             (table.summary, table.orphans_stay)

@@ -243,7 +243,10 @@ impl<V: Volume, S: Store> Session<'_, '_, V, S> {
 
     fn fail(&self, error: SessionError) {
         self.reception.end();
-        self.telling.fail(error);
+        // Whoever ended it says why.
+        if !matches!(error, SessionError::Receive(ReceiveError::Ended)) {
+            self.telling.fail(error);
+        }
     }
 
     fn tell(&self, messages: &[FromStandby]) -> Result<(), SessionError> {

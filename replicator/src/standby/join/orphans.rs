@@ -3,15 +3,17 @@
 use standin_common::entry::{Entry, Kind};
 use standin_common::message::{Difference, Finding, FromStandby, OrphanPolicy};
 use standin_common::path::RelPath;
+use standin_common::scope::Depth;
 
 use super::Join;
 use crate::journal::Op;
+use crate::scopes::{Beneath, Scopes};
 use crate::standby::excluded;
-use crate::standby::receive::{ORPHANS, ReceiveError};
+use crate::standby::receive::{ORPHANS, ReceiveError, failed};
 use crate::standby::resume::Before;
 use crate::store::Store;
 use crate::volume::{Object, ObjectKind, Volume};
-use crate::walk::Step;
+use crate::walk::{Step, Walk};
 
 impl<V: Volume, S: Store> Join<'_, '_, V, S> {
     /// What is done with it says the set: nothing, a word, or it goes.
@@ -73,14 +75,38 @@ impl<V: Volume, S: Store> Join<'_, '_, V, S> {
         Ok(true)
     }
 
+    /// Takes out all that a directory holds.
+    fn empty(&mut self, directory: &RelPath) -> Result<(), ReceiveError> {
+        let scopes = self.scopes_of(self.current_root())?;
+        let is_met_whole = |scopes: &Scopes| scopes.beneath(directory).is_ok_and(|beneath| beneath == Beneath::All);
+        let whole = scopes.is_none_or(is_met_whole);
+        while let Some(step) = self.next_if(|path| path.starts_with(directory))? {
+            if whole {
+                self.take_out(step, None)?;
+            }
+        }
+        if whole {
+            return Ok(());
+        }
+        // It was a directory yet when it was said where to look, so the round is to meet a part of it, or itself.
+        let mut beneath = Scopes::default();
+        beneath.push(directory.clone(), Depth::Subtree).map_err(|_| ReceiveError::Protocol("its scopes are out of order"))?;
+        let (volume, rules) = (self.reception.volume(self.current_root())?, self.rules_of(self.current_root())?);
+        for step in Walk::new(volume, None, rules).within(Some(&beneath)) {
+            let step = step.map_err(|error| failed("reading the replica", &error.path)(error.source))?;
+            if step.path.starts_with(directory) && step.path != *directory {
+                self.take_out(step, None)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes out a directory that is in the way of something else; says whether there was one.
     pub(super) fn make_way(&mut self, entry: &Entry, here: Option<Object>) -> Result<(Option<Object>, bool), ReceiveError> {
         match here {
             Some(here) if here.kind == ObjectKind::Directory && entry.kind != Kind::Directory => {
                 self.leaving.push((entry.path.clone(), None));
-                while let Some(step) = self.next_if(|path| path.starts_with(&entry.path))? {
-                    self.take_out(step, None)?;
-                }
+                self.empty(&entry.path)?;
                 self.leave_orphans(None)?;
                 Ok((None, true))
             }
