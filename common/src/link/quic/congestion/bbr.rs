@@ -234,11 +234,22 @@ impl Bbr {
             // The model stays; what it allows is reached again as fast as in the startup.
             self.allowed = self.least_window();
             self.window = self.allowed;
-        } else if let (true, Some(lost)) = (self.probing, lost)
+        } else if let Some(lost) = lost
             && self.is_too_much(lost.lost, lost.sent_in_flight, PROBE_DOUBT)
         {
-            self.too_much(now, &lost);
+            match self.mode {
+                Mode::Startup if self.round_losses >= STARTUP_LOSSES => self.drain(),
+                _ if self.probing => self.too_much(now, &lost),
+                _ => {}
+            }
         }
+    }
+
+    /// The startup lost too much. What else is sent in this round would overflow as well, so its end is not waited for (the draft does).
+    fn drain(&mut self) {
+        self.full = true;
+        self.most = self.holds(1.0).max(self.delivered_latest);
+        self.mode = Mode::Drain;
     }
 
     fn count_round(&mut self, sample: &Sample) {
@@ -384,10 +395,8 @@ impl Bbr {
         match self.mode {
             Mode::Startup => {
                 if self.round_starts && self.round_losses >= STARTUP_LOSSES && self.round_lost_too_much() {
-                    self.full = true;
-                    self.most = self.holds(1.0).max(self.delivered_latest);
-                }
-                if self.full {
+                    self.drain();
+                } else if self.full {
                     self.mode = Mode::Drain;
                 }
             }
