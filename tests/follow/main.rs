@@ -14,7 +14,7 @@ mod operations;
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::{PATIENCE, Pair, assert_same, copy_standby, shell, wait_for, wait_until};
+use support::{Mount, PATIENCE, Pair, assert_same, copy_standby, is_root, shell, wait_for, wait_until};
 
 const WATCH: &str = "capture = \"watch\"";
 /// How a source says in its log that a mirror over everything begins.
@@ -250,6 +250,29 @@ fn a_root_that_is_emptied_at_once_is_asked_about() {
     is_told();
     pair.mirror(&["--max-orphans", "100%"]);
     assert_eq!(status(&pair)["trouble"], Value::Null);
+    pair.assert_equal();
+}
+
+#[test]
+fn orphans_that_stay_for_what_cannot_be_read_are_not_said_to_be_too_many() {
+    if !is_root("a file larger than any") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("mounted");
+    // Other file systems have no files of that size.
+    let _mount = Mount::tmpfs(&source, "16m");
+    let pair = Pair::of(dir, source, WATCH);
+    shell(&pair.source, SOME);
+    pair.mirror(&[]);
+    pair.alpha.run(&["mirror", "pause", "mail"]).expect(0);
+    shell(&pair.source, "rm d/{1..9}; truncate -s 128T endless");
+    pair.alpha.run(&["mirror", "resume", "mail"]).expect(0);
+    assert_eq!(point(&pair)["orphans"], json!(9));
+    shell(&pair.source, "rm endless; echo more > more");
+    point(&pair);
+    assert_eq!(status(&pair)["trouble"], Value::Null);
+    pair.mirror(&[]);
     pair.assert_equal();
 }
 

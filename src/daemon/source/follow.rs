@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Memory for places that changed, at most: the queue of capture `ordered` is for data, and mostly on disk.
 const PLACES_BYTES: u64 = 256 << 20;
 /// How long after a round in which something could not be read everything is looked at again.
-pub(super) const FLAWED: Duration = Duration::from_secs(60);
+const FLAWED: Duration = Duration::from_secs(60);
 
 /// What the thread of a source knows of the set that it follows.
 pub(super) struct Follow {
@@ -52,9 +52,11 @@ pub(super) struct Follow {
     /// Whether the newest is consistent.
     is_consistent: bool,
     /// When everything is looked at again.
-    pub(super) whole_due: Option<Instant>,
+    whole_due: Option<Instant>,
     /// What was left to a person, until a mirror over everything leaves nothing.
     pub(super) left: Option<String>,
+    /// Whether something could not be read since the last mirror over everything: what orphans are left may be left for that.
+    unread: bool,
     /// The pass of a mirror that this watch was opened for.
     watched: Option<MirrorId>,
     /// When it was last kept how far the standby is.
@@ -83,6 +85,7 @@ impl Follow {
             is_consistent: false,
             whole_due: None,
             left: None,
+            unread: false,
             watched: None,
             since_kept: now,
             waiting,
@@ -160,9 +163,23 @@ impl Follow {
         self.base = vec![point.mirror];
         self.cut = None;
         self.left = left;
+        self.unread = flawed;
         // Nothing rests for what a person ordered.
         self.made(point, Duration::ZERO, false);
         self.whole_due = rescan.into_iter().chain(flawed.then_some(FLAWED)).min().map(|after| self.ended + after);
+    }
+
+    /// A round went over everything that it was to look at, or `flawed`: something could not be read, so orphans stay, and everything is looked
+    /// at again before long. `left` is what else they may be left for.
+    pub(super) fn looked(&mut self, flawed: bool, left: Option<String>) {
+        self.unread |= flawed;
+        if !self.unread {
+            self.left = left;
+        }
+        if flawed {
+            let due = self.ended + FLAWED;
+            self.whole_due = Some(self.whole_due.map_or(due, |before| before.min(due)));
+        }
     }
 
     /// Whether the standby is where rounds build upon, if its newest point was made by this mirror. That of a round that was cut off may be

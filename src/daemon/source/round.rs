@@ -16,7 +16,7 @@ use standin_replicator::source::pass::{PassError, Passed};
 use standin_replicator::source::rhythm::Moment;
 use standin_replicator::source::state::{Event, Hold};
 
-use super::follow::{FLAWED, Follow, hold_for};
+use super::follow::{Follow, hold_for};
 use super::held::{Ground, Shown};
 use super::kept::Kept;
 use super::pass::What;
@@ -207,10 +207,7 @@ impl SourceSet {
         follow.base = [round.mirror].into_iter().chain(begun).collect();
         follow.waiting.arrived();
         follow.made(&point, worked, round.only_to_begin && round.taken.is_empty());
-        // Where something could not be read, orphans stay for that reason; it is looked at again before long.
-        if passed.flaws == 0 {
-            follow.left = self.left_orphans(&point);
-        }
+        follow.looked(passed.flaws > 0, self.left_orphans(&point));
         // What changed without a notice is looked at once more; of what there is a notice, it says where.
         if passed.moved && watch.catch_up().is_ok_and(|seen| seen == round.seen) {
             watch.put_back(Taken { oldest: Some(Instant::now()), ..round.taken });
@@ -226,9 +223,6 @@ impl SourceSet {
         state.trouble = follow.left.clone();
         state.on(Event::Advanced);
         drop(state);
-        if passed.flaws > 0 {
-            follow.whole_due = Some(follow.whole_due.map_or(follow.ended + FLAWED, |due| due.min(follow.ended + FLAWED)));
-        }
         self.changed.notify_all();
         Outcome::Ended
     }
