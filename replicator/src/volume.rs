@@ -147,7 +147,7 @@ pub trait Directory {
 }
 
 /// One open file.
-pub trait VolumeFile: Send {
+pub trait VolumeFile: Send + Sync + 'static {
     /// Reads at `offset` until `buffer` is full or the file ends; returns the bytes read.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of `data` at `offset`.

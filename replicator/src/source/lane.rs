@@ -5,12 +5,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::sync::Arc;
 
 use standin_common::link::LinkError;
 use standin_common::message::{Differing, Encoding, FileEnd, LaneDown, LaneUp, Position, Want};
 use standin_common::tree::{Fold, GROUP_LEN, GroupFold, LEAF_LEN, Value, group_count, group_value, leaf_values, short};
 
 use super::another;
+use super::groups::{Ahead, read_groups, read_values};
 pub use super::ranges::{Found, MOST_RANGES};
 use super::ranges::{Outcome, Ranges};
 use super::whole::{Ended, PIECE_LEN, Pieces};
@@ -20,8 +22,6 @@ use crate::volume::{Object, Place, Volume, VolumeFile};
 
 /// Groups announced in one message.
 pub(super) const GROUPS_AT_ONCE: u64 = 64;
-/// Groups read at once.
-const GROUPS_PER_READ: u64 = (PIECE_LEN / GROUP_LEN) as u64;
 /// Groups announced and not answered, of one file.
 const WINDOW: usize = 8192;
 /// How often a file is read again because it changed while it was read.
@@ -65,7 +65,9 @@ pub struct Packing {
 
 struct Reading<F> {
     want: Want,
-    file: F,
+    file: Arc<F>,
+    /// While it is read with help.
+    ahead: Option<Ahead>,
     begun: Object,
     size: u64,
     scanned: u64,
@@ -87,12 +89,25 @@ impl<F: VolumeFile> Reading<F> {
         self.trial.unwrap_or(GROUPS_AT_ONCE).min(group_count(self.size) - self.scanned)
     }
 
+    /// Whether the rest of it is to be read by two threads.
+    fn is_worth_help(&self) -> bool {
+        Ahead::is_for(self.size - self.scanned * GROUP_LEN as u64)
+    }
+
+    /// The values of the next groups, at least one and no further than `until`, which is where a stretch ends.
+    fn read_values(&mut self, until: u64, buffer: &mut [u8]) -> io::Result<Vec<Value>> {
+        match &mut self.ahead {
+            Some(ahead) => ahead.next(buffer),
+            None => read_values(&*self.file, self.size, self.scanned, until - self.scanned, buffer),
+        }
+    }
+
     /// Whether it is to be sent whole, by the answer to its first groups.
     fn is_another(&mut self, groups: u32, differing: &[Differing]) -> io::Result<bool> {
         if self.trial.take().is_none() {
             return Ok(false);
         }
-        let read = |group, data: &mut [u8]| read_groups(&self.file, self.size, group, 1, data).map(drop);
+        let read = |group, data: &mut [u8]| read_groups(&*self.file, self.size, group, 1, data).map(drop);
         another::is(self.size, groups as usize, differing, read)
     }
 }
@@ -218,7 +233,9 @@ impl<'a, V: Volume> Lane<'a, V> {
                 let fold = GroupFold::new(size);
                 let trial = another::trial(size).filter(|_| self.outcomes.is_none() && attempt == 1);
                 let unanswered = VecDeque::new();
-                let reading = Reading { want, file: opened, begun, size, scanned: 0, fold, unanswered, attempt, trial };
+                let opened = Arc::new(opened);
+                let reading =
+                    Reading { want, file: opened, ahead: None, begun, size, scanned: 0, fold, unanswered, attempt, trial };
                 self.compared.insert(file, reading);
                 return self.finish_if_complete(file, sink);
             }
@@ -249,26 +266,30 @@ impl<'a, V: Volume> Lane<'a, V> {
         let due = |reading: &&mut Reading<V::File>| {
             reading.scanned < group_count(reading.size) && reading.unanswered.len() < reading.window()
         };
+        // One helper is enough for a lane.
+        let helped = self.compared.values().any(|reading| reading.ahead.is_some());
         let Some(reading) = self.compared.values_mut().find(due) else { return Ok(false) };
         let file = reading.want.file;
+        if !helped && reading.is_worth_help() {
+            reading.ahead = Some(Ahead::new(reading.file.clone(), reading.size, reading.scanned));
+        }
         let until = reading.scanned + reading.at_once();
         let mut values = Vec::with_capacity(GROUPS_AT_ONCE as usize);
         while reading.scanned < until {
-            let count = (until - reading.scanned).min(GROUPS_PER_READ);
-            match read_groups(&reading.file, reading.size, reading.scanned, count, &mut self.room.buffer) {
-                Ok(data) => {
-                    for data in data.chunks(GROUP_LEN) {
-                        let value = group_value(reading.size, reading.scanned, data);
-                        values.push(short(&value));
-                        reading.unanswered.push_back((reading.scanned, value));
-                        reading.scanned += 1;
-                    }
+            match reading.read_values(until, &mut self.room.buffer) {
+                Ok(read) => {
+                    values.extend(read.iter().map(short));
+                    reading.unanswered.extend((reading.scanned..).zip(read.iter().copied()));
+                    reading.scanned += read.len() as u64;
                 }
                 Err(error) => {
                     self.give_up(file, Some(error.to_string()), sink)?;
                     return Ok(true);
                 }
             }
+        }
+        if reading.scanned == group_count(reading.size) {
+            reading.ahead = None;
         }
         sink.send(&LaneDown::Groups { file, values }, &[])?;
         Ok(true)
@@ -380,15 +401,6 @@ impl<'a, V: Volume> Lane<'a, V> {
     }
 }
 
-/// Reads groups; a file that became shorter reads as zeros there, and will be read again.
-fn read_groups<'b>(file: &impl VolumeFile, size: u64, first: u64, count: u64, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
-    let start = first * GROUP_LEN as u64;
-    let len = (size - start).min(count * GROUP_LEN as u64) as usize;
-    let read = file.read_at(&mut buffer[..len], start)?;
-    buffer[read..len].fill(0);
-    Ok(&buffer[..len])
-}
-
 /// Sends the leaves of a group that the standby does not have; returns the value of the group as sent.
 fn send_leaves<F: VolumeFile>(
     reading: &Reading<F>,
@@ -397,7 +409,7 @@ fn send_leaves<F: VolumeFile>(
     room: &mut Room,
     sink: &mut impl Sink,
 ) -> Result<io::Result<Value>, LaneError> {
-    let data = match read_groups(&reading.file, reading.size, group, 1, &mut room.buffer) {
+    let data = match read_groups(&*reading.file, reading.size, group, 1, &mut room.buffer) {
         Ok(data) => data,
         Err(error) => return Ok(Err(error)),
     };
@@ -438,7 +450,7 @@ fn note_leaves<F: VolumeFile>(
 ) -> io::Result<()> {
     let start = group * GROUP_LEN as u64;
     let Some(size) = outcome.theirs else { return Err(io::Error::other("the standby did not say how long its file is")) };
-    let data = read_groups(&reading.file, reading.size, group, 1, &mut room.buffer)?;
+    let data = read_groups(&*reading.file, reading.size, group, 1, &mut room.buffer)?;
     let common = &data[..data.len().min(size.saturating_sub(start) as usize)];
     let mut explained = common.len() < data.len();
     for (leaf, (value, data)) in leaf_values(group, common).iter().zip(common.chunks(LEAF_LEN)).enumerate() {

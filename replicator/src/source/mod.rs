@@ -2,6 +2,7 @@
 
 mod another;
 pub mod entries;
+mod groups;
 pub mod hashes;
 pub mod holding;
 pub mod lane;

@@ -96,10 +96,7 @@ impl<V: Volume> Album<V> {
     }
 }
 
-impl<V: Volume> Keeps for Album<V>
-where
-    V::File: Sync,
-{
+impl<V: Volume> Keeps for Album<V> {
     fn keep(&self, root: RootIndex, inode: u64, start: u64, end: u64) {
         if let Some(file) = self.pictures.get(usize::from(root.0)).and_then(|picture| picture.files.get(&inode)) {
             file.keep(start, end);
@@ -165,10 +162,7 @@ fn only_read() -> io::Error {
     io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "a picture can only be read")
 }
 
-impl<V: Volume> Volume for Picture<V>
-where
-    V::File: Sync,
-{
+impl<V: Volume> Volume for Picture<V> {
     type File = PictureFile<V::File>;
     type Directory = PictureDirectory;
 

@@ -145,7 +145,7 @@ impl<F> PictureFile<F> {
     }
 }
 
-impl<F: VolumeFile + Sync> VolumeFile for PictureFile<F> {
+impl<F: VolumeFile> VolumeFile for PictureFile<F> {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let len = (buffer.len() as u64).min(self.object.size.saturating_sub(offset)) as usize;
         let mut done = 0;
