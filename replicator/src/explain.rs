@@ -26,7 +26,10 @@ pub struct Explained {
 impl Explained {
     /// Why it is so and what to do, for whoever waited in vain.
     pub fn brief(&self) -> String {
-        format!("{} {}", self.cause, self.action)
+        match self.action.as_str() {
+            "Nothing." => self.cause.clone(),
+            action => format!("{} {action}", self.cause),
+        }
     }
 }
 

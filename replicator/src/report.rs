@@ -72,6 +72,7 @@ impl Lag {
         let others = self.changes.saturating_sub(self.directories);
         let bytes = |of: &str| self.bytes.map(|bytes| format!("{of}at most {}", size(bytes))).unwrap_or_default();
         let directories = match self.directories {
+            0 if others == 0 => return "none".to_owned(),
             0 => return format!("{}{}", count(others, "change"), bytes(" of ")),
             1 => "1 directory with all beneath it".to_owned(),
             many => format!("{many} directories with all beneath them"),

@@ -128,6 +128,8 @@ fn what_is_wrong_and_what_to_do_is_said() {
     assert!(held.action.contains("`standin mirror resume mail`"), "{held:?}");
     let following = explain(&report(Role::Source, SetState::Following));
     assert!(following.cause.starts_with("Fanotify notices changes") && following.action == "Nothing.", "{following:?}");
+    assert_eq!(following.brief(), following.cause);
+    assert!(held.brief().starts_with("the root is empty. ") && held.brief().ends_with(&held.action), "{held:?}");
     // Whatever is wrong is in the cause, and then nobody is told to do nothing.
     for state in SOURCE.into_iter().filter(|state| !matches!(state, SetState::Mirroring | SetState::Comparing)) {
         let told = explain(&with(state, "the disk of beta is full"));
@@ -172,6 +174,7 @@ fn an_idle_set_says_how_changes_are_to_be_found() {
 #[test]
 fn nobody_is_told_a_size_that_is_not_known() {
     let words = |changes, directories, bytes| Lag { changes, directories, bytes, oldest_seconds: None }.words();
+    assert_eq!(words(0, 0, Some(0)), "none");
     assert_eq!(words(1, 1, Some(0)), "1 directory with all beneath it");
     assert_eq!(words(3, 1, Some(2048)), "1 directory with all beneath it and 2 changes of at most 2.00 KiB");
     assert_eq!(words(20_000, 2, None), "2 directories with all beneath them and 19998 changes");
